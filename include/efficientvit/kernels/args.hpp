@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What kernels are told: plain structs of pointers and ints. No tensor type, no ownership.
+//
+// A feature map inside the library is blocked: channels in blocks of B = 8 or 16, the block outermost, so that
+// element (channel, row, column) lies at block * block_stride + row * row_stride + column * B + channel % B. Strides
+// count floats. Lanes beyond the last channel exist and hold zeros. B = 1 is plain NCHW.
+#pragma once
+
+#include <efficientvit/kernels/cpu.hpp>
+
+#include <cstddef>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+
+using Index = std::ptrdiff_t;
+
+/// Activation functions. hswish_x6 is x * relu6(x + 3), without the division by 6: whoever packs the next weights
+/// multiplies these by 1/6 and saves an instruction a vector here. gelu is the tanh form.
+enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
+
+/// 1x1 convolution over a run of pixels, all output blocks:
+///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
+/// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
+struct Pointwise {
+    const float* x = nullptr;
+    Index x_block_stride = 0;
+    int x_block = 16;
+    int channels = 0;
+    const float* weights = nullptr;  // [y_blocks][channels][y_block]
+    const float* bias = nullptr;     // [y_blocks][y_block]
+    float* y = nullptr;
+    Index y_block_stride = 0;
+    Index y_row_stride = 0;
+    int y_block = 16;
+    int y_blocks = 0;
+    int y_width = 0;
+    int pixels = 0;
+    const float* residual = nullptr;  // blocks of y_block, rows of y_width; may be absent
+    Index residual_block_stride = 0;
+    Index residual_row_stride = 0;
+    float* copy = nullptr;  // a second, gapless y of which copy_act was taken; may be absent
+    Index copy_block_stride = 0;
+    Act act = Act::none;
+    Act copy_act = Act::none;  // none or relu
+};
+
+/// Depthwise convolution of one block of channels, y_rows rows of y_width columns.
+/// rows[r * stride + ky * dilation] points to the first tap of output row r for kernel row ky.
+struct Depthwise {
+    const float* const* rows = nullptr;
+    const float* weights = nullptr;  // [kernel_size][kernel_size][block]
+    const float* bias = nullptr;     // [block]
+    float* y = nullptr;
+    Index y_row_stride = 0;
+    int y_rows = 0;
+    int y_width = 0;
+    int block = 16;
+    int kernel_size = 3;
+    int stride = 1;
+    int dilation = 1;
+    Act act = Act::none;
+};
+
+/// Dense or grouped convolution, one output row of y_width columns, all output blocks.
+/// rows[ky] points to the first tap of column 0 in the first input block; null where the row lies in the padding.
+struct Dense {
+    const float* const* rows = nullptr;
+    Index x_block_stride = 0;
+    int x_block = 16;                    // 1, 8 or 16
+    int channels = 0;                    // input channels of one group
+    const float* weights = nullptr;      // [y_blocks][input block][ky][kx][channel in block][y_block]
+    const float* bias = nullptr;         // [y_blocks][y_block]
+    const int* lane_channels = nullptr;  // Grouped only: [y_blocks][channels][y_block], the input channel of a lane
+    float* y = nullptr;
+    Index y_block_stride = 0;
+    int y_block = 16;
+    int y_blocks = 0;
+    int y_blocks_per_group = 0;
+    int y_width = 0;
+    int kernel_size = 3;
+    int stride = 1;
+    int dilation = 1;
+    const float* residual = nullptr;
+    Index residual_block_stride = 0;
+    Act act = Act::none;
+};
+
+/// y = act(x * scale + shift) + residual for one block of one row of pixels. scale and shift may be absent.
+struct Affine {
+    const float* x = nullptr;
+    const float* scale = nullptr;
+    const float* shift = nullptr;
+    const float* residual = nullptr;
+    float* y = nullptr;
+    int pixels = 0;
+    int block = 16;
+    Act act = Act::none;
+};
+
+/// Expand 1x1, depthwise, project 1x1 over a band of rows, without the expanded map ever existing as a whole.
+/// Without expand_weights the depthwise convolution reads x itself, which then has `padding` zero columns on each
+/// side. Without y the projection is left out and the depthwise output stays in `middle`.
+struct InvertedBottleneck {
+    const float* x = nullptr;  // row 0, column 0
+    Index x_block_stride = 0;
+    Index x_row_stride = 0;
+    int x_block = 16;
+    int in_channels = 0;
+    int in_height = 0;
+    int in_width = 0;
+
+    const float* expand_weights = nullptr;
+    const float* expand_bias = nullptr;
+    Act expand_act = Act::none;
+
+    const float* depth_weights = nullptr;  // [mid block][ky][kx][mid_block]
+    const float* depth_bias = nullptr;
+    Act depth_act = Act::none;
+    int kernel_size = 3;
+    int stride = 1;
+    int padding = 1;
+    int mid_channels = 0;
+    int mid_block = 16;
+    int first_mid_block = 0;  // blocks [first, last) are computed
+    int last_mid_block = 0;
+
+    const float* project_weights = nullptr;
+    const float* project_bias = nullptr;
+    Act project_act = Act::none;
+    float* y = nullptr;  // row 0 of the output map
+    Index y_block_stride = 0;
+    Index y_row_stride = 0;
+    int y_block = 16;
+    int y_blocks = 0;
+    int out_width = 0;
+    const float* residual = nullptr;
+    Index residual_block_stride = 0;
+    Index residual_row_stride = 0;
+
+    int first_row = 0;  // output rows [first, last)
+    int last_row = 0;
+    int step_rows = 2;  // output rows from one expansion to the next
+
+    float* ring = nullptr;        // [mid block or 1][ring_rows][in_width + 2 padding][mid_block]
+    Index ring_block_stride = 0;  // 0: every block uses the same rows, for when all rows fit at once
+    int ring_rows = 0;
+    float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
+    Index middle_block_stride = 0;
+    const float* zero_row = nullptr;       // in_width + 2 padding pixels of zeros
+    const float** row_pointers = nullptr;  // room for (step_rows - 1) * stride + kernel_size
+};
+
+/// ReLU attention of one head in its linear form. q, k (already through relu) and v are maps of `dim` channels,
+/// each in its own blocks of `block` lanes: [block][pixels][lane]. y[d] = (v k^T) q [d] / (sum(k)^T q + eps).
+struct Attention {
+    const float* q = nullptr;
+    const float* k = nullptr;
+    const float* v = nullptr;
+    Index block_stride = 0;
+    float* y = nullptr;
+    Index y_block_stride = 0;
+    int pixels = 0;
+    int dim = 16;
+    int block = 16;
+    float eps = 1e-15f;
+    float* scratch = nullptr;  // attention_scratch(dim, block, pixels) floats
+};
+
+/// Floats that Attention needs as scratch: v k^T by output block, the column sums of k, and denominators; for the
+/// quadratic form one column of scores.
+constexpr Index attention_scratch(int dim, int block, int pixels) {
+    const Index lanes = Index{(dim + block - 1) / block} * block;
+    return lanes * dim + lanes + pixels + 16;
+}
+
+/// The kernels of one instruction set.
+struct Table {
+    Isa isa = Isa::scalar;
+    void (*pointwise)(const Pointwise&) = nullptr;
+    void (*depthwise)(const Depthwise&) = nullptr;
+    void (*dense)(const Dense&) = nullptr;
+    void (*grouped)(const Dense&) = nullptr;
+    void (*affine)(const Affine&) = nullptr;
+    void (*inverted_bottleneck)(const InvertedBottleneck&) = nullptr;
+    void (*linear_attention)(const Attention&) = nullptr;
+    void (*quadratic_attention)(const Attention&) = nullptr;
+};
+
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE

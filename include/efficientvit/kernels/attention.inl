@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ReLU attention of one head, always in float: half precision overflows in these sums. Linear form: k v^T is a sum of
+// outer products over the pixels, kept in registers; the answer for a pixel is then a small matrix times q. Quadratic
+// form, for maps of at most `dim` pixels: all pairs of pixels.
+
+// vk[e][lane] += k[pixel][e] * v[pixel][lane] for Count rows e: the outer-product twin of multiply_accumulate.
+template <int Block, int Count>
+EFFICIENTVIT_NOINLINE void outer_products(const float* k, const float* v, int pixels, float* vk) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    V acc[Count * vectors];
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count * vectors; ++i) acc[i] = V::load(vk + i * V::width);
+    for (int p = 0; p < pixels; ++p) {
+        V value[vectors];
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < vectors; ++j) value[j] = V::load(v + j * V::width);
+        EFFICIENTVIT_UNROLL
+        for (int e = 0; e < Count; ++e) {
+            const V key = V::broadcast(k + e);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) acc[e * vectors + j] = V::fma(key, value[j], acc[e * vectors + j]);
+        }
+        k += Block;
+        v += Block;
+    }
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count * vectors; ++i) acc[i].store(vk + i * V::width);
+}
+
+template <int Block, int Count>
+EFFICIENTVIT_INLINE void outer_products_of(int count, const float* k, const float* v, int pixels, float* vk) {
+    if (count == Count) {
+        outer_products<Block, Count>(k, v, pixels, vk);
+    } else if constexpr (Count > 1) {
+        outer_products_of<Block, Count - 1>(count, k, v, pixels, vk);
+    }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    constexpr int most = Lanes<Block>::tile_outer;
+    // Sums over this many pixels at a time are added to the total: shorter chains lose fewer digits, and what they
+    // read stays in the first cache.
+    constexpr int run = 128;
+    const int blocks = (a.dim + Block - 1) / Block;
+    float* const vk = a.scratch;                                 // [block of v][dim of k][lane of v]
+    float* const key_sums = vk + Index{blocks} * Block * a.dim;  // [block of k][lane]
+    float* const inverse = key_sums + Index{blocks} * Block;     // [pixel]
+    float* const bias = inverse + a.pixels;                      // zeros
+
+    for (Index i = 0; i < inverse - vk; ++i) vk[i] = 0.0f;
+    for (int i = 0; i < Block; ++i) bias[i] = 0.0f;
+    for (int first = 0; first < a.pixels; first += run) {
+        const int pixels = a.pixels - first < run ? a.pixels - first : run;
+        for (int kb = 0; kb < blocks; ++kb) {
+            const float* k = a.k + kb * a.block_stride + Index{first} * Block;
+            V sums[vectors];
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) sums[j] = V::set(0.0f);
+            for (int p = 0; p < pixels; ++p) {
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) {
+                    sums[j] = V::add(sums[j], V::load(k + Index{p} * Block + j * V::width));
+                }
+            }
+            float* total = key_sums + kb * Block;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) {
+                V::add(V::load(total + j * V::width), sums[j]).store(total + j * V::width);
+            }
+            const int lanes = a.dim - kb * Block < Block ? a.dim - kb * Block : Block;
+            for (int vb = 0; vb < blocks; ++vb) {
+                const float* v = a.v + vb * a.block_stride + Index{first} * Block;
+                float* out = vk + (Index{vb} * a.dim + kb * Block) * Block;
+                const int tiles = tile_count(lanes, most);
+                for (int t = 0, e = 0; t < tiles; ++t) {
+                    const int count = lanes / tiles + (t < lanes % tiles ? 1 : 0);
+                    outer_products_of<Block, most>(count, k + e, v, pixels, out + Index{e} * Block);
+                    e += count;
+                }
+            }
+        }
+    }
+
+    for (int p = 0; p < a.pixels; ++p) {
+        V dot = V::set(0.0f);
+        for (int kb = 0; kb < blocks; ++kb) {
+            const float* q = a.q + kb * a.block_stride + Index{p} * Block;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) {
+                dot = V::fma(V::load(q + j * V::width), V::load(key_sums + kb * Block + j * V::width), dot);
+            }
+        }
+        inverse[p] = V::sum(dot) + a.eps;
+    }
+
+    Pointwise apply;
+    apply.x = a.q;
+    apply.x_block_stride = a.block_stride;
+    apply.x_block = Block;
+    apply.channels = a.dim;
+    apply.y_row_stride = Index{a.pixels} * Block;
+    apply.y_block = Block;
+    apply.y_blocks = 1;
+    apply.y_width = a.pixels;
+    apply.pixels = a.pixels;
+    apply.bias = bias;
+    for (int vb = 0; vb < blocks; ++vb) {
+        apply.weights = vk + Index{vb} * a.dim * Block;
+        apply.y = a.y + vb * a.y_block_stride;
+        pointwise(apply);
+        for (int p = 0; p < a.pixels; ++p) {
+            const V divisor = V::broadcast(inverse + p);
+            float* y = apply.y + Index{p} * Block;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) {
+                V::div(V::load(y + j * V::width), divisor).store(y + j * V::width);
+            }
+        }
+    }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void quadratic_attention_block(const Attention& a) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    const int blocks = (a.dim + Block - 1) / Block;
+    float* const scores = a.scratch;  // of all keys for one query
+    for (int p = 0; p < a.pixels; ++p) {
+        float sum = 0.0f;
+        for (int i = 0; i < a.pixels; ++i) {
+            V dot = V::set(0.0f);
+            for (int b = 0; b < blocks; ++b) {
+                const float* q = a.q + b * a.block_stride + Index{p} * Block;
+                const float* k = a.k + b * a.block_stride + Index{i} * Block;
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) {
+                    dot = V::fma(V::load(q + j * V::width), V::load(k + j * V::width), dot);
+                }
+            }
+            scores[i] = V::sum(dot);
+            sum += scores[i];
+        }
+        for (int i = 0; i < a.pixels; ++i) scores[i] /= sum + a.eps;
+        for (int b = 0; b < blocks; ++b) {
+            V acc[vectors];
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) acc[j] = V::set(0.0f);
+            for (int i = 0; i < a.pixels; ++i) {
+                const V score = V::broadcast(scores + i);
+                const float* v = a.v + b * a.block_stride + Index{i} * Block;
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) acc[j] = V::fma(score, V::load(v + j * V::width), acc[j]);
+            }
+            float* y = a.y + b * a.y_block_stride + Index{p} * Block;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) acc[j].store(y + j * V::width);
+        }
+    }
+}
+
+inline void linear_attention(const Attention& a) {
+    if (a.block == 16) {
+        linear_attention_block<16>(a);
+    } else {
+        linear_attention_block<8>(a);
+    }
+}
+
+inline void quadratic_attention(const Attention& a) {
+    if (a.block == 16) {
+        quadratic_attention_block<16>(a);
+    } else {
+        quadratic_attention_block<8>(a);
+    }
+}

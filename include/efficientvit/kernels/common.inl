@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all kernel bodies share: activations in registers and in memory, and the multiply-accumulate step.
+// Included by kernels.hpp once for each ISA; Lanes<Block> has been defined there.
+
+// ---- activations -----------------------------------------------------------------------------------------------
+
+// Whether an activation is a handful of instructions, so that it belongs into a tile's epilogue. silu and gelu are
+// taken in a pass of their own over what the tile has just written.
+EFFICIENTVIT_INLINE bool is_cheap(Act act) { return act != Act::silu && act != Act::gelu; }
+
+template <class V, int Count>
+EFFICIENTVIT_INLINE void activate(V (&x)[Count], Act act) {
+    switch (act) {
+        case Act::relu:
+        case Act::relu6: {
+            const V low = V::set(0.0f);
+            const V high = V::set(act == Act::relu ? __builtin_inff() : 6.0f);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < Count; ++i) x[i] = V::min(high, V::max(low, x[i]));
+            break;
+        }
+        case Act::hswish_x6: {
+            const V low = V::set(-3.0f), three = V::set(3.0f);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < Count; ++i) {
+                x[i] = V::mul(x[i], V::add(V::min(three, V::max(low, x[i])), three));
+            }
+            break;
+        }
+        case Act::hswish: {
+            const V low = V::set(-3.0f), three = V::set(3.0f), half = V::set(0.5f), sixth = V::set(1.0f / 6.0f);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < Count; ++i) {
+                x[i] = V::mul(x[i], V::fma(V::min(three, V::max(low, x[i])), sixth, half));
+            }
+            break;
+        }
+        default:
+            break;
+    }
+}
+
+// e^x to about one unit in the last place: 2^n * e^r with |r| <= ln(2)/2, the polynomial of Cephes' expf.
+// Overflows to infinity as it should; below -87.3 it stays at the smallest normal number. NaN stays NaN.
+template <class V>
+EFFICIENTVIT_INLINE V exponential(V x) {
+    const V t = V::min(V::set(89.0f), V::max(V::set(-87.3f), x));
+    const V n = V::round(V::mul(t, V::set(1.44269504088896341f)));
+    V r = V::fma(n, V::set(-0.693359375f), t);
+    r = V::fma(n, V::set(2.12194440e-4f), r);
+    V p = V::fma(V::set(1.9875691500e-4f), r, V::set(1.3981999507e-3f));
+    p = V::fma(p, r, V::set(8.3334519073e-3f));
+    p = V::fma(p, r, V::set(4.1665795894e-2f));
+    p = V::fma(p, r, V::set(1.6666665459e-1f));
+    p = V::fma(p, r, V::set(5.0000001201e-1f));
+    p = V::add(V::fma(V::mul(r, r), p, r), V::set(1.0f));
+    // n may be 128, one more than an exponent holds; and -126 must not become less.
+    const V n1 = V::max(V::set(-126.0f), V::sub(n, V::set(1.0f)));
+    return V::mul(V::mul(p, V::exp2_integral(n1)), V::set(2.0f));
+}
+
+// silu is x / (1 + e^-x); gelu's tanh form is x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3).
+template <class V>
+EFFICIENTVIT_INLINE V sigmoid_weighted(V x, Act act) {
+    V t = V::sub(V::set(0.0f), x);
+    if (act == Act::gelu) {
+        t = V::mul(x, V::fma(V::mul(x, x), V::set(-2.0f * 0.7978845608f * 0.044715f), V::set(-2.0f * 0.7978845608f)));
+    }
+    return V::div(x, V::add(V::set(1.0f), exponential(t)));
+}
+
+// act over `count` floats in memory, count a multiple of the block, with an optional residual added after it.
+template <class V>
+EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
+    for (Index i = 0; i < count; i += V::width) {
+        V x[1] = {V::load(y + i)};
+        if (is_cheap(act)) {
+            activate(x, act);
+        } else {
+            x[0] = sigmoid_weighted(x[0], act);
+        }
+        if (residual != nullptr) x[0] = V::add(x[0], V::load(residual + i));
+        x[0].store(y + i);
+    }
+}
+
+// ---- multiply-accumulate ------------------------------------------------------------------------------------------
+
+// acc[m][j] += x[m * step + k] * w[k][j] for k < n: M pixels, Vectors vectors of output channels. Returns the end of
+// the weights that it has read. All convolutions but the depthwise come down to this. Inlined, so that a constant
+// step becomes part of the addresses.
+template <class V, int Vectors, int M>
+EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Vectors], const float* x, Index step, const float* w,
+                                                     int n) {
+    for (int k = 0; k < n; ++k) {
+        V weight[Vectors];
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < Vectors; ++j) weight[j] = V::load(w + j * V::width);
+        w += Vectors * V::width;
+        EFFICIENTVIT_UNROLL
+        for (int m = 0; m < M; ++m) {
+            const V value = V::broadcast(x + m * step + k);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < Vectors; ++j) {
+                acc[m * Vectors + j] = V::fma(value, weight[j], acc[m * Vectors + j]);
+            }
+        }
+    }
+    return w;
+}
+
+// The number of equal tiles (they differ by one pixel at most) that `pixels` are split into, each at most `most` wide.
+EFFICIENTVIT_INLINE int tile_count(int pixels, int most) { return (pixels + most - 1) / most; }

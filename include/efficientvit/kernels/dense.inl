@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Dense and grouped convolution, one output row at a time. The columns of a kernel row are neighbours in memory, in the
+// blocked layout as in planar NCHW, so that a kernel row is one run of multiply_accumulate.
+
+template <int Block, int M>
+EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    V acc[M * vectors];
+    const float* bias = a.bias + block * Block;
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < vectors; ++j) {
+        const V b = V::load(bias + j * V::width);
+        EFFICIENTVIT_UNROLL
+        for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
+    }
+
+    const Index step = Index{a.stride} * a.x_block;  // from one output column to the next
+    const int in_blocks = (a.channels + a.x_block - 1) / a.x_block;
+    const float* w = a.weights + Index{block} * a.channels * a.kernel_size * a.kernel_size * Block;
+    Index x_offset = Index{block / a.y_blocks_per_group} * in_blocks * a.x_block_stride + column * step;
+    for (int b = 0, left = a.channels; left > 0; ++b, left -= a.x_block, x_offset += a.x_block_stride) {
+        const int lanes = left < a.x_block ? left : a.x_block;
+        const bool one_run = lanes == a.x_block && a.dilation == 1;
+        const int runs = one_run ? 1 : a.kernel_size;
+        const int run = one_run ? lanes * a.kernel_size : lanes;
+        for (int ky = 0; ky < a.kernel_size; ++ky) {
+            if (a.rows[ky] == nullptr) {
+                w += Index{lanes} * a.kernel_size * Block;
+                continue;
+            }
+            const float* x = a.rows[ky] + x_offset;
+            for (int i = 0; i < runs; ++i, x += Index{a.dilation} * a.x_block) {
+                w = multiply_accumulate<V, vectors, M>(acc, x, step, w, run);
+            }
+        }
+    }
+
+    activate(acc, a.act);
+    if (a.residual != nullptr) {
+        const float* r = a.residual + block * a.residual_block_stride + Index{column} * Block;
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * vectors; ++i) acc[i] = V::add(acc[i], V::load(r + i * V::width));
+    }
+    float* y = a.y + block * a.y_block_stride + Index{column} * Block;
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < M * vectors; ++i) acc[i].store(y + i * V::width);
+}
+
+template <int Block, int M>
+EFFICIENTVIT_INLINE void dense_tile_of(int m, const Dense& a, int block, int column) {
+    if (m == M) {
+        dense_tile<Block, M>(a, block, column);
+    } else if constexpr (M > 1) {
+        dense_tile_of<Block, M - 1>(m, a, block, column);
+    }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a) {
+    constexpr int most = Lanes<Block>::tile_dense;
+    const int tiles = tile_count(a.y_width, most);
+    if (tiles == 0) return;
+    const int base = a.y_width / tiles;
+    const int wider = a.y_width % tiles;
+    for (int block = 0; block < a.y_blocks; ++block) {
+        for (int t = 0, column = 0; t < tiles; ++t) {
+            const int m = base + (t < wider ? 1 : 0);
+            dense_tile_of<Block, most>(m, a, block, column);
+            column += m;
+        }
+    }
+}
+
+// Groups that do not fill whole output blocks: every lane reads input channels of its own.
+template <int Block>
+EFFICIENTVIT_NOINLINE void grouped_block(const Dense& a) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    for (int block = 0; block < a.y_blocks; ++block) {
+        for (int column = 0; column < a.y_width; ++column) {
+            V acc[vectors];
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) acc[j] = V::load(a.bias + block * Block + j * V::width);
+            const float* w = a.weights + Index{block} * a.channels * a.kernel_size * a.kernel_size * Block;
+            for (int c = 0; c < a.channels; ++c) {
+                const int* lane_channel = a.lane_channels + (Index{block} * a.channels + c) * Block;
+                for (int ky = 0; ky < a.kernel_size; ++ky) {
+                    for (int kx = 0; kx < a.kernel_size; ++kx, w += Block) {
+                        if (a.rows[ky] == nullptr) continue;
+                        const float* x = a.rows[ky] + (Index{column} * a.stride + Index{kx} * a.dilation) * a.x_block;
+                        alignas(64) float gathered[Block];
+                        for (int lane = 0; lane < Block; ++lane) {
+                            const int channel = lane_channel[lane];
+                            gathered[lane] = x[channel / a.x_block * a.x_block_stride + channel % a.x_block];
+                        }
+                        EFFICIENTVIT_UNROLL
+                        for (int j = 0; j < vectors; ++j) {
+                            acc[j] = V::fma(V::load(gathered + j * V::width), V::load(w + j * V::width), acc[j]);
+                        }
+                    }
+                }
+            }
+            activate(acc, a.act);
+            if (a.residual != nullptr) {
+                const float* r = a.residual + block * a.residual_block_stride + Index{column} * Block;
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) acc[j] = V::add(acc[j], V::load(r + j * V::width));
+            }
+            float* y = a.y + block * a.y_block_stride + Index{column} * Block;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) acc[j].store(y + j * V::width);
+        }
+    }
+}
+
+// silu and gelu come after the sums, in memory.
+inline void finish_dense(const Dense& args) {
+    if (is_cheap(args.act)) return;
+    for (int block = 0; block < args.y_blocks; ++block) {
+        const float* residual = args.residual == nullptr ? nullptr : args.residual + block * args.residual_block_stride;
+        activate_in_memory<typename Lanes<8>::V>(args.y + block * args.y_block_stride, residual,
+                                                 Index{args.y_width} * args.y_block, args.act);
+    }
+}
+
+inline void dense(const Dense& args) {
+    Dense a = args;
+    if (!is_cheap(args.act)) a.act = Act::none, a.residual = nullptr;
+    if (a.y_block == 16) {
+        dense_blocks<16>(a);
+    } else {
+        dense_blocks<8>(a);
+    }
+    finish_dense(args);
+}
+
+inline void grouped(const Dense& args) {
+    Dense a = args;
+    if (!is_cheap(args.act)) a.act = Act::none, a.residual = nullptr;
+    if (a.y_block == 16) {
+        grouped_block<16>(a);
+    } else {
+        grouped_block<8>(a);
+    }
+    finish_dense(args);
+}
+
+inline void affine(const Affine& a) {
+    using V = typename Lanes<8>::V;
+    for (int lane = 0; lane < a.block; lane += V::width) {
+        const V scale = a.scale == nullptr ? V::set(1.0f) : V::load(a.scale + lane);
+        const V shift = a.shift == nullptr ? V::set(0.0f) : V::load(a.shift + lane);
+        for (Index i = lane; i < Index{a.pixels} * a.block; i += a.block) {
+            V x[1] = {V::load(a.x + i)};
+            if (a.scale != nullptr) x[0] = V::fma(x[0], scale, shift);
+            if (is_cheap(a.act)) {
+                activate(x, a.act);
+            } else {
+                x[0] = sigmoid_weighted(x[0], a.act);
+            }
+            if (a.residual != nullptr) x[0] = V::add(x[0], V::load(a.residual + i));
+            x[0].store(a.y + i);
+        }
+    }
+}

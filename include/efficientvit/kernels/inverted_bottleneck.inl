@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MBConv and DSConv depth-first. For a few output rows at a time and one block of middle channels after the other: the
+// input rows not yet seen are expanded into a ring of rows, the depthwise convolution takes them from there, and when
+// all blocks are through, the rows are projected. The expanded map lives in the first two caches only.
+
+inline void inverted_bottleneck(const InvertedBottleneck& a) {
+    const bool expands = a.expand_weights != nullptr;
+    const Index padded_width = a.in_width + 2 * a.padding;
+    const Index ring_row = padded_width * a.mid_block;
+    const int taps = a.kernel_size * a.kernel_size;
+
+    // The padding of the ring is written once; expansions fill only what is between.
+    if (expands && a.padding > 0) {
+        const int copies = a.ring_block_stride == 0 ? 1 : a.last_mid_block - a.first_mid_block;
+        for (int copy = 0; copy < copies; ++copy) {
+            for (int slot = 0; slot < a.ring_rows; ++slot) {
+                float* row = a.ring + copy * a.ring_block_stride + slot * ring_row;
+                for (int i = 0; i < a.padding * a.mid_block; ++i) row[i] = row[ring_row - 1 - i] = 0.0f;
+            }
+        }
+    }
+
+    int expanded = a.first_row * a.stride - a.padding;  // input rows below this one are in the ring
+    if (expanded < 0) expanded = 0;
+    for (int row = a.first_row; row < a.last_row; row += a.step_rows) {
+        const int rows = a.last_row - row < a.step_rows ? a.last_row - row : a.step_rows;
+        const int first_in = row * a.stride - a.padding;
+        int end_in = first_in + (rows - 1) * a.stride + a.kernel_size;
+        const int taps_in = end_in - first_in;
+        if (end_in > a.in_height) end_in = a.in_height;
+
+        for (int block = a.first_mid_block; block < a.last_mid_block; ++block) {
+            const int local = block - a.first_mid_block;
+            float* ring = a.ring + local * a.ring_block_stride;
+            if (expands) {
+                // Runs of rows that are neighbours in the ring; more than one only where the ring wraps around.
+                for (int in = expanded; in < end_in;) {
+                    const int slot = in % a.ring_rows;
+                    int run = end_in - in;
+                    if (run > a.ring_rows - slot) run = a.ring_rows - slot;
+                    Pointwise expand;
+                    expand.x = a.x + in * a.x_row_stride;
+                    expand.x_block_stride = a.x_block_stride;
+                    expand.x_block = a.x_block;
+                    expand.channels = a.in_channels;
+                    expand.weights = a.expand_weights + Index{block} * a.in_channels * a.mid_block;
+                    expand.bias = a.expand_bias + block * a.mid_block;
+                    expand.y = ring + slot * ring_row + a.padding * a.mid_block;
+                    expand.y_row_stride = ring_row;
+                    expand.y_block = a.mid_block;
+                    expand.y_blocks = 1;
+                    expand.y_width = a.in_width;
+                    expand.pixels = run * a.in_width;
+                    expand.act = a.expand_act;
+                    pointwise(expand);
+                    in += run;
+                }
+            }
+            for (int i = 0; i < taps_in; ++i) {
+                const int in = first_in + i;
+                if (in < 0 || in >= a.in_height) {
+                    a.row_pointers[i] = a.zero_row;
+                } else if (expands) {
+                    a.row_pointers[i] = ring + (in % a.ring_rows) * ring_row;
+                } else {
+                    a.row_pointers[i] = a.x + block * a.x_block_stride + in * a.x_row_stride - a.padding * a.mid_block;
+                }
+            }
+            Depthwise depth;
+            depth.rows = a.row_pointers;
+            depth.weights = a.depth_weights + Index{block} * taps * a.mid_block;
+            depth.bias = a.depth_bias + block * a.mid_block;
+            depth.y = a.middle + block * a.middle_block_stride;
+            depth.y_row_stride = Index{a.out_width} * a.mid_block;
+            depth.y_rows = rows;
+            depth.y_width = a.out_width;
+            depth.block = a.mid_block;
+            depth.kernel_size = a.kernel_size;
+            depth.stride = a.stride;
+            depth.act = a.depth_act;
+            depthwise(depth);
+        }
+        expanded = end_in;
+
+        if (a.y == nullptr) continue;
+        Pointwise project;
+        project.x = a.middle;
+        project.x_block_stride = a.middle_block_stride;
+        project.x_block = a.mid_block;
+        project.channels = a.mid_channels;
+        project.weights = a.project_weights;
+        project.bias = a.project_bias;
+        project.y = a.y + row * a.y_row_stride;
+        project.y_block_stride = a.y_block_stride;
+        project.y_row_stride = a.y_row_stride;
+        project.y_block = a.y_block;
+        project.y_blocks = a.y_blocks;
+        project.y_width = a.out_width;
+        project.pixels = rows * a.out_width;
+        project.act = a.project_act;
+        if (a.residual != nullptr) {
+            project.residual = a.residual + row * a.residual_row_stride;
+            project.residual_block_stride = a.residual_block_stride;
+            project.residual_row_stride = a.residual_row_stride;
+        }
+        pointwise(project);
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AVX2 and FMA: eight floats. Included once by kernels.hpp, inside its target region and namespace; the 512-bit
+// ISA takes its eight-lane type from here too, by a second inclusion.
+
+struct Float8 {
+    static constexpr int width = 8;
+    __m256 v;
+
+    static EFFICIENTVIT_INLINE Float8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static EFFICIENTVIT_INLINE Float8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static EFFICIENTVIT_INLINE Float8 set(float x) { return {_mm256_set1_ps(x)}; }
+    EFFICIENTVIT_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+
+    static EFFICIENTVIT_INLINE Float8 fma(Float8 a, Float8 b, Float8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    static EFFICIENTVIT_INLINE Float8 add(Float8 a, Float8 b) { return {_mm256_add_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float8 sub(Float8 a, Float8 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float8 mul(Float8 a, Float8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float8 div(Float8 a, Float8 b) { return {_mm256_div_ps(a.v, b.v)}; }
+    // Where x is NaN, min and max give x.
+    static EFFICIENTVIT_INLINE Float8 min(Float8 limit, Float8 x) { return {_mm256_min_ps(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float8 max(Float8 limit, Float8 x) { return {_mm256_max_ps(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float8 round(Float8 a) {
+        return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    }
+    // 2^n for integral n in [-126, 127].
+    static EFFICIENTVIT_INLINE Float8 exp2_integral(Float8 n) {
+        const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+    }
+    static EFFICIENTVIT_INLINE float sum(Float8 a) {
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
+};

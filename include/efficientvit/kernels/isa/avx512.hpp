@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AVX-512 (F, VL, BW, DQ): sixteen floats. Included once by kernels.hpp, inside its target region and namespace.
+
+struct Float16 {
+    static constexpr int width = 16;
+    __m512 v;
+
+    static EFFICIENTVIT_INLINE Float16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    static EFFICIENTVIT_INLINE Float16 broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+    static EFFICIENTVIT_INLINE Float16 set(float x) { return {_mm512_set1_ps(x)}; }
+    EFFICIENTVIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+
+    static EFFICIENTVIT_INLINE Float16 fma(Float16 a, Float16 b, Float16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+    static EFFICIENTVIT_INLINE Float16 add(Float16 a, Float16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float16 sub(Float16 a, Float16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float16 mul(Float16 a, Float16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float16 div(Float16 a, Float16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+    // Where x is NaN, min and max give x.
+    static EFFICIENTVIT_INLINE Float16 min(Float16 limit, Float16 x) { return {_mm512_min_ps(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float16 max(Float16 limit, Float16 x) { return {_mm512_max_ps(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float16 round(Float16 a) {
+        return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    }
+    // 2^n for integral n in [-126, 127].
+    static EFFICIENTVIT_INLINE Float16 exp2_integral(Float16 n) {
+        const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+    }
+    static EFFICIENTVIT_INLINE float sum(Float16 a) {
+        const __m256 low = _mm512_castps512_ps256(a.v);
+        const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1));
+        return Float8::sum({_mm256_add_ps(low, high)});
+    }
+};

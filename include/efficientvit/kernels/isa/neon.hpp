@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AArch64 NEON: four floats. Included once by kernels.hpp, inside its namespace; every AArch64 has it, so it needs
+// no target region.
+
+struct Float4 {
+    static constexpr int width = 4;
+    float32x4_t v;
+
+    static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {vld1q_f32(p)}; }
+    static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
+    static EFFICIENTVIT_INLINE Float4 set(float x) { return {vdupq_n_f32(x)}; }
+    EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
+
+    static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float4 add(Float4 a, Float4 b) { return {vaddq_f32(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float4 sub(Float4 a, Float4 b) { return {vsubq_f32(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float4 mul(Float4 a, Float4 b) { return {vmulq_f32(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float4 div(Float4 a, Float4 b) { return {vdivq_f32(a.v, b.v)}; }
+    // Where x is NaN, min and max give NaN.
+    static EFFICIENTVIT_INLINE Float4 min(Float4 limit, Float4 x) { return {vminq_f32(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float4 max(Float4 limit, Float4 x) { return {vmaxq_f32(limit.v, x.v)}; }
+    static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return {vrndnq_f32(a.v)}; }
+    // 2^n for integral n in [-126, 127].
+    static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
+        const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
+        return {vreinterpretq_f32_s32(vshlq_n_s32(biased, 23))};
+    }
+    static EFFICIENTVIT_INLINE float sum(Float4 a) { return vaddvq_f32(a.v); }
+};

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The only door to the kernels: table(isa) gives the functions for one instruction set, chosen at run time. Every body
+// (*.inl) is compiled once for each ISA, inside a region that allows its instructions, whatever the compiler's flags.
+#pragma once
+
+#include <efficientvit/kernels/args.hpp>
+
+#if defined(EFFICIENTVIT_X86)
+#include <immintrin.h>
+#elif defined(EFFICIENTVIT_ARM64)
+#include <arm_neon.h>
+#endif
+
+#include <efficientvit/kernels/target.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace scalar {
+#include <efficientvit/kernels/isa/scalar.hpp>
+
+// How a block of channels lies in vectors, and the largest tiles whose sums stay in registers: pixels of a
+// convolution, rows of an outer product.
+template <int Block>
+struct Lanes {
+    using V = Float4;
+    static constexpr int vectors = Block / 4;
+    static constexpr int registers = 16;
+    static constexpr int tile_pixels = Block == 16 ? 2 : 4;
+    static constexpr int tile_dense = tile_pixels;
+    static constexpr int tile_outer = tile_pixels;
+    static constexpr bool unrolled_depthwise = false;
+};
+
+#include <efficientvit/kernels/bodies.inl>
+}  // namespace scalar
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#if defined(EFFICIENTVIT_X86)
+
+EFFICIENTVIT_BEGIN_AVX2
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace avx2 {
+#include <efficientvit/kernels/isa/avx2.hpp>
+
+template <int Block>
+struct Lanes {
+    using V = Float8;
+    static constexpr int vectors = Block / 8;
+    static constexpr int registers = 16;
+    // 6 x 2 sums, 2 weights and a broadcast are 15 registers; more spill.
+    static constexpr int tile_pixels = Block == 16 ? 6 : 12;
+    static constexpr int tile_dense = Block == 16 ? 6 : 8;  // an address register for each pixel
+    static constexpr int tile_outer = tile_pixels;
+    static constexpr bool unrolled_depthwise = true;
+};
+
+#include <efficientvit/kernels/bodies.inl>
+}  // namespace avx2
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+EFFICIENTVIT_END_TARGET
+
+// GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours (bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+EFFICIENTVIT_BEGIN_AVX512
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace avx512 {
+#include <efficientvit/kernels/isa/avx2.hpp>
+#include <efficientvit/kernels/isa/avx512.hpp>
+
+// Blocks of eight use half a register: no faster, but nothing is wasted on empty lanes.
+template <int Block>
+struct Lanes {
+    using V = Float16;
+    static constexpr int vectors = 1;
+    static constexpr int registers = 32;
+    // 14 divides the widths that networks for 224 pixels have, and hides the latency of FMA more than three times.
+    static constexpr int tile_pixels = 14;
+    static constexpr int tile_dense = 8;
+    static constexpr int tile_outer = 16;
+    static constexpr bool unrolled_depthwise = true;
+};
+template <>
+struct Lanes<8> {
+    using V = Float8;
+    static constexpr int vectors = 1;
+    static constexpr int registers = 32;
+    static constexpr int tile_pixels = 14;
+    static constexpr int tile_dense = 8;
+    static constexpr int tile_outer = 8;
+    static constexpr bool unrolled_depthwise = true;
+};
+
+#include <efficientvit/kernels/bodies.inl>
+}  // namespace avx512
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+EFFICIENTVIT_END_TARGET
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#elif defined(EFFICIENTVIT_ARM64)
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace neon {
+#include <efficientvit/kernels/isa/neon.hpp>
+
+template <int Block>
+struct Lanes {
+    using V = Float4;
+    static constexpr int vectors = Block / 4;
+    static constexpr int registers = 32;
+    static constexpr int tile_pixels = Block == 16 ? 6 : 12;  // 24 sums, 4 weights, a broadcast
+    static constexpr int tile_dense = Block == 16 ? 6 : 8;
+    static constexpr int tile_outer = tile_pixels;
+    static constexpr bool unrolled_depthwise = true;
+};
+
+#include <efficientvit/kernels/bodies.inl>
+}  // namespace neon
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#endif
+
+#undef EFFICIENTVIT_INLINE
+#undef EFFICIENTVIT_NOINLINE
+#undef EFFICIENTVIT_RESTRICT
+#undef EFFICIENTVIT_UNROLL
+#undef EFFICIENTVIT_BEGIN_AVX2
+#undef EFFICIENTVIT_BEGIN_AVX512
+#undef EFFICIENTVIT_END_TARGET
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+
+#define EFFICIENTVIT_TABLE(isa)                                                                                    \
+    Table {                                                                                                        \
+        Isa::isa, isa::pointwise, isa::depthwise, isa::dense, isa::grouped, isa::affine, isa::inverted_bottleneck, \
+            isa::linear_attention, isa::quadratic_attention                                                        \
+    }
+
+/// The kernels of `isa`. Throws ConfigError where this CPU lacks it.
+inline const Table& table(Isa isa) {
+    if (!isa_supported(isa)) {
+        throw ConfigError("this CPU has no " + std::string(isa_name(isa)) + "; its best is " +
+                          std::string(isa_name(best_isa())));
+    }
+    switch (isa) {
+#if defined(EFFICIENTVIT_X86)
+        case Isa::avx512: {
+            static constexpr Table avx512_table = EFFICIENTVIT_TABLE(avx512);
+            return avx512_table;
+        }
+        case Isa::avx2: {
+            static constexpr Table avx2_table = EFFICIENTVIT_TABLE(avx2);
+            return avx2_table;
+        }
+#elif defined(EFFICIENTVIT_ARM64)
+        case Isa::neon: {
+            static constexpr Table neon_table = EFFICIENTVIT_TABLE(neon);
+            return neon_table;
+        }
+#endif
+        default:
+            break;
+    }
+    static constexpr Table scalar_table = EFFICIENTVIT_TABLE(scalar);
+    return scalar_table;
+}
+#undef EFFICIENTVIT_TABLE
+
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE

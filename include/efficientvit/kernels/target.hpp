@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Macros that open and close a region of code for one instruction set, and the inlining and unrolling hints
+// that kernels use. Undefined again at the end of kernels.hpp: no user sees them.
+//
+// Inside a region: no std or Eigen header, no call of their templates, no lambda, no friend function, no static.
+// Their code could be merged by the linker with the plain program's copy.
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define EFFICIENTVIT_INLINE __forceinline
+#define EFFICIENTVIT_NOINLINE __declspec(noinline)
+#define EFFICIENTVIT_UNROLL
+#define EFFICIENTVIT_RESTRICT __restrict
+#define EFFICIENTVIT_BEGIN_AVX2
+#define EFFICIENTVIT_BEGIN_AVX512
+#define EFFICIENTVIT_END_TARGET
+#else
+#define EFFICIENTVIT_INLINE inline __attribute__((always_inline))
+#define EFFICIENTVIT_NOINLINE __attribute__((noinline))
+#define EFFICIENTVIT_RESTRICT __restrict__
+#if defined(__clang__)
+#define EFFICIENTVIT_UNROLL _Pragma("clang loop unroll(full)")
+// clang-format off
+#define EFFICIENTVIT_BEGIN_AVX2 \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
+#define EFFICIENTVIT_BEGIN_AVX512 \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), apply_to = function)")
+#define EFFICIENTVIT_END_TARGET _Pragma("clang attribute pop")
+#else
+#define EFFICIENTVIT_UNROLL _Pragma("GCC unroll 32")
+// mprefer-vector-width: 512 bits are asked for by the intrinsics; it does not matter to the rest.
+#define EFFICIENTVIT_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
+#define EFFICIENTVIT_BEGIN_AVX512 \
+    _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")")
+#define EFFICIENTVIT_END_TARGET _Pragma("GCC pop_options")
+// clang-format on
+#endif
+#endif

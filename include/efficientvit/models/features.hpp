@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What backbones share whatever they are made of: stages in turn, and a tensor of each. Not an architecture.
+#pragma once
+
+#include <efficientvit/nn/op_sequential.hpp>
+
+#include <array>
+#include <string>
+#include <string_view>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// The maps of a backbone's stages, NCHW: stage0 (the stem) to the last, which is stage_final too.
+template <int Count>
+class StageFeatures {
+public:
+    /// Stage I, checked at compile time.
+    template <int I>
+    const Tensor& stage() const {
+        static_assert(I >= 0 && I < Count, "Features: this backbone has no such stage");
+        return tensors_[I];
+    }
+    const Tensor& stage_final() const { return tensors_[Count - 1]; }
+
+    /// By the reference's name: "stage0" … "stage_final". Throws Error for any other.
+    const Tensor& operator[](std::string_view name) const {
+        if (name == "stage_final") return stage_final();
+        for (int i = 0; i < Count; ++i) {
+            if (name == "stage" + std::to_string(i)) return tensors_[static_cast<std::size_t>(i)];
+        }
+        throw Error("Features: no '" + std::string(name) + "'; there are stage0 to stage" + std::to_string(Count - 1) +
+                    " and stage_final");
+    }
+
+    static constexpr int size() { return Count; }
+    const Tensor& operator[](int i) const { return tensors_.at(static_cast<std::size_t>(i)); }
+    Tensor& tensor(int i) { return tensors_.at(static_cast<std::size_t>(i)); }
+
+private:
+    std::array<Tensor, static_cast<std::size_t>(Count)> tensors_;
+};
+
+/// Base of backbones (CRTP): Stages run one after the other. Derived names them: `static std::string
+/// stage_name(int)`.
+template <class Derived, class... Stages>
+class Backbone : public Module<Derived> {
+    using Sequence = detail::Sequence<Stages...>;
+    using FeatureMap = detail::FeatureMap;
+    using Session = detail::Session;
+
+public:
+    static constexpr int stages = Sequence::count;
+    static constexpr int in_channels = Sequence::in_channels;
+    static constexpr int out_channels = Sequence::out_channels;  ///< of stage_final
+    static constexpr int stride = Sequence::stride;              ///< of stage_final
+    static constexpr int wanted_padding = Sequence::wanted_padding;
+    static constexpr bool reads_planar = Sequence::reads_planar;
+    static constexpr bool fuses_residual = Sequence::fuses_residual;
+
+    /// Channels of stage I's map.
+    template <int I>
+    static constexpr int stage_channels = Sequence::template At<I>::out_channels;
+
+    using Features = StageFeatures<stages>;
+
+    /// Every stage of an NCHW tensor, map or view. Throws ShapeError, WeightsError.
+    template <class X>
+    Features forward(const X& x) const {
+        return forward(x, thread_context());
+    }
+    template <class X>
+    Features forward(const X& x, Context& context) const {
+        Features features;
+        forward(x, features, context);
+        return features;
+    }
+    /// The same into tensors that are resized only where their shape differs.
+    template <class X>
+    void forward(const X& x, Features& features, Context& context) const {
+        const ConstTensorView in = Module<Derived>::to_const(view(x));
+        detail::check_input(in, in_channels, "forward");
+        int index = 0;
+        Sequence::for_each_output(detail::planar_map(in), [&](const FeatureMap& map) {
+            detail::resize(features.tensor(index++), {map.batch, map.channels, map.height, map.width});
+        });
+        context.run(this->kernels(), [&](Session& session) {
+            stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map(in)),
+                        [&](int i, const FeatureMap& map) {
+                            detail::convert_to_planar(session, map,
+                                                      detail::planar_map(view(std::as_const(features.tensor(i)))));
+                        });
+        });
+    }
+
+    /// stage_final alone; the other stages are never turned to NCHW.
+    template <class X>
+    Tensor forward_final(const X& x) const {
+        return Module<Derived>::forward(x, thread_context());
+    }
+    template <class X>
+    Tensor forward_final(const X& x, Context& context) const {
+        return Module<Derived>::forward(x, context);
+    }
+    /// The same into a tensor, which is resized where its shape differs, or into a view, whose shape must fit.
+    template <class X, class Y>
+    void forward_final(const X& x, Y&& y, Context& context) const {
+        Module<Derived>::forward(x, std::forward<Y>(y), context);
+    }
+
+    static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }
+    static void describe(const detail::Describer& d) { Sequence::describe(d, Derived::stage_name); }
+    void pack(const detail::Packer& p) { stages_.pack(p, Derived::stage_name); }
+    void run(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
+        stages_.run(session, x, y, residual);
+    }
+
+private:
+    Sequence stages_;
+};
+
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The schedule of MBConv and DSConv: how many rows at a time, how bands of rows or blocks of channels go to threads.
+// The work itself is kernels/inverted_bottleneck.inl. Not a layer.
+#pragma once
+
+#include <efficientvit/nn/pointwise.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// The parts of an inverted bottleneck that are known when its weights are packed.
+struct InvertedBottleneck {
+    const PackedConvolution* expand = nullptr;  // none in DSConv
+    const PackedConvolution* depth = nullptr;
+    const PackedConvolution* project = nullptr;
+    kernels::Act expand_act = kernels::Act::none;
+    kernels::Act depth_act = kernels::Act::none;
+    kernels::Act project_act = kernels::Act::none;
+    int mid_channels = 0;
+    int kernel_size = 3;
+    int stride = 1;
+};
+
+/// y = project(depth(expand(x))) + residual. Without expand, x has at least kernel_size / 2 columns of padding.
+inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& layer, const FeatureMap& x,
+                                    const FeatureMap& y, const FeatureMap* residual) {
+    // What the depthwise convolution has written for the rows of one step waits for the projection in half of a
+    // small second-level cache.
+    constexpr int step_floats = 48 * 1024;
+    const bool expands = layer.expand != nullptr;
+    const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
+    const int padding = layer.kernel_size / 2;
+    const int workers = session.workers();
+    const Index row_floats = Index{blocks} * block * y.width;
+    const int fitting = static_cast<int>(std::min<Index>(y.height, std::max<Index>(2, step_floats / row_floats)));
+    // All rows in one step: every block of channels is done with before the next, in the same ring. Threads then
+    // take blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
+    const bool whole = fitting == y.height;
+    const int bands = whole ? 1 : std::min(workers, (y.height + 1) / 2);
+    const int step = whole ? y.height : std::min(fitting, (y.height + bands - 1) / bands);
+    const int window = (step - 1) * layer.stride + layer.kernel_size;  // input rows of a step
+    const int advance = step * layer.stride;
+    // Whole steps, so that the rows of one step are neighbours in the ring.
+    const int ring_rows = !expands ? 0 : whole ? x.height : (window + advance - 1) / advance * advance;
+    const bool by_blocks = whole && workers > 1 && y.batch < workers;
+
+    const Index pixel = Index{x.width} + 2 * padding;
+    const Index ring_block = ring_rows * pixel * block;
+    const Index middle_block = Index{step} * y.width * block;
+    const auto count = [](Index floats) { return static_cast<std::size_t>(floats); };
+    const Workspace::Frame frame(session.workspace);
+    const Index ring_floats = whole ? ring_block : ring_block * blocks;
+    const Index middle_floats = middle_block * blocks;
+    const int middles = by_blocks ? 1 : workers;
+    float* const rings = session.workspace.take(count(ring_floats * workers));
+    float* const middle = session.workspace.take(count(middle_floats * middles));
+    float* const zero_row = session.workspace.take(count(pixel * block));
+    const Index pointers_each = Index{window} + 8;  // a cache line apart
+    const float** const pointers = session.workspace.take_pointers(count(pointers_each * workers));
+    if (session.measuring()) return;
+    std::fill_n(zero_row, pixel * block, 0.0f);
+
+    const auto run = [&](int n, int worker, Session::Range rows, Session::Range mid_blocks, bool projects) {
+        kernels::InvertedBottleneck a;
+        a.x = x.image(n);
+        a.x_block_stride = x.block_stride();
+        a.x_row_stride = x.row_stride();
+        a.x_block = x.block;
+        a.in_channels = x.channels;
+        a.in_height = x.height;
+        a.in_width = x.width;
+        if (expands) {
+            a.expand_weights = layer.expand->weights.data();
+            a.expand_bias = layer.expand->bias.data();
+            a.expand_act = layer.expand_act;
+        }
+        a.depth_weights = layer.depth->weights.data();
+        a.depth_bias = layer.depth->bias.data();
+        a.depth_act = layer.depth_act;
+        a.kernel_size = layer.kernel_size;
+        a.stride = layer.stride;
+        a.padding = padding;
+        a.mid_channels = layer.mid_channels;
+        a.mid_block = block;
+        a.first_mid_block = mid_blocks.begin;
+        a.last_mid_block = mid_blocks.end;
+        a.project_weights = layer.project->weights.data();
+        a.project_bias = layer.project->bias.data();
+        a.project_act = layer.project_act;
+        a.out_width = y.width;
+        if (projects) {
+            a.y = y.image(n);
+            a.y_block_stride = y.block_stride();
+            a.y_row_stride = y.row_stride();
+            a.y_block = y.block;
+            a.y_blocks = y.blocks();
+        }
+        if (residual != nullptr) {
+            a.residual = residual->image(n);
+            a.residual_block_stride = residual->block_stride();
+            a.residual_row_stride = residual->row_stride();
+        }
+        a.first_row = rows.begin;
+        a.last_row = rows.end;
+        a.step_rows = step;
+        a.ring = rings + ring_floats * worker;
+        a.ring_block_stride = whole ? 0 : ring_block;
+        a.ring_rows = ring_rows;
+        a.middle = middle + (by_blocks ? 0 : middle_floats * worker);
+        a.middle_block_stride = middle_block;
+        a.zero_row = zero_row;
+        a.row_pointers = pointers + pointers_each * worker;
+        session.kernels.inverted_bottleneck(a);
+    };
+
+    if (by_blocks) {
+        const FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
+        const int parts = std::min(blocks, 2 * workers);
+        for (int n = 0; n < y.batch; ++n) {
+            session.parallel(parts, [&](int part, int worker) {
+                run(n, worker, {0, y.height}, Session::split(blocks, parts, part), false);
+            });
+            FeatureMap image = y, added = residual == nullptr ? y : *residual;
+            image.batch = added.batch = 1;
+            image.data = y.image(n);
+            added.data = residual == nullptr ? nullptr : residual->image(n);
+            run_pointwise(session, *layer.project, layer.project_act, layer.mid_channels, depth_output, image,
+                          residual == nullptr ? nullptr : &added);
+        }
+    } else {
+        session.parallel(y.batch * bands, [&](int chunk, int worker) {
+            run(chunk / bands, worker, Session::split(y.height, bands, chunk % bands), {0, blocks}, true);
+        });
+    }
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every layer, block and model can do for its user: load weights, say its names, run on NCHW tensors. And what it
+// must be able to do for its neighbours, as a concept.
+#pragma once
+
+#include <efficientvit/nn/packing.hpp>
+#include <efficientvit/runtime/context.hpp>
+#include <efficientvit/runtime/feature_map.hpp>
+#include <efficientvit/tensor.hpp>
+#include <efficientvit/weights/load.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// A part of a network as its neighbours see it. in_channels == 0: any number, and out_channels the same.
+template <class T>
+concept Layer = requires(const T& layer, T& unpacked, Session& session, const FeatureMap& map, const Packer& packer,
+                         const Describer& describer, Extent extent) {
+    { T::in_channels } -> std::convertible_to<int>;
+    { T::out_channels } -> std::convertible_to<int>;
+    { T::stride } -> std::convertible_to<int>;           // of the whole layer
+    { T::wanted_padding } -> std::convertible_to<int>;   // zero columns it wants beside its input's rows
+    { T::reads_planar } -> std::convertible_to<bool>;    // takes NCHW memory as it is
+    { T::fuses_residual } -> std::convertible_to<bool>;  // adds a residual as it writes
+    { T::output_extent(extent) } -> std::same_as<Extent>;
+    T::describe(describer);
+    unpacked.pack(packer);
+    layer.run(session, map, map, static_cast<const FeatureMap*>(nullptr));
+};
+
+/// Chunks to cut `items` into: as many as there are workers.
+inline int chunks_of(const Session& session, int items) { return std::max(1, std::min(session.workers(), items)); }
+
+inline void convert_to_blocked(Session& session, const FeatureMap& from, const FeatureMap& to) {
+    session.parallel(to.batch * to.blocks(),
+                     [&](int chunk, int) { to_blocked(from, to, chunk / to.blocks(), chunk % to.blocks()); });
+}
+
+inline void convert_to_planar(Session& session, const FeatureMap& from, const FeatureMap& to) {
+    session.parallel(from.batch * from.blocks(),
+                     [&](int chunk, int) { to_planar(from, to, chunk / from.blocks(), chunk % from.blocks()); });
+}
+
+/// A new map for `consumer` to read, in the session's memory.
+inline FeatureMap new_map(Session& session, int batch, int channels, Extent extent, int padding) {
+    FeatureMap map = blocked_map(batch, channels, extent, padding);
+    session.workspace.place(map);
+    if (!session.measuring()) clear_padding(map);
+    return map;
+}
+
+/// x as a layer can read it: itself, or turned into the blocked layout.
+template <class L>
+FeatureMap readable_by(Session& session, const FeatureMap& x) {
+    if (L::reads_planar || x.block != 1) return x;
+    const FeatureMap map = new_map(session, x.batch, x.channels, x.extent(), L::wanted_padding);
+    convert_to_blocked(session, x, map);
+    return map;
+}
+
+}  // namespace detail
+
+/// Base of all layers (CRTP).
+template <class Derived>
+class Module {
+public:
+    /// Takes the weights, folds and packs them for the kernels of options.isa. Nothing refers to `weights`
+    /// afterwards. Throws WeightsError, listing all that is missing, unexpected or of a wrong shape; the module is
+    /// then as before.
+    LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) {
+        const std::vector<Parameter> wanted = parameters();
+        const MatchedWeights matched(weights, wanted, options);
+        Derived loaded;
+        loaded.load({WeightReader(matched), &kernels::table(options.isa ? *options.isa : default_isa())});
+        static_cast<Derived&>(*this) = std::move(loaded);
+        return matched.report();
+    }
+
+    /// Names and shapes of the state dict, in the reference's order (without num_batches_tracked).
+    static std::vector<Parameter> parameters() {
+        std::vector<Parameter> all;
+        Derived::describe(detail::Describer(all));
+        return all;
+    }
+
+    /// Whether load_state_dict() has been called; forward throws WeightsError before.
+    bool loaded() const { return kernels_ != nullptr; }
+
+    /// The instruction set that the weights are packed for. Throws WeightsError before load_state_dict().
+    Isa isa() const { return kernels().isa; }
+
+    /// The shape of forward's result. Throws ShapeError where the input does not fit.
+    static Shape output_shape(const Shape& input) {
+        static constexpr float somewhere = 0;
+        detail::check_input({&somewhere, input}, Derived::in_channels, "output_shape");
+        const detail::Extent out = Derived::output_extent({static_cast<int>(input.h), static_cast<int>(input.w)});
+        return {input.n, Derived::out_channels == 0 ? input.c : Derived::out_channels, out.height, out.width};
+    }
+
+    /// Computes the layer on an NCHW tensor, map or view. Const: any number of threads may share a module, each
+    /// with a Context of its own. Throws ShapeError, WeightsError.
+    template <class X>
+    Tensor forward(const X& x, Context& context) const {
+        Tensor y;
+        forward(x, y, context);
+        return y;
+    }
+    template <class X>
+    Tensor forward(const X& x) const {
+        return forward(x, thread_context());
+    }
+
+    /// The same into a tensor, which is resized where its shape differs, or into a view, whose shape must fit. x
+    /// and y must not overlap.
+    template <class X>
+    void forward(const X& x, Tensor& y, Context& context) const {
+        const ConstTensorView in = view(x);
+        detail::check_input(in, Derived::in_channels, "forward");
+        detail::resize(y, output_shape(in.shape));
+        forward(in, view(y), context);
+    }
+    template <class X, class Y>
+    void forward(const X& x, const Y& y, Context& context) const {
+        const ConstTensorView in = to_const(view(x));
+        const TensorView out = view(y);
+        detail::check_input(in, Derived::in_channels, "forward");
+        detail::check_output(out, output_shape(in.shape), "forward");
+        context.run(kernels(), [&](detail::Session& session) { run_planar(session, in, out); });
+    }
+
+    /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
+    std::size_t workspace_bytes(const Shape& input, const Context& context) const {
+        return context.measure(kernels(), [&](detail::Session& session) {
+            run_planar(session, {nullptr, input}, {nullptr, output_shape(input)});
+        });
+    }
+
+    /// Packs the weights below p; for modules made of modules.
+    void load(const detail::Packer& p) {
+        static_cast<Derived&>(*this).pack(p);
+        kernels_ = p.kernels;
+    }
+
+protected:
+    const kernels::Table& kernels() const {
+        if (kernels_ == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
+        return *kernels_;
+    }
+
+    static ConstTensorView to_const(const TensorView& v) { return {v.data, v.shape}; }
+    static ConstTensorView to_const(const ConstTensorView& v) { return v; }
+
+private:
+    void run_planar(detail::Session& session, const ConstTensorView& x, const TensorView& y) const {
+        const detail::FeatureMap from = detail::readable_by<Derived>(session, detail::planar_map(x));
+        const detail::FeatureMap to = detail::planar_map(to_const(y));
+        const detail::FeatureMap result = detail::new_map(session, to.batch, to.channels, to.extent(), 0);
+        static_cast<const Derived&>(*this).run(session, from, result, nullptr);
+        detail::convert_to_planar(session, result, to);
+    }
+
+    const kernels::Table* kernels_ = nullptr;
+};
+
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// OpSequential of the reference: layers one after the other, composed at compile time.
+#pragma once
+
+#include <efficientvit/nn/identity_layer.hpp>
+
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+template <class... Layers>
+class Sequence;
+
+/// OpSequential without the None entries.
+template <class Kept, class... Layers>
+struct WithoutNone;
+template <class... Kept>
+struct WithoutNone<Sequence<Kept...>> {
+    using type = Sequence<Kept...>;
+};
+template <class... Kept, class First, class... Rest>
+struct WithoutNone<Sequence<Kept...>, First, Rest...> {
+    using type = std::conditional_t<std::is_same_v<First, None>, WithoutNone<Sequence<Kept...>, Rest...>,
+                                    WithoutNone<Sequence<Kept..., First>, Rest...>>::type;
+};
+
+template <class... Layers>
+class Sequence {
+public:
+    static constexpr int count = sizeof...(Layers);
+    using Tuple = std::tuple<Layers...>;
+    template <int I>
+    using At = std::tuple_element_t<static_cast<std::size_t>(I), Tuple>;
+    static_assert(count > 0, "OpSequential: at least one layer is needed");
+
+    /// Layers that change nothing about the channels (IdentityLayer) have 0: the next or last one that does,
+    /// counts.
+    static constexpr int in_channels = [] {
+        int channels = 0;
+        ((channels = channels == 0 ? Layers::in_channels : channels), ...);
+        return channels;
+    }();
+    static constexpr int out_channels = [] {
+        int channels = 0;
+        ((channels = Layers::out_channels == 0 ? channels : Layers::out_channels), ...);
+        return channels;
+    }();
+    static constexpr bool fits = [] {
+        int channels = 0;
+        bool all = true;
+        ((all = all && (channels == 0 || Layers::in_channels == 0 || channels == Layers::in_channels),
+          channels = Layers::out_channels == 0 ? channels : Layers::out_channels),
+         ...);
+        return all;
+    }();
+    static_assert(fits, "OpSequential: a layer's in_channels must be the out_channels of the layer before it");
+
+    static constexpr int stride = (Layers::stride * ...);
+    static constexpr int wanted_padding = At<0>::wanted_padding;
+    static constexpr bool reads_planar = At<0>::reads_planar;
+    static constexpr bool fuses_residual = At<count - 1>::fuses_residual;
+
+    static Extent output_extent(Extent extent) {
+        ((extent = Layers::output_extent(extent)), ...);
+        return extent;
+    }
+    /// name(i) is what layer i is called below d or p.
+    template <class Name>
+    static void describe(const Describer& d, const Name& name) {
+        int i = 0;
+        (Layers::describe(d.at(name(i++))), ...);
+    }
+    template <class Name>
+    void pack(const Packer& p, const Name& name) {
+        int i = 0;
+        std::apply([&](auto&... layer) { (layer.pack(p.at(name(i++))), ...); }, layers_);
+    }
+
+    /// From x to y through all layers.
+    void run(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
+        const Workspace::Frame frame(session.workspace);
+        const Places places = take<count - 1>(session, x);
+        step<0>(session, x, &y, residual, places, [](int, const FeatureMap&) {});
+    }
+
+    /// The same without an output of one's own: visit(i, map) sees the map behind every layer i.
+    template <class Visit>
+    void run(Session& session, const FeatureMap& x, const Visit& visit) const {
+        const Workspace::Frame frame(session.workspace);
+        const Places places = take<count>(session, x);
+        step<0>(session, x, nullptr, nullptr, places, visit);
+    }
+
+    /// visit(map) for the shape of every layer's output, without memory.
+    template <class Visit>
+    static void for_each_output(const FeatureMap& x, const Visit& visit) {
+        outputs<0, count>(x, [&](int, const FeatureMap& map) { visit(map); });
+    }
+
+private:
+    /// Maps between layers take turns in two places, each as large as the largest that comes there.
+    struct Places {
+        float* data[2];
+    };
+
+    /// The map behind layer I, as layer I + 1 wants it.
+    template <int I>
+    static FeatureMap behind(const FeatureMap& x) {
+        int padding = 0;
+        if constexpr (I + 1 < count) padding = At<I + 1>::wanted_padding;
+        const int channels = At<I>::out_channels == 0 ? x.channels : At<I>::out_channels;
+        return blocked_map(x.batch, channels, At<I>::output_extent(x.extent()), padding);
+    }
+
+    template <int I, int End, class Visit>
+    static void outputs(const FeatureMap& x, const Visit& visit) {
+        if constexpr (I < End) {
+            const FeatureMap map = behind<I>(x);
+            visit(I, map);
+            outputs<I + 1, End>(map, visit);
+        }
+    }
+
+    template <int End>
+    static Places take(Session& session, const FeatureMap& x) {
+        std::size_t sizes[2] = {0, 0};
+        outputs<0, End>(x, [&](int i, const FeatureMap& map) { sizes[i % 2] = std::max(sizes[i % 2], map.floats()); });
+        float* const first = session.workspace.take(sizes[0]);
+        return {{first, session.workspace.take(sizes[1])}};
+    }
+
+    template <int I, class Visit>
+    void step(Session& session, const FeatureMap& x, const FeatureMap* y, const FeatureMap* residual,
+              const Places& places, const Visit& visit) const {
+        const auto& layer = std::get<static_cast<std::size_t>(I)>(layers_);
+        if (I + 1 == count && y != nullptr) {
+            layer.run(session, x, *y, residual);
+            return;
+        }
+        FeatureMap map = behind<I>(x);
+        if (!session.measuring()) {
+            map.data = places.data[I % 2] + Index{map.padding} * map.block;
+            clear_padding(map);
+        }
+        layer.run(session, x, map, nullptr);
+        visit(I, map);
+        if constexpr (I + 1 < count) step<I + 1>(session, map, y, residual, places, visit);
+    }
+
+    Tuple layers_;
+};
+
+}  // namespace detail
+
+/// Layers in turn. None entries are dropped before numbering. State dict: op_list.<i>.
+template <class... Layers>
+class OpSequential : public Module<OpSequential<Layers...>> {
+    using Sequence = typename detail::WithoutNone<detail::Sequence<>, Layers...>::type;
+
+public:
+    static constexpr int in_channels = Sequence::in_channels;
+    static constexpr int out_channels = Sequence::out_channels;
+    static constexpr int stride = Sequence::stride;
+    static constexpr int wanted_padding = Sequence::wanted_padding;
+    static constexpr bool reads_planar = Sequence::reads_planar;
+    static constexpr bool fuses_residual = Sequence::fuses_residual;
+
+    static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }
+    static void describe(const detail::Describer& d) { Sequence::describe(d.at("op_list"), index_name); }
+    void pack(const detail::Packer& p) { op_list_.pack(p.at("op_list"), index_name); }
+    void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
+             const detail::FeatureMap* residual) const {
+        op_list_.run(session, x, y, residual);
+    }
+
+private:
+    static std::string index_name(int i) { return std::to_string(i); }
+
+    Sequence op_list_;
+};
+
+EFFICIENTVIT_END_NAMESPACE

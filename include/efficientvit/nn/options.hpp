@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The words that layers' configurations are written in. Structs of these are template arguments, so all are structural
+// types.
+#pragma once
+
+#include <efficientvit/config.hpp>
+#include <efficientvit/kernels/args.hpp>
+
+#include <cstddef>
+#include <initializer_list>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+/// The reference's act_func; None there is `none` here. gelu is its tanh form.
+enum class Activation { none, relu, relu6, hswish, silu, gelu };
+
+/// The reference's norm: "bn2d", in LinearLayer "ln", or None.
+enum class Norm { none, bn2d, ln };
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// A short list of ints as a template argument: `.scales = {3, 5}`.
+struct IntList {
+    static constexpr int capacity = 12;
+    int values[capacity] = {};
+    int count = 0;
+
+    constexpr IntList() = default;
+    constexpr IntList(std::initializer_list<int> list) {
+        for (const int value : list) {
+            if (count == capacity) throw "IntList holds at most 12 values";  // fails to compile: always constant
+            values[count++] = value;
+        }
+    }
+    constexpr int operator[](int i) const { return values[i]; }
+    constexpr int size() const { return count; }
+    constexpr const int* begin() const { return values; }
+    constexpr const int* end() const { return values + count; }
+    bool operator==(const IntList&) const = default;
+};
+
+namespace detail {
+
+/// The kernels' word for an activation.
+constexpr kernels::Act kernel_act(Activation act) {
+    switch (act) {
+        case Activation::relu:
+            return kernels::Act::relu;
+        case Activation::relu6:
+            return kernels::Act::relu6;
+        case Activation::hswish:
+            return kernels::Act::hswish;
+        case Activation::silu:
+            return kernels::Act::silu;
+        case Activation::gelu:
+            return kernels::Act::gelu;
+        case Activation::none:
+            break;
+    }
+    return kernels::Act::none;
+}
+
+/// The same where the next layer's weights take what folded_scale() says.
+constexpr kernels::Act foldable_act(Activation act) {
+    return act == Activation::hswish ? kernels::Act::hswish_x6 : kernel_act(act);
+}
+
+/// What the weights behind foldable_act(act) are multiplied by: hswish leaves its division by 6 to them.
+constexpr double folded_scale(Activation act) { return act == Activation::hswish ? 1.0 / 6.0 : 1.0; }
+
+/// Python's round(): half to even. For MBConv's middle channels, at compile time.
+constexpr int round_half_even(double x) {
+    const int below = static_cast<int>(x);
+    const double rest = x - below;
+    return rest > 0.5 || (rest == 0.5 && below % 2 == 1) ? below + 1 : below;
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a state dict's weights to what kernels read: batch norm folded in, in double, and rows brought into the order
+// in which a kernel walks through them.
+#pragma once
+
+#include <efficientvit/nn/options.hpp>
+#include <efficientvit/runtime/aligned_buffer.hpp>
+#include <efficientvit/runtime/feature_map.hpp>
+#include <efficientvit/weights/load.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// Collects what a model asks for: names below a prefix, and shapes.
+class Describer {
+public:
+    explicit Describer(std::vector<Parameter>& parameters, std::string prefix = {})
+        : parameters_(parameters), prefix_(std::move(prefix)) {}
+    Describer at(std::string_view name) const { return Describer(parameters_, prefix_ + std::string(name) + "."); }
+    Describer at(int index) const { return at(std::to_string(index)); }
+    void add(std::string_view name, std::vector<std::int64_t> shape) const {
+        parameters_.push_back({prefix_ + std::string(name), std::move(shape)});
+    }
+
+private:
+    std::vector<Parameter>& parameters_;
+    std::string prefix_;
+};
+
+/// What a layer packs its weights from: tensors below its name, and the kernels they are for.
+struct Packer {
+    WeightReader weights;
+    const kernels::Table* kernels;
+
+    Packer at(std::string_view name) const { return {weights.at(name), kernels}; }
+    Packer at(int index) const { return at(std::to_string(index)); }
+};
+
+/// A convolution's weights [out][in / groups][k][k] and bias [out], batch norm folded in. Missing tensors (only
+/// without strict) count as zero weights and as an identity norm.
+struct Folded {
+    std::vector<float> weight;
+    std::vector<float> bias;
+};
+
+/// y = x * scale + shift: batch norm in inference.
+struct ScaleShift {
+    std::vector<double> scale, shift;
+};
+
+inline ScaleShift read_batch_norm(const Packer& p, int channels, double eps) {
+    const auto count = static_cast<std::size_t>(channels);
+    const auto read = [&](const char* name, float otherwise) {
+        std::vector<float> values = p.weights.read(name);
+        if (values.empty()) values.assign(count, otherwise);
+        return values;
+    };
+    const std::vector<float> weight = read("weight", 1), bias = read("bias", 0);
+    const std::vector<float> mean = read("running_mean", 0), variance = read("running_var", 1);
+    ScaleShift out{std::vector<double>(count), std::vector<double>(count)};
+    for (std::size_t c = 0; c < count; ++c) {
+        out.scale[c] = double{weight[c]} / std::sqrt(double{variance[c]} + eps);
+        out.shift[c] = double{bias[c]} - double{mean[c]} * out.scale[c];
+    }
+    return out;
+}
+
+/// Reads `conv` and `norm` below p. input_scale multiplies the weights: what foldable_act() left over.
+inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights_a_channel, bool use_bias, Norm norm,
+                          double norm_eps, double input_scale = 1.0) {
+    const auto outs = static_cast<std::size_t>(out_channels);
+    const Packer conv = p.at("conv");
+    Folded f{conv.weights.read("weight"), {}};
+    if (f.weight.empty()) f.weight.assign(outs * weights_a_channel, 0.0f);
+    if (use_bias) f.bias = conv.weights.read("bias");
+    if (f.bias.empty()) f.bias.assign(outs, 0.0f);
+    if (norm == Norm::none && input_scale == 1.0) return f;
+    ScaleShift n{std::vector<double>(outs, 1.0), std::vector<double>(outs, 0.0)};
+    if (norm == Norm::bn2d) n = read_batch_norm(p.at("norm"), out_channels, norm_eps);
+    for (std::size_t c = 0; c < outs; ++c) {
+        const double scale = n.scale[c] * input_scale;
+        float* const w = f.weight.data() + c * weights_a_channel;
+        for (std::size_t i = 0; i < weights_a_channel; ++i) w[i] = static_cast<float>(w[i] * scale);
+        f.bias[c] = static_cast<float>(f.bias[c] * n.scale[c] + n.shift[c]);
+    }
+    return f;
+}
+
+/// Channels that lie in blocks, perhaps in sections that each begin a new block (LiteMLA's q, k, v of every head).
+struct ChannelLayout {
+    int channels = 0;
+    int section = 0;  // channels a section
+    int block = 16;
+
+    static ChannelLayout plain(int channels) { return {channels, channels, block_width(channels)}; }
+    static ChannelLayout sections(int count, int channels) {
+        return {count * channels, channels, block_width(channels)};
+    }
+    int blocks_a_section() const { return (section + block - 1) / block; }
+    int blocks() const { return channels / section * blocks_a_section(); }
+    /// The channel in this block and lane, or -1 where the lane is empty.
+    int channel(int b, int lane) const {
+        const int within = b % blocks_a_section() * block + lane;
+        return within < section ? b / blocks_a_section() * section + within : -1;
+    }
+};
+
+inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const ChannelLayout& out) {
+    AlignedBuffer<float> packed(static_cast<std::size_t>(out.blocks() * out.block), 0.0f);
+    for (int b = 0; b < out.blocks(); ++b) {
+        for (int lane = 0; lane < out.block; ++lane) {
+            const int c = out.channel(b, lane);
+            if (c >= 0) packed[static_cast<std::size_t>(b * out.block + lane)] = bias[static_cast<std::size_t>(c)];
+        }
+    }
+    return packed;
+}
+
+/// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
+/// lanes that are empty at the end of the layout are left out, those at the end of a section are zeros.
+inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const ChannelLayout& in,
+                                       const ChannelLayout& out, int taps) {
+    const bool plain = in.section == in.channels;
+    const Index in_lanes = plain ? Index{in.channels} : Index{in.blocks()} * in.block;
+    AlignedBuffer<float> packed(static_cast<std::size_t>(in_lanes * taps * out.blocks() * out.block));
+    float* to = packed.data();
+    for (int ob = 0; ob < out.blocks(); ++ob) {
+        for (int ib = 0; ib < in.blocks(); ++ib) {
+            const int lanes = plain ? std::min(in.block, in.channels - ib * in.block) : in.block;
+            for (int tap = 0; tap < taps; ++tap) {
+                for (int i = 0; i < lanes; ++i) {
+                    const int ic = in.channel(ib, i);
+                    for (int o = 0; o < out.block; ++o) {
+                        const int oc = out.channel(ob, o);
+                        *to++ = ic < 0 || oc < 0
+                                    ? 0.0f
+                                    : weight[(static_cast<std::size_t>(oc) * static_cast<std::size_t>(in.channels) +
+                                              static_cast<std::size_t>(ic)) *
+                                                 static_cast<std::size_t>(taps) +
+                                             static_cast<std::size_t>(tap)];
+                    }
+                }
+            }
+        }
+    }
+    return packed;
+}
+
+/// Weights [channel][k*k] into [block][k*k][lane], what Depthwise reads.
+inline AlignedBuffer<float> pack_depthwise(const std::vector<float>& weight, const ChannelLayout& layout, int taps) {
+    AlignedBuffer<float> packed(static_cast<std::size_t>(layout.blocks() * layout.block * taps), 0.0f);
+    float* to = packed.data();
+    for (int b = 0; b < layout.blocks(); ++b) {
+        for (int tap = 0; tap < taps; ++tap) {
+            for (int lane = 0; lane < layout.block; ++lane, ++to) {
+                const int c = layout.channel(b, lane);
+                if (c >= 0) *to = weight[static_cast<std::size_t>(c * taps + tap)];
+            }
+        }
+    }
+    return packed;
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

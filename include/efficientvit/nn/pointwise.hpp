@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// 1x1 convolution of a whole map, cut into chunks for threads. Shared by ConvLayer, MBConv, LiteMLA; not a layer.
+#pragma once
+
+#include <efficientvit/nn/module.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// Packed weights of a 1x1 convolution.
+struct PackedConvolution {
+    AlignedBuffer<float> weights;
+    AlignedBuffer<float> bias;
+};
+
+/// y = act(weights * x + bias) + residual. `channels` is what the weights count of x: x.channels, or all lanes of a
+/// map in sections. x may have padding.
+inline void run_pointwise(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
+                          const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+    if (session.measuring()) return;
+    // Few pixels and many output channels: cut by channels, else by rows.
+    const int workers = session.workers();
+    const bool by_blocks = workers > 1 && (y.height < 4 * workers && y.blocks() >= workers);
+    const int parts = chunks_of(session, by_blocks ? y.blocks() : y.height);
+    session.parallel(y.batch * parts, [&](int chunk, int) {
+        const int n = chunk / parts;
+        Session::Range rows{0, y.height}, blocks{0, y.blocks()};
+        (by_blocks ? blocks : rows) = Session::split(by_blocks ? y.blocks() : y.height, parts, chunk % parts);
+
+        kernels::Pointwise a;
+        a.x_block_stride = x.block_stride();
+        a.x_block = x.block;
+        a.channels = channels;
+        a.weights = packed.weights.data() + Index{blocks.begin} * channels * y.block;
+        a.bias = packed.bias.data() + blocks.begin * y.block;
+        a.y_block_stride = y.block_stride();
+        a.y_row_stride = y.row_stride();
+        a.y_block = y.block;
+        a.y_blocks = blocks.size();
+        a.y_width = y.width;
+        a.act = act;
+        if (residual != nullptr) {
+            a.residual_block_stride = residual->block_stride();
+            a.residual_row_stride = residual->row_stride();
+        }
+        // With gaps in x every row is a run of its own.
+        const int run_rows = x.padding == 0 ? rows.size() : 1;
+        a.pixels = run_rows * y.width;
+        for (int row = rows.begin; row < rows.end; row += run_rows) {
+            a.x = x.image(n) + row * x.row_stride();
+            a.y = y.image(n) + blocks.begin * y.block_stride() + row * y.row_stride();
+            if (residual != nullptr) {
+                a.residual =
+                    residual->image(n) + blocks.begin * residual->block_stride() + row * residual->row_stride();
+            }
+            session.kernels.pointwise(a);
+        }
+    });
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Context: the scratch memory and the threads of forwards, owned by whoever calls them. Session: one forward in it, as
+// layers see it.
+#pragma once
+
+#include <efficientvit/kernels/kernels.hpp>
+#include <efficientvit/runtime/executor.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
+#include <efficientvit/runtime/team.hpp>
+#include <efficientvit/runtime/workspace.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// How a Context computes.
+struct ContextOptions {
+    /// Threads that work on one forward, the calling one included. 0 with an executor: as many as that has, plus
+    /// one.
+    int threads = 0;
+    /// A pool to take helpers from, which must outlive the Context; without one, the Context starts threads - 1 of
+    /// its own.
+    Executor* executor = nullptr;
+};
+
+namespace detail {
+
+/// One forward: memory, kernels, threads. A measuring session computes nothing and counts memory.
+class Session {
+public:
+    Session(Workspace& scratch, const kernels::Table& table, Team* team)
+        : workspace(scratch), kernels(table), team_(team) {}
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    ~Session() {
+        if (team_ != nullptr && !measuring()) team_->close();
+    }
+
+    bool measuring() const { return workspace.measuring(); }
+    int workers() const { return team_ == nullptr ? 1 : team_->workers(); }
+
+    /// Runs f(chunk, worker) for chunk in [0, chunks), on any worker, in any order; returns when all are done.
+    template <class F>
+    void parallel(int chunks, const F& f) {
+        if (measuring()) return;
+        if (team_ == nullptr || chunks == 1) {
+            for (int chunk = 0; chunk < chunks; ++chunk) f(chunk, 0);
+            return;
+        }
+        struct Section {
+            const F* f;
+            int chunks, groups;
+        } section{&f, chunks, std::min(chunks, Team::max_chunks)};
+        team_->run(
+            section.groups,
+            [](void* argument, int group, int worker) {
+                const Section& s = *static_cast<const Section*>(argument);
+                const Range chunks_of_group = split(s.chunks, s.groups, group);
+                for (int chunk = chunks_of_group.begin; chunk < chunks_of_group.end; ++chunk) (*s.f)(chunk, worker);
+            },
+            &section);
+    }
+
+    struct Range {
+        int begin, end;
+        int size() const { return end - begin; }
+    };
+
+    /// Part i of `count` things in `parts` parts that differ by one at most.
+    static Range split(int count, int parts, int i) {
+        const auto at = [&](int j) { return static_cast<int>(static_cast<long long>(count) * j / parts); };
+        return {at(i), at(i + 1)};
+    }
+
+    Workspace& workspace;
+    const kernels::Table& kernels;
+
+private:
+    Team* team_;
+};
+
+}  // namespace detail
+
+/// Scratch memory and threads for forwards. One for each thread that calls forward; any number of Contexts may
+/// share one model. After the first forward of the largest size nothing is allocated.
+class Context {
+public:
+    /// Serial: the calling thread alone.
+    Context() = default;
+
+    explicit Context(const ContextOptions& options) {
+        Executor* executor = options.executor;
+        int threads = options.threads;
+        if (executor != nullptr) {
+            const int most = executor->concurrency() + 1;
+            threads = threads <= 0 ? most : std::min(threads, most);
+        }
+        if (threads <= 1) return;
+        if (executor == nullptr) {
+            pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1);
+            executor = pool_.get();
+        }
+        team_.reset(detail::Team::create(executor, threads));
+    }
+
+    /// Threads that work on one forward, the calling one included.
+    int threads() const { return team_ == nullptr ? 1 : team_->workers(); }
+
+    /// Bytes of scratch memory held.
+    std::size_t allocated_bytes() const { return memory_.size() * sizeof(float); }
+
+    /// Takes `bytes` of scratch memory now rather than in a forward.
+    void reserve(std::size_t bytes) {
+        const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+        if (floats <= memory_.size()) return;
+        memory_ = {};  // the old contents are not needed, and not both are held at once
+        memory_ = detail::AlignedBuffer<float>(floats);
+    }
+
+    /// Runs body(Session&) twice: to measure its memory, and to do it. Used by layers; not reentrant.
+    template <class Body>
+    void run(const kernels::Table& table, const Body& body) {
+        reserve(measure(table, body));
+        const detail::FloatEnvironment environment;
+        detail::Workspace workspace(memory_);
+        detail::Session session(workspace, table, team_.get());
+        body(session);
+    }
+
+    /// Bytes that run(table, body) needs.
+    template <class Body>
+    std::size_t measure(const kernels::Table& table, const Body& body) const {
+        detail::Workspace nothing;
+        detail::Session session(nothing, table, team_.get());
+        body(session);
+        return std::max(nothing.peak(), std::size_t{1}) * sizeof(float);
+    }
+
+private:
+    struct Release {
+        void operator()(detail::Team* team) const { team->release(); }
+    };
+    detail::AlignedBuffer<float> memory_;
+    std::unique_ptr<ThreadPoolExecutor> pool_;  // outlives the team's tasks: destroyed after all have run
+    std::unique_ptr<detail::Team, Release> team_;
+};
+
+/// The Context of forwards that are given none: serial, one for each thread.
+inline Context& thread_context() {
+    thread_local Context context;
+    return context;
+}
+
+EFFICIENTVIT_END_NAMESPACE

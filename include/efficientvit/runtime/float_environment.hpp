@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The processor's floating-point modes. A caller may run with flush-to-zero or another rounding; kernels need neither,
+// and results must not depend on it.
+#pragma once
+
+#include <efficientvit/kernels/cpu.hpp>
+
+#if defined(EFFICIENTVIT_X86)
+#include <xmmintrin.h>
+#endif
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// Sets IEEE defaults (round to nearest, denormals kept, exceptions masked) while it lives, then puts back what
+/// was.
+class FloatEnvironment {
+public:
+    FloatEnvironment() : saved_(get()) { set(defaults); }
+    FloatEnvironment(const FloatEnvironment&) = delete;
+    FloatEnvironment& operator=(const FloatEnvironment&) = delete;
+    ~FloatEnvironment() { set(saved_); }
+
+private:
+#if defined(EFFICIENTVIT_X86)
+    using Word = unsigned;
+    static constexpr Word defaults = 0x1f80;  // all exceptions masked
+    static Word get() { return _mm_getcsr(); }
+    static void set(Word word) { _mm_setcsr(word); }
+#elif defined(EFFICIENTVIT_ARM64) && !defined(_MSC_VER)
+    using Word = unsigned long long;
+    static constexpr Word defaults = 0;
+    static Word get() {
+        Word word;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(word));
+        return word;
+    }
+    static void set(Word word) { __asm__ volatile("msr fpcr, %0" : : "r"(word)); }
+#else
+    using Word = unsigned;
+    static constexpr Word defaults = 0;
+    static Word get() { return 0; }
+    static void set(Word) {}
+#endif
+    Word saved_;
+};
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

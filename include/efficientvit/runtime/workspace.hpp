@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scratch memory of a forward: one aligned buffer, handed out as a stack. The same forward run on a measuring
+// workspace, which has no memory, tells how much it takes.
+#pragma once
+
+#include <efficientvit/runtime/aligned_buffer.hpp>
+#include <efficientvit/runtime/feature_map.hpp>
+
+#include <algorithm>
+#include <cstddef>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// A stack of floats. Take what a layer needs; a Workspace::Frame gives it all back at the end of a scope.
+class Workspace {
+public:
+    /// Without memory: pointers are null, peak() counts.
+    Workspace() = default;
+    explicit Workspace(AlignedBuffer<float>& memory) : base_(memory.data()), capacity_(memory.size()) {}
+
+    bool measuring() const { return base_ == nullptr; }
+    std::size_t peak() const { return peak_; }
+
+    float* take(std::size_t floats) {
+        constexpr std::size_t line = alignment / sizeof(float);
+        float* const p = measuring() ? nullptr : base_ + used_;
+        used_ += (floats + line - 1) / line * line;
+        peak_ = std::max(peak_, used_);
+        return p;
+    }
+
+    /// Room for `count` pointers.
+    const float** take_pointers(std::size_t count) {
+        return reinterpret_cast<const float**>(take(count * (sizeof(void*) / sizeof(float))));
+    }
+
+    /// Memory for a map of this shape.
+    void place(FeatureMap& map) {
+        // Rows begin aligned behind their padding only if the padding itself is whole lines; a block of 8 with one
+        // column of padding is not, and costs a few split loads.
+        float* const p = take(map.floats());
+        map.data = p == nullptr ? nullptr : p + Index{map.padding} * map.block;
+    }
+
+    class Frame {
+    public:
+        explicit Frame(Workspace& workspace) : workspace_(workspace), used_(workspace.used_) {}
+        Frame(const Frame&) = delete;
+        Frame& operator=(const Frame&) = delete;
+        ~Frame() { workspace_.used_ = used_; }
+
+    private:
+        Workspace& workspace_;
+        std::size_t used_;
+    };
+
+private:
+    float* base_ = nullptr;
+    std::size_t capacity_ = 0;
+    std::size_t used_ = 0;
+    std::size_t peak_ = 0;
+};
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

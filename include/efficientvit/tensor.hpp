@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What users put in and take out: tensors and views of float, NCHW. Not the layout that layers use among themselves,
+// which is runtime/feature_map.hpp.
+//
+// The letters, here and everywhere: N images in a batch, C channels, H rows, W columns.
+#pragma once
+
+#include <efficientvit/config.hpp>
+#include <efficientvit/error.hpp>
+
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include <array>
+#include <climits>
+#include <cstddef>
+#include <string>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+/// Extents of an NCHW tensor.
+struct Shape {
+    std::ptrdiff_t n = 0, c = 0, h = 0, w = 0;
+    bool operator==(const Shape&) const = default;
+};
+
+/// A tensor that somebody else owns: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's types a
+/// view means the same in translation units built with different -m flags.
+struct TensorView {
+    float* data = nullptr;
+    Shape shape{};
+};
+
+/// The same to read from.
+struct ConstTensorView {
+    const float* data = nullptr;
+    Shape shape{};
+};
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// An NCHW tensor that owns its memory: `Tensor image(1, 3, 224, 224); image(0, 0, y, x) = …;`.
+using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
+
+namespace detail {
+template <class Derived>
+Shape shape_of(const Derived& tensor) {
+    return {tensor.dimension(0), tensor.dimension(1), tensor.dimension(2), tensor.dimension(3)};
+}
+
+inline std::string to_string(const Shape& s) {
+    return "(" + std::to_string(s.n) + ", " + std::to_string(s.c) + ", " + std::to_string(s.h) + ", " +
+           std::to_string(s.w) + ")";
+}
+
+/// Resizes only where the shape differs, so that a loop over one size allocates once.
+inline void resize(Tensor& tensor, const Shape& shape) {
+    if (shape_of(tensor) != shape) tensor.resize(shape.n, shape.c, shape.h, shape.w);
+}
+}  // namespace detail
+
+/// Views of Eigen's tensors and maps; views pass through. A view does not keep its tensor alive.
+template <int Options, class Index>
+ConstTensorView view(const Eigen::Tensor<float, 4, Options, Index>& tensor) {
+    static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the tensor must be Eigen::RowMajor");
+    return {tensor.data(), detail::shape_of(tensor)};
+}
+template <int Options, class Index>
+TensorView view(Eigen::Tensor<float, 4, Options, Index>& tensor) {
+    static_assert(Options & Eigen::RowMajor, "efficientvit writes NCHW: the tensor must be Eigen::RowMajor");
+    return {tensor.data(), detail::shape_of(tensor)};
+}
+template <int Options, class Index, int MapOptions>
+ConstTensorView view(const Eigen::TensorMap<const Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
+    static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
+    return {map.data(), detail::shape_of(map)};
+}
+template <int Options, class Index, int MapOptions>
+TensorView view(const Eigen::TensorMap<Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
+    static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
+    return {const_cast<float*>(map.data()), detail::shape_of(map)};
+}
+inline ConstTensorView view(const ConstTensorView& v) { return v; }
+inline TensorView view(const TensorView& v) { return v; }
+
+namespace detail {
+/// Throws ShapeError unless the view has something in it, in extents that fit an int.
+inline void check_input(const ConstTensorView& x, std::ptrdiff_t channels, const char* where) {
+    const Shape& s = x.shape;
+    if (channels != 0 && s.c != channels) {
+        throw ShapeError(std::string(where) + ": the input " + to_string(s) + " has " + std::to_string(s.c) +
+                         " channels, expected " + std::to_string(channels) + " (shape is N, C, H, W)");
+    }
+    for (const std::ptrdiff_t extent : {s.n, s.c, s.h, s.w}) {
+        if (extent < 1 || extent > INT_MAX / 64) {
+            throw ShapeError(std::string(where) + ": the input " + to_string(s) + " is " +
+                             (extent < 1 ? "empty" : "too large") + " (shape is N, C, H, W)");
+        }
+    }
+    if (x.data == nullptr) throw ShapeError(std::string(where) + ": the input " + to_string(s) + " points nowhere");
+}
+
+inline void check_output(const TensorView& y, const Shape& expected, const char* where) {
+    if (y.shape != expected || y.data == nullptr) {
+        throw ShapeError(std::string(where) + ": the output view is " + to_string(y.shape) +
+                         (y.data == nullptr ? " and points nowhere" : "") + ", expected " + to_string(expected));
+    }
+}
+}  // namespace detail
+
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a state dict to a model: the tensors that the model asks for are found, checked all together, and then
+// read by name. Knows no layer; which names a file uses is name_matching.hpp's.
+#pragma once
+
+#include <efficientvit/config.hpp>
+#include <efficientvit/error.hpp>
+#include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/weights/name_matching.hpp>
+#include <efficientvit/weights/state_dict.hpp>
+#include <efficientvit/weights/text.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// How load_state_dict() reads.
+struct LoadOptions {
+    /// Only tensors whose names begin so are looked at, and the rest of the name is what counts. Taken as it
+    /// stands, so it ends with a dot: "stages.0.op_list.1.main.".
+    std::string prefix{};
+    /// As in PyTorch: a tensor missing or unexpected is an error. A wrong shape or dtype is one in any case.
+    bool strict = true;
+    /// The instruction set to pack the weights for; the best that this CPU has where none is given.
+    std::optional<Isa> isa{};
+};
+
+/// What load_state_dict() found, as PyTorch returns it; both empty under strict.
+struct LoadReport {
+    std::vector<std::string> missing;     ///< by the model's names
+    std::vector<std::string> unexpected;  ///< by the file's names
+};
+
+/// The tensors of a state dict that a model wants, found and checked. Refers to the state dict, which must outlive
+/// it.
+class MatchedWeights {
+public:
+    /// Finds `wanted` (the reference's names) in `weights`, whatever wrapper and naming convention (reference,
+    /// timm, timm features_only) these use. Throws one WeightsError that lists every tensor missing, unexpected, or
+    /// of the wrong shape or dtype. `num_batches_tracked` is passed over; so are the known heads beside a bare
+    /// backbone.
+    MatchedWeights(const StateDict& weights, const std::vector<Parameter>& wanted, const LoadOptions& options = {}) {
+        detail::FileNames names(weights, options.prefix);
+        const detail::NameRule rule = detail::best_rule(names, wanted);
+        Problems problems;
+        for (const Parameter& parameter : wanted) {
+            const std::string in_file = rule.in_file(parameter.name);
+            detail::FileNames::Tensor* tensor = in_file.empty() ? nullptr : names.find(in_file);
+            if (tensor == nullptr) {
+                report_.missing.push_back(parameter.name);
+                problems.missing.add(detail::concat({options.prefix, in_file.empty() ? parameter.name : in_file}),
+                                     parameter.name, ", shape ", detail::shape_text(parameter.shape));
+                continue;
+            }
+            tensor->used = true;
+            ++problems.used;
+            const Entry& entry = *tensor->entry;
+            if (entry.shape != parameter.shape) {
+                problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
+                                    ", expected ", detail::shape_text(parameter.shape));
+            } else if (!is_floating_point(entry.dtype)) {
+                problems.dtypes.add(tensor->name, parameter.name, ": found ", dtype_name(entry.dtype),
+                                    ", expected F32, F16, BF16 or F64");
+            } else {
+                found_.try_emplace(parameter.name, *tensor);
+            }
+        }
+        const std::vector<std::string> heads = detail::passed_over(wanted, rule);
+        for (const auto& [name, tensor] : names) {
+            bool expected = tensor.used;
+            for (const std::string& head : heads) expected = expected || name.starts_with(head);
+            if (!expected) report_.unexpected.emplace_back(tensor.name);
+        }
+        for (const std::string_view name : names.doubles()) report_.unexpected.emplace_back(name);
+        if (options.strict) {
+            for (const std::string& name : report_.unexpected) {
+                problems.unexpected.add(name, name, ", shape ", detail::shape_text(weights.at(name).shape));
+            }
+        } else {
+            problems.missing = {};
+        }
+        if (problems.missing.count + problems.shapes.count + problems.dtypes.count + problems.unexpected.count > 0) {
+            throw WeightsError(problems.message(weights, rule, wanted, options));
+        }
+    }
+
+    /// The tensor that the reference calls so; null if it is missing (only without strict) or was not asked for.
+    const Entry* find(std::string_view name) const {
+        const auto found = found_.find(name);
+        return found == found_.end() ? nullptr : found->second.entry;
+    }
+
+    const LoadReport& report() const { return report_; }
+
+private:
+    /// One kind of misfit: a line for each tensor.
+    struct List {
+        std::size_t count = 0;
+        std::string lines;
+
+        void add(std::string_view in_file, std::string_view official, std::string_view what, std::string_view value,
+                 std::string_view then = {}, std::string_view second = {}) {
+            ++count;
+            lines += detail::concat({"\n  ", detail::printable(in_file)});
+            if (in_file != official) lines += detail::concat({" (the model's ", official, ")"});
+            lines += detail::concat({what, value, then, second});
+        }
+    };
+
+    struct Problems {
+        List missing;
+        List shapes;
+        List dtypes;
+        List unexpected;
+        std::size_t used = 0;
+
+        std::string message(const StateDict& weights, const detail::NameRule& rule,
+                            const std::vector<Parameter>& wanted, const LoadOptions& options) const {
+            const auto number = [](std::size_t n) { return std::to_string(n); };
+            std::string out =
+                detail::concat({weights.source().empty() ? "the state dict" : weights.source(),
+                                " does not fit the model: of the model's ", number(wanted.size()), " tensors ",
+                                number(missing.count), " missing, ", number(shapes.count), " of the wrong shape, ",
+                                number(dtypes.count), " of the wrong dtype; of the file's ", number(weights.size()),
+                                " tensors ", number(unexpected.count), " unexpected"});
+            if (rule.naming() != detail::Naming::official) out += "\nits names were read as timm's";
+            if (!rule.wrapper().empty()) {
+                out += detail::concat({"\nthe model's names were found below ", detail::in_quotes(rule.wrapper())});
+            }
+            if (used * 2 <= wanted.size() && !wanted.empty()) out += hints(weights, wanted, options);
+            const auto section = [&out](std::string_view title, const List& list) {
+                if (list.count > 0) out += detail::concat({"\n", title, ":", list.lines});
+            };
+            section("missing", missing);
+            section("wrong shape", shapes);
+            section("wrong dtype", dtypes);
+            section("unexpected", unexpected);
+            return out;
+        }
+    };
+
+    /// What may help somebody who has the wrong file or prefix.
+    static std::string hints(const StateDict& weights, const std::vector<Parameter>& wanted,
+                             const LoadOptions& options) {
+        std::string names;
+        std::string prefixes;
+        std::size_t shown = 0;
+        std::size_t below_prefix = 0;
+        std::size_t fitting = 0;
+        const std::string ending = detail::concat({".", wanted.front().name});
+        for (const auto& [name, entry] : weights) {
+            if (++shown <= 5) names += detail::concat({shown > 1 ? ", " : "", detail::in_quotes(name)});
+            if (name.starts_with(options.prefix)) ++below_prefix;
+            if (fitting == 5 || !name.ends_with(ending)) continue;
+            // A layer out of a whole model's file: say where layers of this kind stand.
+            const std::string_view prefix = std::string_view(name).substr(0, name.size() - ending.size() + 1);
+            bool fits = true;
+            for (const Parameter& parameter : wanted) {
+                const Entry* tensor = weights.find(detail::concat({prefix, parameter.name}));
+                fits = fits && tensor != nullptr && tensor->shape == parameter.shape;
+            }
+            if (fits) prefixes += detail::concat({fitting++ > 0 ? ", " : "", detail::in_quotes(prefix)});
+        }
+        std::string out;
+        if (below_prefix == 0 && !options.prefix.empty()) {
+            out += detail::concat({"\nno name begins with the prefix ", detail::in_quotes(options.prefix),
+                                   options.prefix.ends_with('.') ? "" : ", which does not end with a dot"});
+        }
+        out += "\nthese look like the weights of another model, or a prefix is needed; the file's first names: ";
+        out += weights.empty() ? "none" : names;
+        if (fitting > 0) out += detail::concat({"\nprefixes with which all names and shapes would fit: ", prefixes});
+        return out;
+    }
+
+    detail::FileNames::Map found_;
+    LoadReport report_;
+};
+
+/// Reads the tensors of one layer: a handle on MatchedWeights and the layer's place in the model. Cheap to pass
+/// by value; the MatchedWeights must outlive it.
+class WeightReader {
+public:
+    explicit WeightReader(const MatchedWeights& weights, std::string prefix = {})
+        : weights_(&weights), prefix_(std::move(prefix)) {}
+
+    /// The reader of a child: at("main").at("conv") reads "main.conv.…".
+    WeightReader at(std::string_view child) const {
+        return WeightReader(*weights_, detail::concat({prefix_, child, "."}));
+    }
+
+    bool has(std::string_view name) const { return weights_->find(full_name(name)) != nullptr; }
+
+    /// The values of a tensor as float, row-major; empty if it is missing, which happens only without strict.
+    std::vector<float> read(std::string_view name) const {
+        const Entry* entry = weights_->find(full_name(name));
+        return entry == nullptr ? std::vector<float>{} : to_float(*entry);
+    }
+
+    /// The model's name for it.
+    std::string full_name(std::string_view name) const { return detail::concat({prefix_, name}); }
+
+private:
+    const MatchedWeights* weights_;
+    std::string prefix_;
+};
+
+EFFICIENTVIT_END_NAMESPACE

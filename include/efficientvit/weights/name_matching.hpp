@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which name of a file belongs to which name of a model: wrappers, naming conventions, and what a published
+// file holds beside a backbone. Names only: shapes, dtypes and errors are load.hpp's.
+#pragma once
+
+#include <efficientvit/config.hpp>
+#include <efficientvit/weights/state_dict.hpp>
+#include <efficientvit/weights/text.hpp>
+#include <efficientvit/weights/timm_names.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+namespace detail {
+
+enum class Naming { official, timm, timm_features };
+
+/// The first component of a name, its dot included; the whole name if it has no dot.
+inline std::string_view first_component(std::string_view name) {
+    const std::size_t dot = name.find('.');
+    return dot == std::string_view::npos ? name : name.substr(0, dot + 1);
+}
+
+/// A batch norm's counter, which training needs and nobody else.
+inline bool is_counter(std::string_view name) {
+    constexpr std::string_view counter = "num_batches_tracked";
+    return name.ends_with(counter) && (name.size() == counter.size() || name[name.size() - counter.size() - 1] == '.');
+}
+
+/// Without the components that DataParallel and torch.compile put in, wherever they stand. The reference has no
+/// such name of its own.
+inline std::string without_python_wrappers(std::string_view name) {
+    std::string out;
+    out.reserve(name.size());
+    while (!name.empty()) {
+        const std::string_view component = first_component(name);
+        if (component != "module." && component != "_orig_mod.") out += component;
+        name.remove_prefix(component.size());
+    }
+    return out;
+}
+
+/// The names of a file below an explicit prefix, without wrappers of Python's making, counters left out.
+class FileNames {
+public:
+    struct Tensor {
+        std::string_view name;  ///< in the file, the prefix included
+        const Entry* entry;
+        bool used = false;
+    };
+    using Map = std::map<std::string, Tensor, std::less<>>;
+
+    FileNames(const StateDict& weights, std::string_view prefix) {
+        for (const auto& [full_name, entry] : weights) {
+            std::string_view name = full_name;
+            if (!cut_front(name, prefix) || is_counter(name)) continue;
+            const Tensor tensor{full_name, &entry};
+            // Two names that differ only in such wrappers: the later stays unused and is reported as unexpected.
+            if (!tensors_.try_emplace(without_python_wrappers(name), tensor).second) doubles_.push_back(full_name);
+        }
+    }
+
+    Tensor* find(std::string_view name) {
+        const auto found = tensors_.find(name);
+        return found == tensors_.end() ? nullptr : &found->second;
+    }
+
+    bool empty() const { return tensors_.empty(); }
+    Map::const_iterator begin() const { return tensors_.begin(); }
+    Map::const_iterator end() const { return tensors_.end(); }
+    const std::vector<std::string_view>& doubles() const { return doubles_; }
+
+private:
+    Map tensors_;
+    std::vector<std::string_view> doubles_;
+};
+
+/// How the model's names are to be found in the file: `wrapper` + the name in the convention `naming`.
+class NameRule {
+public:
+    NameRule() = default;
+    NameRule(std::string wrapper, Naming naming, Family family)
+        : wrapper_(std::move(wrapper)), naming_(naming), family_(family) {}
+
+    const std::string& wrapper() const { return wrapper_; }
+    Naming naming() const { return naming_; }
+
+    /// The name in the file (without an explicit prefix); empty where the convention has none for it.
+    std::string in_file(std::string_view official) const {
+        std::string name = naming_ == Naming::official ? std::string(official) : timm_name(official, family_);
+        if (naming_ == Naming::timm_features) name = timm_features_name(name);
+        return name.empty() ? name : concat({wrapper_, name});
+    }
+
+private:
+    std::string wrapper_;
+    Naming naming_ = Naming::official;
+    Family family_ = Family::b;
+};
+
+inline Family family_of(const std::vector<Parameter>& wanted) {
+    // The stem of the L family is stage 0, and its first layer a plain convolution; in the B family that is a block.
+    for (const Parameter& parameter : wanted) {
+        std::string_view name = parameter.name;
+        cut_front(name, "backbone.");
+        if (name.starts_with("stages.0.op_list.0.conv.")) return Family::l;
+    }
+    return Family::b;
+}
+
+inline bool is_known_wrapper(std::string_view component) {
+    for (const std::string_view known : {"model.", "net.", "network.", "encoder.", "image_encoder.", "backbone."}) {
+        if (component == known) return true;
+    }
+    return false;
+}
+
+/// The wrappers that names of this file begin with; "" is always one.
+inline std::vector<std::string> wrappers_in(const FileNames& names) {
+    constexpr int deepest = 4;  // of known wrappers inside each other; a bound against files made to waste time
+    std::vector<std::string> wrappers(1);
+    for (const auto& [name, tensor] : names) {
+        std::string_view rest = name;
+        for (int depth = 0; depth < deepest; ++depth) {
+            const std::string_view component = first_component(rest);
+            if (!is_known_wrapper(component)) break;
+            rest.remove_prefix(component.size());
+            const std::string_view wrapper = std::string_view(name).substr(0, name.size() - rest.size());
+            bool seen = false;
+            for (const std::string& other : wrappers) seen = seen || other == wrapper;
+            if (!seen) wrappers.emplace_back(wrapper);
+        }
+    }
+    return wrappers;
+}
+
+/// The rule under which most of the wanted names are in the file; the shortest wrapper and the reference's own
+/// convention where several find as many.
+inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted) {
+    const Family family = family_of(wanted);
+    NameRule best;
+    std::size_t most = 0;
+    for (const std::string& wrapper : wrappers_in(names)) {
+        for (const Naming naming : {Naming::official, Naming::timm, Naming::timm_features}) {
+            const NameRule rule(wrapper, naming, family);
+            std::size_t found = 0;
+            for (const Parameter& parameter : wanted) {
+                const std::string name = rule.in_file(parameter.name);
+                if (!name.empty() && names.find(name) != nullptr) ++found;
+            }
+            if (found > most || (found == most && found > 0 && wrapper.size() < best.wrapper().size())) {
+                most = found;
+                best = rule;
+            }
+        }
+    }
+    return best;
+}
+
+/// The beginnings of names that a published model holds beside what is wanted, and that are passed over: the heads
+/// beside a bare backbone, and SAM's prompt encoder and mask decoder beside its image encoder. Empty for a layer,
+/// and for a model that has such a part itself.
+inline std::vector<std::string> passed_over(const std::vector<Parameter>& wanted, const NameRule& rule) {
+    bool bare = !wanted.empty();
+    bool neck = false;
+    for (const Parameter& parameter : wanted) {
+        if (!parameter.name.starts_with("input_stem.") && !parameter.name.starts_with("stages.")) bare = false;
+        if (parameter.name.starts_with("neck.")) neck = true;
+    }
+    std::vector<std::string> out;
+    const auto add = [&out](std::string_view outer, std::initializer_list<std::string_view> words) {
+        for (const std::string_view word : words) out.push_back(concat({outer, word}));
+    };
+    std::string_view outer = rule.wrapper();
+    if (!bare && !neck) return out;
+    if (bare && rule.naming() != Naming::official) add(outer, {"head."});
+    if (bare && outer.ends_with("backbone.")) {
+        outer.remove_suffix(std::string_view("backbone.").size());
+        add(outer, {"head.", "neck.", "norm."});
+    }
+    if (outer.ends_with("image_encoder.")) {
+        outer.remove_suffix(std::string_view("image_encoder.").size());
+        add(outer, {"prompt_encoder.", "mask_decoder.", "pixel_mean", "pixel_std"});
+    }
+    return out;
+}
+
+}  // namespace detail
+
+EFFICIENTVIT_END_NAMESPACE

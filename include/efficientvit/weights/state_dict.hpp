@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A state dict: tensors by name, as read from a file, from memory or brought by the caller. Knows no file
+// format (safetensors.hpp does) and no model (load.hpp matches names and shapes).
+#pragma once
+
+#include <efficientvit/config.hpp>
+#include <efficientvit/error.hpp>
+#include <efficientvit/weights/text.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+/// The element types that a state dict can hold.
+enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+static_assert(std::endian::native == std::endian::little,
+              "efficientvit: weight files are little-endian, and so must the machine be");
+
+namespace detail {
+
+struct DTypeInfo {
+    DType dtype;
+    std::size_t size;
+    std::string_view name;
+};
+
+inline constexpr std::array<DTypeInfo, 10> dtype_infos{{{DType::f64, 8, "F64"},
+                                                        {DType::f32, 4, "F32"},
+                                                        {DType::f16, 2, "F16"},
+                                                        {DType::bf16, 2, "BF16"},
+                                                        {DType::i64, 8, "I64"},
+                                                        {DType::i32, 4, "I32"},
+                                                        {DType::i16, 2, "I16"},
+                                                        {DType::i8, 1, "I8"},
+                                                        {DType::u8, 1, "U8"},
+                                                        {DType::boolean, 1, "BOOL"}}};
+
+/// Product of the extents (1 for a scalar); nothing if one is negative or the product does not fit.
+inline std::optional<std::uint64_t> element_count(std::span<const std::int64_t> shape) {
+    std::uint64_t count = 1;
+    for (const std::int64_t extent : shape) {
+        if (extent < 0) return std::nullopt;
+        const auto factor = static_cast<std::uint64_t>(extent);
+        if (factor != 0 && count > std::numeric_limits<std::uint64_t>::max() / factor) return std::nullopt;
+        count *= factor;
+    }
+    return count;
+}
+
+/// IEEE half precision to float, exact for every input: denormals, infinities and NaN payloads included.
+inline float half_to_float(std::uint16_t half) {
+    const std::uint32_t magnitude = half & 0x7fffu;
+    constexpr std::uint32_t rebias = 112u << 23;  // exponent bias 15 -> 127
+    const std::uint32_t normal = (magnitude << 13) + rebias;
+    const std::uint32_t special = normal + rebias;                                                 // exponent 31 -> 255
+    const auto denormal = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * 0x1p-24f);  // exact
+    const std::uint32_t bits = magnitude >= 0x7c00u ? special : magnitude >= 0x0400u ? normal : denormal;
+    return std::bit_cast<float>(bits | (half & 0x8000u) << 16);
+}
+
+inline float bfloat_to_float(std::uint16_t bits) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+}  // namespace detail
+
+/// Bytes per element.
+inline std::size_t dtype_size(DType dtype) { return detail::dtype_infos[static_cast<std::size_t>(dtype)].size; }
+
+/// The name that safetensors gives it, such as "F32" or "BOOL".
+inline std::string_view dtype_name(DType dtype) { return detail::dtype_infos[static_cast<std::size_t>(dtype)].name; }
+
+/// The reverse of dtype_name(); nothing for a name it does not know.
+inline std::optional<DType> dtype_from_name(std::string_view name) {
+    for (const auto& info : detail::dtype_infos) {
+        if (info.name == name) return info.dtype;
+    }
+    return std::nullopt;
+}
+
+inline bool is_floating_point(DType dtype) { return dtype <= DType::bf16; }
+
+/// Keeps the bytes of tensors alive and reads them. Derive from it to lend a StateDict memory of another kind.
+class Storage {
+public:
+    Storage() = default;
+    Storage(const Storage&) = delete;
+    Storage& operator=(const Storage&) = delete;
+    virtual ~Storage() = default;
+
+    /// Copies the bytes at `from`, which this object keeps alive, to `to`. A mapped file reads through its
+    /// descriptor instead of touching the mapping, so that a file cut short meanwhile is a WeightsError.
+    virtual void read(const std::byte* from, std::span<std::byte> to) const {
+        if (!to.empty()) std::memcpy(to.data(), from, to.size());
+    }
+};
+
+/// Bytes on the heap, or whatever contiguous container T is handed over.
+template <class T>
+class HeapStorage final : public Storage {
+public:
+    explicit HeapStorage(T values) : values_(std::move(values)) {}
+    std::span<const std::byte> bytes() const { return std::as_bytes(std::span(values_)); }
+
+private:
+    const T values_;
+};
+
+/// One tensor: row-major, dense, little-endian; `data` may be unaligned.
+struct Entry {
+    DType dtype = DType::f32;
+    std::vector<std::int64_t> shape;
+    std::span<const std::byte> data;
+    std::shared_ptr<const Storage> owner;  ///< null: the memory is the caller's, who keeps it while the entry is used
+
+    std::size_t element_count() const { return data.size() / dtype_size(dtype); }
+};
+
+/// What a model asks for: a name of the reference's state dict, and the shape it must have.
+struct Parameter {
+    std::string name;
+    std::vector<std::int64_t> shape;
+};
+
+/// Tensors by name, in the order of their names. Copies share the tensors' bytes.
+class StateDict {
+public:
+    using Map = std::map<std::string, Entry, std::less<>>;
+    using Metadata = std::map<std::string, std::string, std::less<>>;
+    using const_iterator = Map::const_iterator;
+
+    /// Adds a tensor whose bytes are `data`; `owner` keeps them alive, or is null where the caller does.
+    /// Throws WeightsError if the name is there already, or if the shape and dtype do not make data.size() bytes.
+    void insert(std::string name, DType dtype, std::vector<std::int64_t> shape, std::span<const std::byte> data,
+                std::shared_ptr<const Storage> owner) {
+        const auto count = detail::element_count(shape);
+        if (!count || *count > data.size() || *count * dtype_size(dtype) != data.size()) {
+            throw WeightsError(detail::concat({where(), "tensor ", detail::in_quotes(name), " of shape ",
+                                               detail::shape_text(shape), " and dtype ", dtype_name(dtype),
+                                               " cannot have ", std::to_string(data.size()), " bytes"}));
+        }
+        const auto [at, added] = entries_.try_emplace(std::move(name));
+        if (!added)
+            throw WeightsError(detail::concat({where(), "tensor ", detail::in_quotes(at->first), " is there twice"}));
+        at->second = Entry{dtype, std::move(shape), data, std::move(owner)};
+    }
+
+    /// Adds float32 values that the state dict then owns, row-major. Throws like the other insert().
+    void insert(std::string name, std::vector<std::int64_t> shape, std::vector<float> values) {
+        auto owner = std::make_shared<const HeapStorage<std::vector<float>>>(std::move(values));
+        const std::span<const std::byte> bytes = owner->bytes();
+        insert(std::move(name), DType::f32, std::move(shape), bytes, std::move(owner));
+    }
+
+    /// Removes a tensor; false if there was none of that name.
+    bool erase(std::string_view name) {
+        const auto found = entries_.find(name);
+        if (found == entries_.end()) return false;
+        entries_.erase(found);
+        return true;
+    }
+
+    /// The tensor of that name or null; valid until this state dict changes or ends.
+    const Entry* find(std::string_view name) const {
+        const auto found = entries_.find(name);
+        return found == entries_.end() ? nullptr : &found->second;
+    }
+
+    /// The tensor of that name; throws WeightsError if there is none.
+    const Entry& at(std::string_view name) const {
+        if (const Entry* entry = find(name)) return *entry;
+        throw WeightsError(
+            detail::concat({where(), "no tensor ", detail::in_quotes(name), " among the ", std::to_string(size())}));
+    }
+
+    bool contains(std::string_view name) const { return find(name) != nullptr; }
+    std::size_t size() const { return entries_.size(); }
+    bool empty() const { return entries_.empty(); }
+    const_iterator begin() const { return entries_.begin(); }
+    const_iterator end() const { return entries_.end(); }
+
+    std::vector<std::string> names() const {
+        std::vector<std::string> out;
+        out.reserve(size());
+        for (const auto& [name, entry] : entries_) out.push_back(name);
+        return out;
+    }
+
+    /// Free text that came with the tensors: the `__metadata__` of a safetensors file. Ours to read and write.
+    const Metadata& metadata() const { return metadata_; }
+    Metadata& metadata() { return metadata_; }
+
+    /// Where the tensors came from, such as a file's name; stands at the head of error messages. May be empty.
+    const std::string& source() const { return source_; }
+    void set_source(std::string source) { source_ = std::move(source); }
+
+private:
+    std::string where() const { return source_.empty() ? "state dict: " : detail::concat({source_, ": "}); }
+
+    Map entries_;
+    Metadata metadata_;
+    std::string source_;
+};
+
+namespace detail {
+
+/// Copies part of a tensor's bytes, as its owner wants them read.
+inline void read_bytes(const Entry& entry, std::size_t position, std::span<std::byte> to) {
+    const std::byte* from = entry.data.data() + position;
+    if (entry.owner) {
+        entry.owner->read(from, to);
+    } else if (!to.empty()) {
+        std::memcpy(to.data(), from, to.size());
+    }
+}
+
+template <class Stored, class Convert>
+void convert_entry(const Entry& entry, std::span<float> out, Convert convert) {
+    // In pieces that stay in the first-level cache: the bytes may be unaligned, or sit in a file.
+    std::array<Stored, 8192 / sizeof(Stored)> piece;
+    for (std::size_t done = 0; done < out.size(); done += piece.size()) {
+        const std::size_t count = std::min(piece.size(), out.size() - done);
+        read_bytes(entry, done * sizeof(Stored), std::as_writable_bytes(std::span(piece).first(count)));
+        for (std::size_t i = 0; i < count; ++i) out[done + i] = convert(piece[i]);
+    }
+}
+
+}  // namespace detail
+
+/// Converts a tensor's elements to float, row-major. Exact for F32, F16 and BF16; F64 and integers round to
+/// nearest; BOOL gives 0 and 1. Throws WeightsError if `out` has not entry.element_count() elements, or if
+/// the file behind a mapping cannot be read any more.
+inline void to_float(const Entry& entry, std::span<float> out) {
+    if (out.size() != entry.element_count()) {
+        throw WeightsError(detail::concat({"to_float: room for ", std::to_string(out.size()),
+                                           " elements, the tensor has shape ", detail::shape_text(entry.shape)}));
+    }
+    if (out.empty()) return;
+    const auto plain = [](auto value) { return static_cast<float>(value); };
+    switch (entry.dtype) {
+        case DType::f32: return detail::read_bytes(entry, 0, std::as_writable_bytes(out));
+        case DType::f64: return detail::convert_entry<double>(entry, out, plain);
+        case DType::f16: return detail::convert_entry<std::uint16_t>(entry, out, detail::half_to_float);
+        case DType::bf16: return detail::convert_entry<std::uint16_t>(entry, out, detail::bfloat_to_float);
+        case DType::i64: return detail::convert_entry<std::int64_t>(entry, out, plain);
+        case DType::i32: return detail::convert_entry<std::int32_t>(entry, out, plain);
+        case DType::i16: return detail::convert_entry<std::int16_t>(entry, out, plain);
+        case DType::i8: return detail::convert_entry<std::int8_t>(entry, out, plain);
+        case DType::u8: return detail::convert_entry<std::uint8_t>(entry, out, plain);
+        case DType::boolean:
+            return detail::convert_entry<std::uint8_t>(entry, out,
+                                                       [](std::uint8_t value) { return value != 0 ? 1.0f : 0.0f; });
+    }
+    throw WeightsError("to_float: an unknown dtype");
+}
+
+/// The same into a vector of its own.
+inline std::vector<float> to_float(const Entry& entry) {
+    std::vector<float> out(entry.element_count());
+    to_float(entry, out);
+    return out;
+}
+
+EFFICIENTVIT_END_NAMESPACE

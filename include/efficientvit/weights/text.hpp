@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Text for error messages, and UTF-8. Not for users.
+#pragma once
+
+#include <efficientvit/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+namespace detail {
+
+/// The parts in one string. One function for all messages: chains of + cost the user's compiler seconds.
+inline std::string concat(std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (const std::string_view part : parts) size += part.size();
+    std::string out;
+    out.reserve(size);
+    for (const std::string_view part : parts) out += part;
+    return out;
+}
+
+/// Where the first byte stands that cannot be UTF-8 (overlong forms, surrogates and > U+10FFFF are not);
+/// text.size() if there is none.
+inline std::size_t first_not_utf8(std::string_view text) {
+    const auto at = [&text](std::size_t i) -> unsigned {
+        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+    };
+    std::size_t i = 0;
+    while (i < text.size()) {
+        const unsigned lead = at(i);
+        std::size_t length = 1;
+        unsigned least = 0x80;  // the range of the second byte
+        unsigned most = 0xbf;
+        if (lead >= 0x80) {
+            if (lead < 0xc2 || lead > 0xf4) return i;
+            length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+            if (lead == 0xe0) least = 0xa0;
+            if (lead == 0xed) most = 0x9f;
+            if (lead == 0xf0) least = 0x90;
+            if (lead == 0xf4) most = 0x8f;
+            if (at(i + 1) < least || at(i + 1) > most) return i;
+            for (std::size_t k = 2; k < length; ++k) {
+                if (at(i + k) < 0x80 || at(i + k) > 0xbf) return i;
+            }
+        }
+        i += length;
+    }
+    return i;
+}
+
+/// For messages: what would disturb a terminal escaped, and cut where it is absurdly long. A file may name a tensor
+/// as it likes.
+inline std::string printable(std::string_view text) {
+    std::size_t length = text.size();
+    if (length > 300) {
+        length = 300;
+        while (length > 296 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80) --length;
+    }
+    const std::string_view shown = text.substr(0, length);
+    const unsigned last = first_not_utf8(shown) == length ? 0xff : 0x7e;
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string out;
+    for (const char c : shown) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte != 0x7f && byte <= last) {
+            out += c;
+        } else {
+            out += "\\x";
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+    return length == text.size() ? out : concat({out, "... (", std::to_string(text.size()), " bytes)"});
+}
+
+inline std::string in_quotes(std::string_view text) { return concat({"'", printable(text), "'"}); }
+
+inline std::string shape_text(std::span<const std::int64_t> shape) {
+    std::string out = "[";
+    for (const std::int64_t extent : shape) {
+        if (out.size() > 1) out += ", ";
+        out += std::to_string(extent);
+    }
+    out += ']';
+    return out;
+}
+
+}  // namespace detail
+
+EFFICIENTVIT_END_NAMESPACE
