@@ -20,8 +20,13 @@ using Index = std::ptrdiff_t;
 /// multiplies these by 1/6 and saves an instruction a vector here. gelu is the tanh form.
 enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
 
+/// Whether an activation is taken as a tile is written. The others have a pass of their own over what the tiles have
+/// written: they take longer than that, or, like an hswish that could not leave its division to the next weights, are
+/// too rare to be worth the code.
+constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gelu && act != Act::hswish; }
+
 /// 1x1 convolution over a run of pixels, all output blocks:
-///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
+///   y[pixel] = act(bias + weights * x[pixel]) * pixel_scale[pixel] + residual[pixel]
 /// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
 struct Pointwise {
     const float* x = nullptr;
@@ -37,10 +42,11 @@ struct Pointwise {
     int y_blocks = 0;
     int y_width = 0;
     int pixels = 0;
-    const float* residual = nullptr;  // blocks of y_block, rows of y_width; may be absent
+    const float* pixel_scale = nullptr;  // may be absent
+    const float* residual = nullptr;     // blocks of y_block, rows of y_width; may be absent
     Index residual_block_stride = 0;
     Index residual_row_stride = 0;
-    float* copy = nullptr;  // a second, gapless y of which copy_act was taken; may be absent
+    float* copy = nullptr;  // a second, gapless y of which copy_act was taken; may be absent; needs in_epilogue(act)
     Index copy_block_stride = 0;
     Act act = Act::none;
     Act copy_act = Act::none;  // none or relu

@@ -29,15 +29,6 @@ EFFICIENTVIT_NOINLINE void outer_products(const float* k, const float* v, int pi
     for (int i = 0; i < Count * vectors; ++i) acc[i].store(vk + i * V::width);
 }
 
-template <int Block, int Count>
-EFFICIENTVIT_INLINE void outer_products_of(int count, const float* k, const float* v, int pixels, float* vk) {
-    if (count == Count) {
-        outer_products<Block, Count>(k, v, pixels, vk);
-    } else if constexpr (Count > 1) {
-        outer_products_of<Block, Count - 1>(count, k, v, pixels, vk);
-    }
-}
-
 template <int Block>
 EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     using V = typename Lanes<Block>::V;
@@ -76,12 +67,10 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
             for (int vb = 0; vb < blocks; ++vb) {
                 const float* v = a.v + vb * a.block_stride + Index{first} * Block;
                 float* out = vk + (Index{vb} * a.dim + kb * Block) * Block;
-                const int tiles = tile_count(lanes, most);
-                for (int t = 0, e = 0; t < tiles; ++t) {
-                    const int count = lanes / tiles + (t < lanes % tiles ? 1 : 0);
-                    outer_products_of<Block, most>(count, k + e, v, pixels, out + Index{e} * Block);
-                    e += count;
-                }
+                int e = 0;
+                for (; e + most <= lanes; e += most) outer_products<Block, most>(k + e, v, pixels, out + e * Block);
+                for (; e + 4 <= lanes; e += 4) outer_products<Block, 4>(k + e, v, pixels, out + e * Block);
+                for (; e < lanes; ++e) outer_products<Block, 1>(k + e, v, pixels, out + e * Block);
             }
         }
     }
@@ -97,6 +86,7 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
         }
         inverse[p] = V::sum(dot) + a.eps;
     }
+    for (int p = 0; p < a.pixels; ++p) inverse[p] = 1.0f / inverse[p];
 
     Pointwise apply;
     apply.x = a.q;
@@ -109,18 +99,11 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     apply.y_width = a.pixels;
     apply.pixels = a.pixels;
     apply.bias = bias;
+    apply.pixel_scale = inverse;
     for (int vb = 0; vb < blocks; ++vb) {
         apply.weights = vk + Index{vb} * a.dim * Block;
         apply.y = a.y + vb * a.y_block_stride;
         pointwise(apply);
-        for (int p = 0; p < a.pixels; ++p) {
-            const V divisor = V::broadcast(inverse + p);
-            float* y = apply.y + Index{p} * Block;
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) {
-                V::div(V::load(y + j * V::width), divisor).store(y + j * V::width);
-            }
-        }
     }
 }
 

@@ -5,10 +5,6 @@
 
 // ---- activations -----------------------------------------------------------------------------------------------
 
-// Whether an activation is a handful of instructions, so that it belongs into a tile's epilogue. silu and gelu are
-// taken in a pass of their own over what the tile has just written.
-EFFICIENTVIT_INLINE bool is_cheap(Act act) { return act != Act::silu && act != Act::gelu; }
-
 template <class V, int Count>
 EFFICIENTVIT_INLINE void activate(V (&x)[Count], Act act) {
     switch (act) {
@@ -25,14 +21,6 @@ EFFICIENTVIT_INLINE void activate(V (&x)[Count], Act act) {
             EFFICIENTVIT_UNROLL
             for (int i = 0; i < Count; ++i) {
                 x[i] = V::mul(x[i], V::add(V::min(three, V::max(low, x[i])), three));
-            }
-            break;
-        }
-        case Act::hswish: {
-            const V low = V::set(-3.0f), three = V::set(3.0f), half = V::set(0.5f), sixth = V::set(1.0f / 6.0f);
-            EFFICIENTVIT_UNROLL
-            for (int i = 0; i < Count; ++i) {
-                x[i] = V::mul(x[i], V::fma(V::min(three, V::max(low, x[i])), sixth, half));
             }
             break;
         }
@@ -62,7 +50,11 @@ EFFICIENTVIT_INLINE V exponential(V x) {
 
 // silu is x / (1 + e^-x); gelu's tanh form is x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3).
 template <class V>
-EFFICIENTVIT_INLINE V sigmoid_weighted(V x, Act act) {
+EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
+    if (act == Act::hswish) {
+        const V clamped = V::min(V::set(3.0f), V::max(V::set(-3.0f), x));
+        return V::mul(x, V::fma(clamped, V::set(1.0f / 6.0f), V::set(0.5f)));
+    }
     V t = V::sub(V::set(0.0f), x);
     if (act == Act::gelu) {
         t = V::mul(x, V::fma(V::mul(x, x), V::set(-2.0f * 0.7978845608f * 0.044715f), V::set(-2.0f * 0.7978845608f)));
@@ -75,10 +67,10 @@ template <class V>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
     for (Index i = 0; i < count; i += V::width) {
         V x[1] = {V::load(y + i)};
-        if (is_cheap(act)) {
+        if (in_epilogue(act)) {
             activate(x, act);
         } else {
-            x[0] = sigmoid_weighted(x[0], act);
+            x[0] = rare_activation(x[0], act);
         }
         if (residual != nullptr) x[0] = V::add(x[0], V::load(residual + i));
         x[0].store(y + i);

@@ -73,6 +73,68 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a) {
     }
 }
 
+// The stem: 3x3 with stride 2 from planes. Neighbouring outputs share an input column, so that a broadcast serves two
+// of them. `count` tiles of M columns each.
+template <int Block, int M>
+EFFICIENTVIT_NOINLINE void stem_tiles(const Dense& a, int block, int column, int count) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    const float* const bias = a.bias + block * Block;
+    const float* const weights = a.weights + Index{block} * a.channels * 9 * Block;
+    for (; count > 0; --count, column += M) {
+        V acc[M * vectors];
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < vectors; ++j) {
+            const V b = V::load(bias + j * V::width);
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
+        }
+        const float* w = weights;
+        for (int c = 0; c < a.channels; ++c) {
+            for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
+                if (a.rows[ky] == nullptr) continue;
+                const float* const x = a.rows[ky] + c * a.x_block_stride + 2 * Index{column};
+                V weight[3 * vectors];
+                EFFICIENTVIT_UNROLL
+                for (int i = 0; i < 3 * vectors; ++i) weight[i] = V::load(w + i * V::width);
+                EFFICIENTVIT_UNROLL
+                for (int i = 0; i < 2 * M + 1; ++i) {
+                    const V value = V::broadcast(x + i);
+                    EFFICIENTVIT_UNROLL
+                    for (int kx = 0; kx < 3; ++kx) {
+                        if ((i - kx) % 2 != 0 || i < kx || i - kx >= 2 * M) continue;
+                        EFFICIENTVIT_UNROLL
+                        for (int j = 0; j < vectors; ++j) {
+                            const int out = (i - kx) / 2 * vectors + j;
+                            acc[out] = V::fma(value, weight[kx * vectors + j], acc[out]);
+                        }
+                    }
+                }
+            }
+        }
+        activate(acc, a.act);
+        if (a.act == Act::hswish) {  // the residual blocks behind the stem see its output as it is
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < M * vectors; ++i) acc[i] = rare_activation(acc[i], Act::hswish);
+        }
+        float* const y = a.y + block * a.y_block_stride + Index{column} * Block;
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * vectors; ++i) acc[i].store(y + i * V::width);
+    }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void stem_blocks(const Dense& a) {
+    constexpr int most = Lanes<Block>::tile_stem;
+    const int tiles = a.y_width / most;
+    const int threes = (a.y_width - tiles * most) / 3;
+    for (int block = 0; block < a.y_blocks; ++block) {
+        stem_tiles<Block, most>(a, block, 0, tiles);
+        stem_tiles<Block, 3>(a, block, tiles * most, threes);
+        stem_tiles<Block, 1>(a, block, tiles * most + threes * 3, a.y_width - tiles * most - threes * 3);
+    }
+}
+
 // Groups that do not fill whole output blocks: every lane reads input channels of its own.
 template <int Block>
 EFFICIENTVIT_NOINLINE void grouped_block(const Dense& a) {
@@ -117,7 +179,7 @@ EFFICIENTVIT_NOINLINE void grouped_block(const Dense& a) {
 
 // silu and gelu come after the sums, in memory.
 inline void finish_dense(const Dense& args) {
-    if (is_cheap(args.act)) return;
+    if (in_epilogue(args.act)) return;
     for (int block = 0; block < args.y_blocks; ++block) {
         const float* residual = args.residual == nullptr ? nullptr : args.residual + block * args.residual_block_stride;
         activate_in_memory<typename Lanes<8>::V>(args.y + block * args.y_block_stride, residual,
@@ -126,8 +188,13 @@ inline void finish_dense(const Dense& args) {
 }
 
 inline void dense(const Dense& args) {
+    const bool stem = args.x_block == 1 && args.kernel_size == 3 && args.stride == 2 && args.dilation == 1 &&
+                      args.residual == nullptr;
+    if (stem && (in_epilogue(args.act) || args.act == Act::hswish)) {
+        return args.y_block == 16 ? stem_blocks<16>(args) : stem_blocks<8>(args);
+    }
     Dense a = args;
-    if (!is_cheap(args.act)) a.act = Act::none, a.residual = nullptr;
+    if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     if (a.y_block == 16) {
         dense_blocks<16>(a);
     } else {
@@ -138,7 +205,7 @@ inline void dense(const Dense& args) {
 
 inline void grouped(const Dense& args) {
     Dense a = args;
-    if (!is_cheap(args.act)) a.act = Act::none, a.residual = nullptr;
+    if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     if (a.y_block == 16) {
         grouped_block<16>(a);
     } else {
@@ -155,10 +222,10 @@ inline void affine(const Affine& a) {
         for (Index i = lane; i < Index{a.pixels} * a.block; i += a.block) {
             V x[1] = {V::load(a.x + i)};
             if (a.scale != nullptr) x[0] = V::fma(x[0], scale, shift);
-            if (is_cheap(a.act)) {
+            if (in_epilogue(a.act)) {
                 activate(x, a.act);
             } else {
-                x[0] = sigmoid_weighted(x[0], a.act);
+                x[0] = rare_activation(x[0], a.act);
             }
             if (a.residual != nullptr) x[0] = V::add(x[0], V::load(a.residual + i));
             x[0].store(a.y + i);

@@ -26,9 +26,10 @@ struct Lanes {
     using V = Float4;
     static constexpr int vectors = Block / 4;
     static constexpr int registers = 16;
-    static constexpr int tile_pixels = Block == 16 ? 2 : 4;
-    static constexpr int tile_dense = tile_pixels;
-    static constexpr int tile_outer = tile_pixels;
+    static constexpr int tile_pixels = 2;
+    static constexpr int tile_dense = 2;
+    static constexpr int tile_stem = 2;
+    static constexpr int tile_outer = 2;
     static constexpr bool unrolled_depthwise = false;
 };
 
@@ -51,9 +52,10 @@ struct Lanes {
     static constexpr int vectors = Block / 8;
     static constexpr int registers = 16;
     // 6 x 2 sums, 2 weights and a broadcast are 15 registers; more spill.
-    static constexpr int tile_pixels = Block == 16 ? 6 : 12;
-    static constexpr int tile_dense = Block == 16 ? 6 : 8;  // an address register for each pixel
-    static constexpr int tile_outer = tile_pixels;
+    static constexpr int tile_pixels = 6;
+    static constexpr int tile_dense = 6;                   // an address register for each pixel
+    static constexpr int tile_stem = Block == 16 ? 4 : 8;  // and three weights a vector
+    static constexpr int tile_outer = Block == 16 ? 6 : 8;
     static constexpr bool unrolled_depthwise = true;
 };
 
@@ -85,6 +87,7 @@ struct Lanes {
     // 14 divides the widths that networks for 224 pixels have, and hides the latency of FMA more than three times.
     static constexpr int tile_pixels = 14;
     static constexpr int tile_dense = 8;
+    static constexpr int tile_stem = 8;
     static constexpr int tile_outer = 16;
     static constexpr bool unrolled_depthwise = true;
 };
@@ -93,8 +96,8 @@ struct Lanes<8> {
     using V = Float8;
     static constexpr int vectors = 1;
     static constexpr int registers = 32;
-    static constexpr int tile_pixels = 14;
-    static constexpr int tile_dense = 8;
+    static constexpr int tile_dense = 6;
+    static constexpr int tile_stem = 8;
     static constexpr int tile_outer = 8;
     static constexpr bool unrolled_depthwise = true;
 };
@@ -120,9 +123,10 @@ struct Lanes {
     using V = Float4;
     static constexpr int vectors = Block / 4;
     static constexpr int registers = 32;
-    static constexpr int tile_pixels = Block == 16 ? 6 : 12;  // 24 sums, 4 weights, a broadcast
-    static constexpr int tile_dense = Block == 16 ? 6 : 8;
-    static constexpr int tile_outer = tile_pixels;
+    static constexpr int tile_pixels = 6;  // 24 sums, 4 weights, a broadcast
+    static constexpr int tile_dense = 6;
+    static constexpr int tile_stem = 4;
+    static constexpr int tile_outer = Block == 16 ? 6 : 8;
     static constexpr bool unrolled_depthwise = true;
 };
 

@@ -21,6 +21,7 @@ struct BackboneConfig {
     Norm norm = Norm::bn2d;
     Activation act_func = Activation::hswish;
     double norm_eps = 1e-5;
+    double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
 };
 
 namespace detail {
@@ -104,7 +105,8 @@ struct StageOf {
                                                                  .expand_ratio = C.expand_ratio,
                                                                  .norm = C.norm,
                                                                  .act_func = C.act_func,
-                                                                 .norm_eps = C.norm_eps}>;
+                                                                 .norm_eps = C.norm_eps,
+                                                                 .attention_eps = C.attention_eps}>;
         return OpSequential<ResidualBlock<Block<Stage != 0, true>>, Repeat<I, Block3>...>{};
     }
 

@@ -20,6 +20,7 @@ struct EfficientViTBlockConfig {
     Norm norm = Norm::bn2d;
     Activation act_func = Activation::hswish;
     double norm_eps = 1e-5;
+    double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
 };
 
 /// (N, in_channels, H, W) to the same. State dict: context_module.main (LiteMLA), local_module.main (MBConv).
@@ -31,6 +32,7 @@ class EfficientViTBlock : public Module<EfficientViTBlock<C>> {
                                                               .dim = C.dim,
                                                               .norm = {Norm::none, C.norm},
                                                               .scales = C.scales,
+                                                              .eps = C.attention_eps,
                                                               .norm_eps = C.norm_eps}>,
                                         IdentityLayer>;
     using LocalModule = ResidualBlock<MBConv<MBConvConfig{.in_channels = C.in_channels,

@@ -25,20 +25,22 @@ struct InvertedBottleneck {
 /// y = project(depth(expand(x))) + residual. Without expand, x has at least kernel_size / 2 columns of padding.
 inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& layer, const FeatureMap& x,
                                     const FeatureMap& y, const FeatureMap* residual) {
-    // What the depthwise convolution has written for the rows of one step waits for the projection in half of a
-    // small second-level cache.
-    constexpr int step_floats = 48 * 1024;
+    // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
+    // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little.
+    constexpr int whole_floats = 56 * 1024, step_floats = 28 * 1024;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;
     const int workers = session.workers();
     const Index row_floats = Index{blocks} * block * y.width;
-    const int fitting = static_cast<int>(std::min<Index>(y.height, std::max<Index>(2, step_floats / row_floats)));
-    // All rows in one step: every block of channels is done with before the next, in the same ring. Threads then
-    // take blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
-    const bool whole = fitting == y.height;
+    // All rows in one step: every block of channels is done with before the next, in the same ring. Threads then take
+    // blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
+    const bool whole = row_floats * y.height <= whole_floats || y.height <= 2;
+    const int fitting = whole ? y.height : static_cast<int>(std::max<Index>(2, step_floats / row_floats));
     const int bands = whole ? 1 : std::min(workers, (y.height + 1) / 2);
-    const int step = whole ? y.height : std::min(fitting, (y.height + bands - 1) / bands);
+    const int band_rows = (y.height + bands - 1) / bands;
+    const int steps = (band_rows + fitting - 1) / fitting;
+    const int step = (band_rows + steps - 1) / steps;                  // steps of a band are alike
     const int window = (step - 1) * layer.stride + layer.kernel_size;  // input rows of a step
     const int advance = step * layer.stride;
     // Whole steps, so that the rows of one step are neighbours in the ring.

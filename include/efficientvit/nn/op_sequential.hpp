@@ -26,8 +26,8 @@ struct WithoutNone<Sequence<Kept...>> {
 };
 template <class... Kept, class First, class... Rest>
 struct WithoutNone<Sequence<Kept...>, First, Rest...> {
-    using type = std::conditional_t<std::is_same_v<First, None>, WithoutNone<Sequence<Kept...>, Rest...>,
-                                    WithoutNone<Sequence<Kept..., First>, Rest...>>::type;
+    using type = typename std::conditional_t<std::is_same_v<First, None>, WithoutNone<Sequence<Kept...>, Rest...>,
+                                             WithoutNone<Sequence<Kept..., First>, Rest...>>::type;
 };
 
 template <class... Layers>

@@ -8,10 +8,11 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// Packed weights of a 1x1 convolution.
+/// Weights of a convolution in the order in which its kernel reads them, see kernels/args.hpp.
 struct PackedConvolution {
     AlignedBuffer<float> weights;
     AlignedBuffer<float> bias;
+    AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
 };
 
 /// y = act(weights * x + bias) + residual. `channels` is what the weights count of x: x.channels, or all lanes of a

@@ -59,7 +59,6 @@ public:
                 continue;
             }
             tensor->used = true;
-            ++problems.used;
             const Entry& entry = *tensor->entry;
             if (entry.shape != parameter.shape) {
                 problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
@@ -118,7 +117,6 @@ private:
         List shapes;
         List dtypes;
         List unexpected;
-        std::size_t used = 0;
 
         std::string message(const StateDict& weights, const detail::NameRule& rule,
                             const std::vector<Parameter>& wanted, const LoadOptions& options) const {
@@ -133,7 +131,7 @@ private:
             if (!rule.wrapper().empty()) {
                 out += detail::concat({"\nthe model's names were found below ", detail::in_quotes(rule.wrapper())});
             }
-            if (used * 2 <= wanted.size() && !wanted.empty()) out += hints(weights, wanted, options);
+            if (2 * (missing.count + shapes.count) > wanted.size()) out += hints(weights, wanted, options);
             const auto section = [&out](std::string_view title, const List& list) {
                 if (list.count > 0) out += detail::concat({"\n", title, ":", list.lines});
             };
@@ -163,7 +161,8 @@ private:
             bool fits = true;
             for (const Parameter& parameter : wanted) {
                 const Entry* tensor = weights.find(detail::concat({prefix, parameter.name}));
-                fits = fits && tensor != nullptr && tensor->shape == parameter.shape;
+                fits = tensor != nullptr && tensor->shape == parameter.shape;
+                if (!fits) break;
             }
             if (fits) prefixes += detail::concat({fitting++ > 0 ? ", " : "", detail::in_quotes(prefix)});
         }

@@ -128,6 +128,7 @@ inline bool is_known_wrapper(std::string_view component) {
 inline std::vector<std::string> wrappers_in(const FileNames& names) {
     constexpr int deepest = 4;  // of known wrappers inside each other; a bound against files made to waste time
     std::vector<std::string> wrappers(1);
+    std::string_view before;  // names with the same beginning follow one another, so a new one differs from the last
     for (const auto& [name, tensor] : names) {
         std::string_view rest = name;
         for (int depth = 0; depth < deepest; ++depth) {
@@ -135,10 +136,9 @@ inline std::vector<std::string> wrappers_in(const FileNames& names) {
             if (!is_known_wrapper(component)) break;
             rest.remove_prefix(component.size());
             const std::string_view wrapper = std::string_view(name).substr(0, name.size() - rest.size());
-            bool seen = false;
-            for (const std::string& other : wrappers) seen = seen || other == wrapper;
-            if (!seen) wrappers.emplace_back(wrapper);
+            if (!before.starts_with(wrapper)) wrappers.emplace_back(wrapper);
         }
+        before = name;
     }
     return wrappers;
 }

@@ -4,8 +4,8 @@
 // header of the library, with its JSON handler, that needs nlohmann/json. Writing is save_safetensors.hpp's.
 //
 // Nothing in a file is trusted. The JSON header is read as a stream of events, never as a tree, so a hostile
-// one costs a small multiple of its own size (up to 6 times for tensors, 10 for one endless token); every tensor must lie inside the file, and all of them must
-// cover it without hole or overlap, as the format demands.
+// one costs a small multiple of its own size (4 times for tensors, 8 for metadata, 10 for one endless token); every
+// tensor must lie inside the file, and all of them must cover it without hole or overlap, as the format demands.
 #pragma once
 
 #include <efficientvit/config.hpp>

@@ -175,13 +175,19 @@ private:
     /// An event that does not belong where the parser stands.
     bool reject(std::string_view found) const {
         switch (place_) {
-            case Place::top: fail({"found ", found, ", expected an object"});
-            case Place::metadata: fail({"key ", in_quotes(key_), ": found ", found, ", expected a string"});
-            case Place::shape: fail({"shape: found ", found, ", expected extents, which are integers >= 0"});
-            case Place::offsets: fail({"data_offsets: found ", found, ", expected two integers >= 0"});
-            case Place::tensor: break;
+            case Place::top:
+                fail({"found ", found, ", expected an object"});
+            case Place::metadata:
+                fail({"key ", in_quotes(key_), ": found ", found, ", expected a string"});
+            case Place::shape:
+                fail({"shape: found ", found, ", expected extents, which are integers >= 0"});
+            case Place::offsets:
+                fail({"data_offsets: found ", found, ", expected two integers >= 0"});
+            case Place::tensor:
+                break;
             case Place::start:
-            case Place::end: throw WeightsError(concat({out_.source(), ": the header is not a JSON object"}));
+            case Place::end:
+                throw WeightsError(concat({out_.source(), ": the header is not a JSON object"}));
         }
         fail({key_, ": found ", found, key_ == "dtype" ? ", expected a string" : ", expected an array"});
     }

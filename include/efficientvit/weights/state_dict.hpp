@@ -258,15 +258,24 @@ inline void to_float(const Entry& entry, std::span<float> out) {
     if (out.empty()) return;
     const auto plain = [](auto value) { return static_cast<float>(value); };
     switch (entry.dtype) {
-        case DType::f32: return detail::read_bytes(entry, 0, std::as_writable_bytes(out));
-        case DType::f64: return detail::convert_entry<double>(entry, out, plain);
-        case DType::f16: return detail::convert_entry<std::uint16_t>(entry, out, detail::half_to_float);
-        case DType::bf16: return detail::convert_entry<std::uint16_t>(entry, out, detail::bfloat_to_float);
-        case DType::i64: return detail::convert_entry<std::int64_t>(entry, out, plain);
-        case DType::i32: return detail::convert_entry<std::int32_t>(entry, out, plain);
-        case DType::i16: return detail::convert_entry<std::int16_t>(entry, out, plain);
-        case DType::i8: return detail::convert_entry<std::int8_t>(entry, out, plain);
-        case DType::u8: return detail::convert_entry<std::uint8_t>(entry, out, plain);
+        case DType::f32:
+            return detail::read_bytes(entry, 0, std::as_writable_bytes(out));
+        case DType::f64:
+            return detail::convert_entry<double>(entry, out, plain);
+        case DType::f16:
+            return detail::convert_entry<std::uint16_t>(entry, out, detail::half_to_float);
+        case DType::bf16:
+            return detail::convert_entry<std::uint16_t>(entry, out, detail::bfloat_to_float);
+        case DType::i64:
+            return detail::convert_entry<std::int64_t>(entry, out, plain);
+        case DType::i32:
+            return detail::convert_entry<std::int32_t>(entry, out, plain);
+        case DType::i16:
+            return detail::convert_entry<std::int16_t>(entry, out, plain);
+        case DType::i8:
+            return detail::convert_entry<std::int8_t>(entry, out, plain);
+        case DType::u8:
+            return detail::convert_entry<std::uint8_t>(entry, out, plain);
         case DType::boolean:
             return detail::convert_entry<std::uint8_t>(entry, out,
                                                        [](std::uint8_t value) { return value != 0 ? 1.0f : 0.0f; });

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What LiteMLA does, for any of its configurations at run time. For each head q, k, v are taken through all of their
+// layers one after the other, so that a head's planes stay in the cache. The type that checks a configuration is
+// lite_mla.hpp's.
+#pragma once
+
+#include <efficientvit/nn/convolution.hpp>
+#include <efficientvit/nn/norm.hpp>
+
+#include <array>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// Arguments of LiteMLA, named as in the reference. Arrays are (qkv, proj).
+struct LiteMLAConfig {
+    int in_channels = 0;
+    int out_channels = 0;
+    int heads = 0;  ///< 0: in_channels / dim * heads_ratio
+    double heads_ratio = 1.0;
+    int dim = 8;
+    std::array<bool, 2> use_bias{false, false};
+    std::array<Norm, 2> norm{Norm::none, Norm::bn2d};
+    std::array<Activation, 2> act_func{Activation::none, Activation::none};
+    IntList scales{5};  ///< odd kernel sizes of the aggregations
+    double eps = 1e-15;
+    double norm_eps = 1e-5;
+};
+
+namespace detail {
+
+/// Packed weights of LiteMLA, and how its channels lie. Inside, q, k and v of every head are maps of dim channels each,
+/// so that each begins a block of its own.
+struct PackedAttention {
+    struct Scale {
+        int size;
+        AlignedBuffer<float> depth;  // [part][block][ky][kx][lane]
+        AlignedBuffer<float> point;  // [part][block][dim][lane]
+    };
+    PackedConvolution qkv, proj;
+    std::vector<Scale> scales;
+    AlignedBuffer<float> zeros;  // the aggregations have no bias
+};
+
+struct AttentionLayout {
+    int heads, parts, block, blocks, attended, attended_lanes, margin;
+
+    constexpr explicit AttentionLayout(const LiteMLAConfig& c)
+        : heads(c.heads != 0 ? c.heads : static_cast<int>(c.in_channels / c.dim * c.heads_ratio)),
+          parts(3 * heads),  // q, k, v of head 0, of head 1, …
+          block(block_width(c.dim)),
+          blocks(block_count(c.dim)),               // of one part
+          attended(heads * (1 + c.scales.size())),  // heads and, for each scale, their aggregated twins
+          attended_lanes(attended * blocks * block),
+          margin(0) {  // zero columns beside the plane that aggregations read
+        for (const int scale : c.scales) margin = std::max(margin, scale / 2);
+    }
+};
+
+inline ConvConfig qkv_config(const LiteMLAConfig& c) {
+    return {.in_channels = c.in_channels,
+            .out_channels = AttentionLayout(c).parts * c.dim,
+            .kernel_size = 1,
+            .use_bias = c.use_bias[0],
+            .norm = c.norm[0],
+            .act_func = c.act_func[0],
+            .norm_eps = c.norm_eps};
+}
+inline ConvConfig proj_config(const LiteMLAConfig& c) {
+    return {.in_channels = AttentionLayout(c).attended * c.dim,
+            .out_channels = c.out_channels,
+            .kernel_size = 1,
+            .use_bias = c.use_bias[1],
+            .norm = c.norm[1],
+            .act_func = c.act_func[1],
+            .norm_eps = c.norm_eps};
+}
+
+inline void describe_attention(const Describer& d, const LiteMLAConfig& c) {
+    const int channels = AttentionLayout(c).parts * c.dim;
+    describe_convolution(d.at("qkv"), qkv_config(c));
+    for (int s = 0; s < c.scales.size(); ++s) {
+        const Describer aggreg = d.at("aggreg").at(s);
+        aggreg.add("0.weight", {channels, 1, c.scales[s], c.scales[s]});
+        aggreg.add("1.weight", {channels, c.dim, 1, 1});
+    }
+    describe_convolution(d.at("proj"), proj_config(c));
+}
+
+inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
+    const AttentionLayout layout(c);
+    const int channels = layout.parts * c.dim;
+    const ChannelLayout qkv = ChannelLayout::sections(layout.parts, c.dim);
+    const auto read_one = [&](const char* name, const ConvConfig& conv) {
+        return read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels), conv.use_bias,
+                           conv.norm, conv.norm_eps);
+    };
+    PackedAttention packed;
+    Folded f = read_one("qkv", qkv_config(c));
+    packed.qkv = {pack_dense(f.weight, ChannelLayout::plain(c.in_channels), qkv, 1), pack_bias(f.bias, qkv)};
+    for (int s = 0; s < c.scales.size(); ++s) {
+        const WeightReader aggreg = p.at("aggreg").at(s).weights;
+        const int taps = c.scales[s] * c.scales[s];
+        std::vector<float> depth = aggreg.read("0.weight"), point = aggreg.read("1.weight");
+        depth.resize(static_cast<std::size_t>(channels * taps));
+        point.resize(static_cast<std::size_t>(channels * c.dim));
+        packed.scales.push_back(
+            {c.scales[s], pack_depthwise(depth, qkv, taps), pack_dense(point, ChannelLayout::plain(c.dim), qkv, 1)});
+    }
+    f = read_one("proj", proj_config(c));
+    packed.proj = {
+        pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim), ChannelLayout::plain(c.out_channels), 1),
+        pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
+    packed.zeros = AlignedBuffer<float>(static_cast<std::size_t>(layout.blocks * layout.block), 0.0f);
+    return packed;
+}
+
+/// One of q, k, v of one head, and its aggregations, from x into their places in qkv.
+class AttentionPart {
+public:
+    AttentionPart(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x)
+        : session_(session), c_(config), layout_(config), packed_(packed), x_(x) {
+        const auto take = [&](Index floats) {
+            return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
+        };
+        planes_ = take(plane_floats_);
+        aggregated_ = take(part_floats_);
+        pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each_ * session.workers()));
+        zero_row_ = session.workspace.take(static_cast<std::size_t>(plane_row_));
+        if (session.measuring()) return;
+        std::fill_n(planes_, plane_floats_ * session.workers(), 0.0f);  // the margins stay so
+        std::fill_n(zero_row_, plane_row_, 0.0f);
+    }
+
+    Index part_floats() const { return part_floats_; }
+
+    void run(int n, int part, float* qkv, int worker) const {
+        float* const plane = planes_ + plane_floats_ * worker;
+        const kernels::Act relu = part % 3 == 2 ? kernels::Act::none : kernels::Act::relu;  // not v
+        project(n, part, relu, plane, qkv + part * part_floats_);
+        for (std::size_t s = 0; s < packed_.scales.size(); ++s) {
+            float* const to = qkv + (static_cast<Index>(s + 1) * layout_.parts + part) * part_floats_;
+            aggregate(packed_.scales[s], part, relu, plane, to, worker);
+        }
+    }
+
+private:
+    /// qkv's 1x1 convolution: raw into the plane with margins, through relu into its compact place.
+    void project(int n, int part, kernels::Act relu, float* plane, float* compact) const {
+        const kernels::Act act = kernel_act(c_.act_func[0]);
+        const bool copies = kernels::in_epilogue(act);
+        kernels::Pointwise a;
+        a.x_block_stride = x_.block_stride();
+        a.x_block = x_.block;
+        a.channels = c_.in_channels;
+        a.weights = packed_.qkv.weights.data() + Index{part} * layout_.blocks * c_.in_channels * layout_.block;
+        a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
+        a.y_block_stride = plane_block_;
+        a.y_row_stride = plane_row_;
+        a.y_block = layout_.block;
+        a.y_blocks = layout_.blocks;
+        a.y_width = x_.width;
+        a.act = act;
+        a.copy_block_stride = pixels_ * layout_.block;
+        a.copy_act = relu;
+        const int run_rows = x_.padding == 0 ? x_.height : 1;
+        a.pixels = run_rows * x_.width;
+        for (int row = 0; row < x_.height; row += run_rows) {
+            a.x = x_.image(n) + row * x_.row_stride();
+            a.y = plane + row * plane_row_ + layout_.margin * layout_.block;
+            if (copies) a.copy = compact + Index{row} * x_.width * layout_.block;
+            session_.kernels.pointwise(a);
+        }
+        if (copies) return;
+        kernels::Affine copy;
+        copy.pixels = x_.width;
+        copy.block = layout_.block;
+        copy.act = relu;
+        for (int b = 0; b < layout_.blocks; ++b) {
+            for (int row = 0; row < x_.height; ++row) {
+                copy.x = plane + b * plane_block_ + row * plane_row_ + layout_.margin * layout_.block;
+                copy.y = compact + (b * pixels_ + Index{row} * x_.width) * layout_.block;
+                session_.kernels.affine(copy);
+            }
+        }
+    }
+
+    /// aggreg of one scale: depthwise, then 1x1 within the part.
+    void aggregate(const PackedAttention::Scale& scale, int part, kernels::Act relu, const float* plane, float* to,
+                   int worker) const {
+        const int reach = scale.size / 2;
+        const float** const rows = pointers_ + pointers_each_ * worker;
+        float* const aggregated = aggregated_ + part_floats_ * worker;
+        kernels::Depthwise depth;
+        depth.rows = rows;
+        depth.bias = packed_.zeros.data();
+        depth.y_row_stride = Index{x_.width} * layout_.block;
+        depth.y_rows = x_.height;
+        depth.y_width = x_.width;
+        depth.block = layout_.block;
+        depth.kernel_size = scale.size;
+        for (int b = 0; b < layout_.blocks; ++b) {
+            const float* const first = plane + b * plane_block_ + (layout_.margin - reach) * layout_.block;
+            for (int i = 0; i < x_.height + 2 * reach; ++i) {
+                const int in = i - reach;
+                rows[i] = in < 0 || in >= x_.height ? zero_row_ : first + in * plane_row_;
+            }
+            depth.weights =
+                scale.depth.data() + (Index{part} * layout_.blocks + b) * scale.size * scale.size * layout_.block;
+            depth.y = aggregated + b * pixels_ * layout_.block;
+            session_.kernels.depthwise(depth);
+        }
+        kernels::Pointwise point;
+        point.x = aggregated;
+        point.x_block_stride = pixels_ * layout_.block;
+        point.x_block = layout_.block;
+        point.channels = c_.dim;
+        point.weights = scale.point.data() + Index{part} * layout_.blocks * c_.dim * layout_.block;
+        point.bias = packed_.zeros.data();
+        point.y = to;
+        point.y_block_stride = pixels_ * layout_.block;
+        point.y_row_stride = pixels_ * layout_.block;
+        point.y_block = layout_.block;
+        point.y_blocks = layout_.blocks;
+        point.y_width = static_cast<int>(pixels_);
+        point.pixels = static_cast<int>(pixels_);
+        point.act = relu;
+        session_.kernels.pointwise(point);
+    }
+
+    Session& session_;
+    const LiteMLAConfig& c_;
+    AttentionLayout layout_;
+    const PackedAttention& packed_;
+    FeatureMap x_;
+    Index pixels_ = Index{x_.height} * x_.width;
+    Index part_floats_ = pixels_ * layout_.block * layout_.blocks;
+    Index plane_row_ = (Index{x_.width} + 2 * layout_.margin) * layout_.block;
+    Index plane_block_ = plane_row_ * x_.height;
+    Index plane_floats_ = plane_block_ * layout_.blocks;
+    Index pointers_each_ = Index{x_.height} + 2 * layout_.margin + 8;  // a cache line apart
+    float* planes_ = nullptr;
+    float* aggregated_ = nullptr;
+    const float** pointers_ = nullptr;
+    float* zero_row_ = nullptr;
+};
+
+inline void run_attention(Session& session, const LiteMLAConfig& c, const PackedAttention& packed, const FeatureMap& x,
+                          const FeatureMap& y, const FeatureMap* residual) {
+    const Workspace::Frame frame(session.workspace);
+    const AttentionLayout layout(c);
+    const int pixels = x.height * x.width;
+    const Index part_floats = Index{pixels} * layout.block * layout.blocks;
+    const auto take = [&](Index floats) { return session.workspace.take(static_cast<std::size_t>(floats)); };
+    // All parts, then all parts of the first scale, and so on. q and k in here have been through relu.
+    const Index image_floats = part_floats * layout.parts * (1 + c.scales.size());
+    float* const qkv = take(image_floats * x.batch);
+    {
+        const Workspace::Frame inner(session.workspace);
+        const AttentionPart part(session, c, packed, x);
+        session.parallel(x.batch * layout.parts, [&](int chunk, int worker) {
+            const int n = chunk / layout.parts;
+            part.run(n, chunk % layout.parts, qkv + n * image_floats, worker);
+        });
+    }
+
+    const Index attended_floats = part_floats * layout.attended;
+    float* const attention = take(attended_floats * x.batch);
+    const Index scratch_floats = kernels::attention_scratch(c.dim, layout.block, pixels) + 16;
+    float* const scratch = take(scratch_floats * session.workers());
+    session.parallel(x.batch * layout.attended, [&](int chunk, int worker) {
+        const int n = chunk / layout.attended, head = chunk % layout.attended;
+        kernels::Attention a;
+        a.q = qkv + n * image_floats + Index{head} * 3 * part_floats;
+        a.k = a.q + part_floats;
+        a.v = a.k + part_floats;
+        a.block_stride = Index{pixels} * layout.block;
+        a.y = attention + n * attended_floats + head * part_floats;
+        a.y_block_stride = Index{pixels} * layout.block;
+        a.pixels = pixels;
+        a.dim = c.dim;
+        a.block = layout.block;
+        a.eps = static_cast<float>(c.eps);
+        a.scratch = scratch + scratch_floats * worker;
+        (pixels > c.dim ? session.kernels.linear_attention : session.kernels.quadratic_attention)(a);
+    });
+
+    const FeatureMap attended{attention, x.batch, layout.attended_lanes, x.height, x.width, 0, layout.block};
+    run_pointwise(session, packed.proj, kernel_act(c.act_func[1]), layout.attended_lanes, attended, y, residual);
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What ConvLayer does, for any of its configurations at run time: kernels take sizes as arguments, so that one copy of
+// this code serves all layers of all networks. The type that checks a configuration is conv_layer.hpp's.
+#pragma once
+
+#include <efficientvit/nn/pointwise.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// Arguments of ConvLayer, named as in the reference.
+struct ConvConfig {
+    int in_channels = 0;
+    int out_channels = 0;
+    int kernel_size = 3;  ///< odd; the padding is (kernel_size / 2) * dilation on every side
+    int stride = 1;       ///< 1 or 2
+    int dilation = 1;
+    int groups = 1;
+    bool use_bias = false;
+    Norm norm = Norm::bn2d;
+    Activation act_func = Activation::relu;
+    double norm_eps = 1e-5;
+};
+
+namespace detail {
+
+/// The kernel that does a convolution.
+enum class ConvKind {
+    pointwise,  // a matrix product
+    depthwise,  // one channel in, the same one out
+    planar,     // few input channels: an image; reads rows of NCHW
+    dense,      // whole blocks of channels, perhaps in groups
+    grouped     // groups that end within a block
+};
+
+constexpr ConvKind conv_kind(const ConvConfig& c) {
+    if (c.kernel_size == 1 && c.stride == 1 && c.groups == 1) return ConvKind::pointwise;
+    if (c.groups == c.in_channels && c.groups == c.out_channels) return ConvKind::depthwise;
+    if (c.groups == 1) return c.in_channels <= 4 ? ConvKind::planar : ConvKind::dense;
+    const bool whole_blocks = c.in_channels / c.groups % block_width(c.in_channels) == 0 &&
+                              c.out_channels / c.groups % block_width(c.out_channels) == 0;
+    return whole_blocks ? ConvKind::dense : ConvKind::grouped;
+}
+
+constexpr int conv_padding(const ConvConfig& c) { return c.kernel_size / 2 * c.dilation; }
+
+inline void describe_norm(const Describer& d, int channels) {
+    for (const char* name : {"weight", "bias", "running_mean", "running_var"}) d.add(name, {channels});
+}
+
+inline void describe_convolution(const Describer& d, const ConvConfig& c) {
+    const Describer conv = d.at("conv");
+    conv.add("weight", {c.out_channels, c.in_channels / c.groups, c.kernel_size, c.kernel_size});
+    if (c.use_bias) conv.add("bias", {c.out_channels});
+    if (c.norm == Norm::bn2d) describe_norm(d.at("norm"), c.out_channels);
+}
+
+/// [out block][channel of the group][tap][lane], and which input channel each lane reads.
+inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const std::vector<float>& weight) {
+    const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
+    const int group_in = c.in_channels / c.groups, group_out = c.out_channels / c.groups;
+    const int taps = c.kernel_size * c.kernel_size;
+    packed.weights = AlignedBuffer<float>(static_cast<std::size_t>(blocks * group_in * taps * block), 0.0f);
+    packed.lane_channels = AlignedBuffer<int>(static_cast<std::size_t>(blocks * group_in * block), 0);
+    for (int oc = 0; oc < c.out_channels; ++oc) {
+        for (int i = 0; i < group_in; ++i) {
+            const int at = oc / block * group_in + i;
+            packed.lane_channels[static_cast<std::size_t>(at * block + oc % block)] = oc / group_out * group_in + i;
+            for (int tap = 0; tap < taps; ++tap) {
+                packed.weights[static_cast<std::size_t>((at * taps + tap) * block + oc % block)] =
+                    weight[static_cast<std::size_t>((oc * group_in + i) * taps + tap)];
+            }
+        }
+    }
+}
+
+/// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights.
+inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale) {
+    const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
+    const ConvKind kind = conv_kind(c);
+    const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(group_in * taps), c.use_bias, c.norm,
+                                 c.norm_eps, input_scale);
+    const ChannelLayout out = ChannelLayout::plain(c.out_channels);
+    PackedConvolution packed;
+    if (kind == ConvKind::depthwise) {
+        packed.weights = pack_depthwise(f.weight, out, taps);
+    } else if (kind == ConvKind::grouped) {
+        pack_grouped(packed, c, f.weight);
+    } else {
+        const int block = kind == ConvKind::planar ? 1 : block_width(c.in_channels);
+        packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps);
+    }
+    packed.bias = pack_bias(f.bias, out);
+    return packed;
+}
+
+/// Pointers to the input rows that output row `row` touches, kernel rows apart; `beyond` outside the map.
+inline void kernel_rows(const ConvConfig& c, const FeatureMap& x, const float* first_row, int row, const float* beyond,
+                        const float** rows, int step) {
+    for (int ky = 0; ky < c.kernel_size; ++ky) {
+        const int in = row * c.stride + ky * c.dilation - conv_padding(c);
+        rows[ky * step] = in < 0 || in >= x.height ? beyond : first_row + in * x.row_stride();
+    }
+}
+
+inline void run_depthwise(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+                          const FeatureMap& y) {
+    const Workspace::Frame frame(session.workspace);
+    const int padding = conv_padding(c), taps = c.kernel_size * c.kernel_size;
+    const auto zeros = static_cast<std::size_t>((x.width + 2 * padding) * x.block);
+    const Index pointers_each = Index{c.kernel_size - 1} * c.dilation + 1 + 8;  // a cache line apart
+    float* const zero_row = session.workspace.take(zeros);
+    const float** const pointers =
+        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    if (session.measuring()) return;
+    std::fill_n(zero_row, zeros, 0.0f);
+    const int bands = chunks_of(session, y.height);
+    session.parallel(y.batch * y.blocks() * bands, [&](int chunk, int worker) {
+        const int band = chunk % bands, block = chunk / bands % y.blocks(), n = chunk / bands / y.blocks();
+        const Session::Range range = Session::split(y.height, bands, band);
+        const float** const rows = pointers + pointers_each * worker;
+        kernels::Depthwise a;
+        a.rows = rows;
+        a.weights = packed.weights.data() + Index{block} * taps * y.block;
+        a.bias = packed.bias.data() + block * y.block;
+        a.y_rows = 1;
+        a.y_width = y.width;
+        a.block = y.block;
+        a.kernel_size = c.kernel_size;
+        a.stride = c.stride;
+        a.dilation = c.dilation;
+        a.act = kernel_act(c.act_func);
+        const float* const first = x.image(n) + block * x.block_stride() - Index{padding} * x.block;
+        for (int row = range.begin; row < range.end; ++row) {
+            kernel_rows(c, x, first, row, zero_row, rows, c.dilation);
+            a.y = y.image(n) + block * y.block_stride() + row * y.row_stride();
+            session.kernels.depthwise(a);
+        }
+    });
+}
+
+/// Input rows [first, first + count) of all channels, NCHW or blocked, to planes of rows with zeros at both ends.
+inline void stage_rows(const FeatureMap& x, int n, int first, int count, int padding, float* to) {
+    for (int c = 0; c < x.channels; ++c) {
+        const float* const plane = x.image(n) + c / x.block * x.block_stride() + c % x.block;
+        for (int in = first; in < first + count; ++in, to += x.width + 2 * padding) {
+            if (in < 0 || in >= x.height) continue;
+            const float* const from = plane + in * x.row_stride();
+            std::fill_n(to, padding, 0.0f);
+            if (x.block == 1) {
+                std::copy_n(from, x.width, to + padding);
+            } else {
+                for (int w = 0; w < x.width; ++w) to[padding + w] = from[Index{w} * x.block];
+            }
+            std::fill_n(to + padding + x.width, padding, 0.0f);
+        }
+    }
+}
+
+/// Dense, grouped and planar convolutions, row by row.
+inline void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+                     const FeatureMap& y, const FeatureMap* residual) {
+    const Workspace::Frame frame(session.workspace);
+    const ConvKind kind = conv_kind(c);
+    const int padding = conv_padding(c);
+    // A planar input has no padding: rows are copied to where they have some, for a few output rows at a time.
+    const bool planar = kind == ConvKind::planar;
+    const int step = planar ? 4 : 1;
+    const int step_in = (step - 1) * c.stride + (c.kernel_size - 1) * c.dilation + 1;
+    const Index staged_row = Index{x.width} + 2 * padding;
+    const Index staged_plane = staged_row * step_in;
+    const Index staged_floats = planar ? staged_plane * c.in_channels : 0;
+    const Index pointers_each = Index{c.kernel_size} + 8;  // a cache line apart
+    float* const staged = session.workspace.take(static_cast<std::size_t>(staged_floats * session.workers()));
+    const float** const pointers =
+        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    if (session.measuring()) return;
+    const int steps = (y.height + step - 1) / step;
+    const int bands = chunks_of(session, steps);
+    session.parallel(y.batch * bands, [&](int chunk, int worker) {
+        const int n = chunk / bands;
+        const Session::Range range = Session::split(steps, bands, chunk % bands);
+        const float** const rows = pointers + pointers_each * worker;
+        float* const stage = staged + staged_floats * worker;
+        FeatureMap from = x;
+        kernels::Dense a;
+        a.rows = rows;
+        a.x_block_stride = planar ? staged_plane : x.block_stride();
+        a.x_block = planar ? 1 : x.block;
+        a.channels = c.in_channels / c.groups;
+        a.weights = packed.weights.data();
+        a.bias = packed.bias.data();
+        a.lane_channels = packed.lane_channels.data();
+        a.y_block_stride = y.block_stride();
+        a.y_block = y.block;
+        a.y_blocks = y.blocks();
+        a.y_blocks_per_group = kind == ConvKind::dense ? y.blocks() / c.groups : y.blocks();
+        a.y_width = y.width;
+        a.kernel_size = c.kernel_size;
+        a.stride = c.stride;
+        a.dilation = c.dilation;
+        a.act = kernel_act(c.act_func);
+        const float* first_row = x.image(n) - Index{padding} * x.block;
+        if (planar) {  // rows of the stage, as if they were a map
+            from.padding = padding;
+            from.block = 1;
+        }
+        for (int row = range.begin * step; row < std::min(range.end * step, y.height); ++row) {
+            if (planar && row % step == 0) {
+                const int first_in = row * c.stride - padding;
+                stage_rows(x, n, first_in, step_in, padding, stage);
+                first_row = stage - first_in * staged_row;
+            }
+            kernel_rows(c, from, first_row, row, nullptr, rows, 1);
+            a.y = y.image(n) + row * y.row_stride();
+            if (residual != nullptr) {
+                a.residual = residual->image(n) + row * residual->row_stride();
+                a.residual_block_stride = residual->block_stride();
+            }
+            (kind == ConvKind::grouped ? session.kernels.grouped : session.kernels.dense)(a);
+        }
+    });
+}
+
+/// y = act(norm(conv(x))) + residual; a depthwise convolution takes no residual.
+inline void run_convolution(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+                            const FeatureMap& y, const FeatureMap* residual) {
+    switch (conv_kind(c)) {
+        case ConvKind::pointwise:
+            return run_pointwise(session, packed, kernel_act(c.act_func), c.in_channels, x, y, residual);
+        case ConvKind::depthwise:
+            return run_depthwise(session, c, packed, x, y);
+        default:
+            return run_rows(session, c, packed, x, y, residual);
+    }
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

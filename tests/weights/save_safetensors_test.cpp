@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// save_safetensors.hpp: what it writes can be read again, and a failure leaves everything as it was.
+#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/save_safetensors.hpp>
+
+#include "safetensors_files.hpp"
+
+#include <iterator>
+
+#if !defined(_WIN32)
+#include <sys/resource.h>
+#include <csignal>
+#endif
+
+namespace {
+
+class SaveSafetensors : public InDirectory {};
+
+TEST_F(SaveSafetensors, WritesWhatReadingGivesBack) {
+    ev::StateDict dict;
+    const std::vector<std::byte> raw{std::byte{1}, std::byte{2}, std::byte{3}};
+    dict.insert("u8", ev::DType::u8, {3}, raw, nullptr);
+    dict.insert("bool", ev::DType::boolean, {1, 1}, std::span(raw).first(1), nullptr);
+    dict.insert("f16", ev::DType::f16, {}, std::span(raw).first(2), nullptr);
+    dict.insert("odd \" \\ \n \xc3\xa4 \x01", {2, 2}, {1, 2, 3, 4});
+    dict.insert("large", {300, 301}, std::vector<float>(300 * 301, 0.5f));  // several pieces
+    dict.insert("none", {0}, {});
+    dict.metadata()["k \""] = "v\t";
+    const fs::path path = directory_ / "new.safetensors";
+    ev::save_safetensors(path, dict);
+    const ev::StateDict back = ev::load_safetensors(path);
+    EXPECT_EQ(back.names(), dict.names());
+    EXPECT_EQ(back.metadata(), dict.metadata());
+    for (const auto& [name, entry] : dict) {
+        EXPECT_EQ(back.at(name).shape, entry.shape);
+        EXPECT_EQ(back.at(name).dtype, entry.dtype);
+        EXPECT_EQ(ev::to_float(back.at(name)), ev::to_float(entry));
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(back.at(name).data.data()) % ev::dtype_size(entry.dtype), 0u)
+            << name;
+    }
+    // Over an existing file, from that very file.
+    ev::save_safetensors(path, back);
+    EXPECT_EQ(ev::load_safetensors(path).names(), dict.names());
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1)
+        << "no temporary file is left";
+}
+
+TEST_F(SaveSafetensors, WritesAnEmptyDict) {
+    ev::save_safetensors(directory_ / "x", {});
+    EXPECT_TRUE(ev::load_safetensors(directory_ / "x").empty());
+}
+
+TEST_F(SaveSafetensors, LeavesNothingBehindOnFailure) {
+    ev::StateDict dict;
+    dict.insert("x", {1000}, std::vector<float>(1000, 1.0f));
+    EXPECT_NE(message_of([&] { ev::save_safetensors(directory_ / "none" / "x", dict); }).find("cannot be created"),
+              std::string::npos);
+
+    fs::create_directories(directory_ / "taken" / "inside");
+    EXPECT_NE(message_of([&] { ev::save_safetensors(directory_ / "taken", dict); }).find("cannot be replaced"),
+              std::string::npos);
+
+    ev::StateDict bad;
+    bad.insert("\xff", {1}, {1.0f});
+    EXPECT_EQ(message_of([&] { ev::save_safetensors(directory_ / "bad", bad); }), "'\\xff' is not UTF-8");
+    ev::StateDict reserved;
+    reserved.insert("__metadata__", {1}, {1.0f});
+    EXPECT_NE(message_of([&] { ev::save_safetensors(directory_ / "bad", reserved); }), "no error");
+
+#if !defined(_WIN32)
+    // A disk that is full in the middle: the old file stays as it was.
+    const fs::path path = write(good);
+    ev::StateDict large;
+    large.insert("x", {100000}, std::vector<float>(100000, 1.0f));
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    rlimit limit = before;
+    limit.rlim_cur = 10000;
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+    const std::string message = message_of([&] { ev::save_safetensors(path, large); });
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    std::signal(SIGXFSZ, handler);
+    EXPECT_NE(message.find("cannot be written"), std::string::npos) << message;
+    expect_good(ev::load_safetensors(path));
+    fs::remove(path);
+#endif
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1) << "only 'taken'";
+}
+
+#if !defined(_WIN32)  // Windows refuses to shorten a mapped file
+
+TEST_F(SaveSafetensors, LeavesNothingBehindWhenItsSourceIsCutShort) {
+    const fs::path path =
+        write(file_with("{" + tensor("x", "F32", "[100000]", "0", "400000") + "}", std::string(400000, '\0')));
+    const ev::StateDict dict = ev::load_safetensors(path);
+    fs::resize_file(path, 200000);
+    EXPECT_NE(message_of([&] { ev::save_safetensors(directory_ / "copy", dict); }).find("cut short while being read"),
+              std::string::npos);
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1);
+}
+
+#endif
+
+}  // namespace
