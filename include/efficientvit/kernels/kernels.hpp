@@ -14,6 +14,17 @@
 
 #include <efficientvit/kernels/target.hpp>
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+// Sizes of tiles are ints, as all numbers here; GCC 12 minds where such a one becomes the size of an array.
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#if !defined(__clang__)
+// And it takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours (bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#endif
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace scalar {
@@ -65,12 +76,6 @@ struct Lanes {
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
 
-// GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours (bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 EFFICIENTVIT_BEGIN_AVX512
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
@@ -107,9 +112,6 @@ struct Lanes<8> {
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
 
 #elif defined(EFFICIENTVIT_ARM64)
 
@@ -135,6 +137,10 @@ struct Lanes {
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
 #endif
 
 #undef EFFICIENTVIT_INLINE

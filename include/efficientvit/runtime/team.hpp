@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <thread>
@@ -64,13 +65,14 @@ public:
         caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
         open_.store(true);
         for (int i = 1; i < workers_; ++i) {
-            if (slots_[i].busy.exchange(true)) continue;  // still on its way out of the last forward, or not begun yet
+            Slot& slot = slots_[static_cast<std::size_t>(i)];
+            if (slot.busy.exchange(true)) continue;  // still on its way out of the last forward, or not begun yet
             references_.fetch_add(1, std::memory_order_relaxed);
             try {
-                executor_->schedule(&Team::help, &slots_[i]);
+                executor_->schedule(&Team::help, &slot);
             } catch (...) {  // as good as a pool without a free thread
                 references_.fetch_sub(1, std::memory_order_relaxed);
-                slots_[i].busy.store(false);
+                slot.busy.store(false);
             }
         }
     }
@@ -114,7 +116,11 @@ private:
 
     Team(Executor* executor, int workers)
         : executor_(executor), workers_(workers), slots_(new Slot[static_cast<std::size_t>(workers)]) {
-        for (int i = 0; i < workers; ++i) slots_[i].team = this, slots_[i].worker = i;
+        for (int i = 0; i < workers; ++i) {
+            Slot& slot = slots_[static_cast<std::size_t>(i)];
+            slot.team = this;
+            slot.worker = i;
+        }
     }
 
     void announce() {
@@ -170,9 +176,9 @@ private:
 
     Executor* executor_;
     int workers_;
-    std::unique_ptr<Slot[]> slots_;
-    bool is_open_ = false;       // the caller's own
-    std::uint32_t section_ = 0;  // likewise
+    std::unique_ptr<Slot[]> slots_;  // 0 is the caller's, unused
+    bool is_open_ = false;           // the caller's own
+    std::uint32_t section_ = 0;      // likewise
     std::atomic<std::thread::id> caller_{};
     std::atomic<int> references_{1};
     std::atomic<Function> function_{nullptr};
