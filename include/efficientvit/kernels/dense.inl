@@ -48,28 +48,14 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
     for (int i = 0; i < M * vectors; ++i) acc[i].store(y + i * V::width);
 }
 
-template <int Block, int M>
-EFFICIENTVIT_INLINE void dense_tile_of(int m, const Dense& a, int block, int column) {
-    if (m == M) {
-        dense_tile<Block, M>(a, block, column);
-    } else if constexpr (M > 1) {
-        dense_tile_of<Block, M - 1>(m, a, block, column);
-    }
-}
-
 template <int Block>
 EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a) {
     constexpr int most = Lanes<Block>::tile_dense;
-    const int tiles = tile_count(a.y_width, most);
-    if (tiles == 0) return;
-    const int base = a.y_width / tiles;
-    const int wider = a.y_width % tiles;
     for (int block = 0; block < a.y_blocks; ++block) {
-        for (int t = 0, column = 0; t < tiles; ++t) {
-            const int m = base + (t < wider ? 1 : 0);
-            dense_tile_of<Block, most>(m, a, block, column);
-            column += m;
-        }
+        int column = 0;
+        for (; column + most <= a.y_width; column += most) dense_tile<Block, most>(a, block, column);
+        for (; column + 4 <= a.y_width; column += 4) dense_tile<Block, 4>(a, block, column);
+        for (; column < a.y_width; ++column) dense_tile<Block, 1>(a, block, column);
     }
 }
 

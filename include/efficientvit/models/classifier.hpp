@@ -50,8 +50,8 @@ public:
     static constexpr bool fuses_residual = Network::fuses_residual;
 
     static detail::Extent output_extent(detail::Extent in) { return Network::output_extent(in); }
-    static void describe(const detail::Describer& d) { Network::describe(d, part_name); }
-    void pack(const detail::Packer& p) { network_.pack(p, part_name); }
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) { Network::describe(d, part_name); }
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) { network_.pack(p, part_name); }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
         network_.run(session, x, y, residual);

@@ -109,8 +109,8 @@ public:
     }
 
     static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }
-    static void describe(const detail::Describer& d) { Sequence::describe(d, Derived::stage_name); }
-    void pack(const detail::Packer& p) { stages_.pack(p, Derived::stage_name); }
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) { Sequence::describe(d, Derived::stage_name); }
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) { stages_.pack(p, Derived::stage_name); }
     void run(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
         stages_.run(session, x, y, residual);
     }

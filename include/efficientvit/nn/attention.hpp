@@ -76,7 +76,7 @@ inline ConvConfig proj_config(const LiteMLAConfig& c) {
             .norm_eps = c.norm_eps};
 }
 
-inline void describe_attention(const Describer& d, const LiteMLAConfig& c) {
+EFFICIENTVIT_COLD inline void describe_attention(const Describer& d, const LiteMLAConfig& c) {
     const int channels = AttentionLayout(c).parts * c.dim;
     describe_convolution(d.at("qkv"), qkv_config(c));
     for (int s = 0; s < c.scales.size(); ++s) {
@@ -87,7 +87,7 @@ inline void describe_attention(const Describer& d, const LiteMLAConfig& c) {
     describe_convolution(d.at("proj"), proj_config(c));
 }
 
-inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
+EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
     const AttentionLayout layout(c);
     const int channels = layout.parts * c.dim;
     const ChannelLayout qkv = ChannelLayout::sections(layout.parts, c.dim);

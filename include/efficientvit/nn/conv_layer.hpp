@@ -31,10 +31,10 @@ public:
     static detail::Extent output_extent(detail::Extent in) {
         return {(in.height - 1) / C.stride + 1, (in.width - 1) / C.stride + 1};
     }
-    static void describe(const detail::Describer& d) { detail::describe_convolution(d, C); }
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) { detail::describe_convolution(d, C); }
 
     /// input_scale: what the activation before this layer left to its weights, see kernels::Act::hswish_x6.
-    void pack(const detail::Packer& p, double input_scale = 1.0) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p, double input_scale = 1.0) {
         packed_ = detail::pack_convolution(p, C, input_scale);
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,

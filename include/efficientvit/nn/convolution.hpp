@@ -44,11 +44,11 @@ constexpr ConvKind conv_kind(const ConvConfig& c) {
 
 constexpr int conv_padding(const ConvConfig& c) { return c.kernel_size / 2 * c.dilation; }
 
-inline void describe_norm(const Describer& d, int channels) {
+EFFICIENTVIT_COLD inline void describe_norm(const Describer& d, int channels) {
     for (const char* name : {"weight", "bias", "running_mean", "running_var"}) d.add(name, {channels});
 }
 
-inline void describe_convolution(const Describer& d, const ConvConfig& c) {
+EFFICIENTVIT_COLD inline void describe_convolution(const Describer& d, const ConvConfig& c) {
     const Describer conv = d.at("conv");
     conv.add("weight", {c.out_channels, c.in_channels / c.groups, c.kernel_size, c.kernel_size});
     if (c.use_bias) conv.add("bias", {c.out_channels});
@@ -75,7 +75,7 @@ inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const s
 }
 
 /// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights.
-inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale) {
+EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
     const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(group_in * taps), c.use_bias, c.norm,

@@ -35,11 +35,11 @@ public:
     static constexpr bool fuses_residual = true;
 
     static detail::Extent output_extent(detail::Extent in) { return DepthConv::output_extent(in); }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         DepthConv::describe(d.at("depth_conv"));
         PointConv::describe(d.at("point_conv"));
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         depth_conv_.pack(p.at("depth_conv"));
         point_conv_.pack(p.at("point_conv"), detail::folded_scale(C.act_func[0]));
     }

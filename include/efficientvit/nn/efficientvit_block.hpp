@@ -53,11 +53,11 @@ public:
     static constexpr bool fuses_residual = LocalModule::fuses_residual;
 
     static detail::Extent output_extent(detail::Extent in) { return in; }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         ContextModule::describe(d.at("context_module"));
         LocalModule::describe(d.at("local_module"));
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         context_module_.pack(p.at("context_module"));
         local_module_.pack(p.at("local_module"));
     }

@@ -25,7 +25,7 @@ public:
     static constexpr bool fuses_residual = false;
 
     static detail::Extent output_extent(detail::Extent) { return {1, 1}; }
-    static void describe(const detail::Describer&) {}
+    EFFICIENTVIT_COLD static void describe(const detail::Describer&) {}
     void pack(const detail::Packer&) {}
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap*) const {
@@ -75,7 +75,7 @@ public:
     static constexpr bool fuses_residual = false;
 
     static detail::Extent output_extent(detail::Extent) { return {1, 1}; }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         d.add("linear.weight", {C.out_features, C.in_features});
         if (C.use_bias) d.add("linear.bias", {C.out_features});
         if (C.norm == Norm::ln) {
@@ -83,7 +83,7 @@ public:
             d.add("norm.bias", {C.out_features});
         }
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         using detail::ChannelLayout;
         constexpr std::size_t outs = C.out_features;
         const auto read = [&](const char* name, std::size_t count, float otherwise) {

@@ -33,8 +33,8 @@ public:
     static constexpr bool fuses_residual = true;
 
     static detail::Extent output_extent(detail::Extent in) { return in; }
-    static void describe(const detail::Describer& d) { detail::describe_attention(d, C); }
-    void pack(const detail::Packer& p) { packed_ = detail::pack_attention(p, C); }
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) { detail::describe_attention(d, C); }
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) { packed_ = detail::pack_attention(p, C); }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
         static constexpr LiteMLAConfig config = C;

@@ -41,12 +41,12 @@ public:
     static constexpr bool fuses_residual = true;
 
     static detail::Extent output_extent(detail::Extent in) { return DepthConv::output_extent(in); }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         InvertedConv::describe(d.at("inverted_conv"));
         DepthConv::describe(d.at("depth_conv"));
         PointConv::describe(d.at("point_conv"));
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         inverted_conv_.pack(p.at("inverted_conv"));
         depth_conv_.pack(p.at("depth_conv"), detail::folded_scale(C.act_func[0]));
         point_conv_.pack(p.at("point_conv"), detail::folded_scale(C.act_func[1]));

@@ -73,7 +73,7 @@ public:
     /// Takes the weights, folds and packs them for the kernels of options.isa. Nothing refers to `weights`
     /// afterwards. Throws WeightsError, listing all that is missing, unexpected or of a wrong shape; the module is
     /// then as before.
-    LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) {
+    EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) {
         const std::vector<Parameter> wanted = parameters();
         const MatchedWeights matched(weights, wanted, options);
         Derived loaded;
@@ -83,7 +83,7 @@ public:
     }
 
     /// Names and shapes of the state dict, in the reference's order (without num_batches_tracked).
-    static std::vector<Parameter> parameters() {
+    EFFICIENTVIT_COLD static std::vector<Parameter> parameters() {
         std::vector<Parameter> all;
         Derived::describe(detail::Describer(all));
         return all;

@@ -61,10 +61,10 @@ public:
     static constexpr bool fuses_residual = true;
 
     static detail::Extent output_extent(detail::Extent in) { return in; }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         for (const char* name : {"weight", "bias", "running_mean", "running_var"}) d.add(name, {C.num_features});
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         const detail::ScaleShift n = detail::read_batch_norm(p, C.num_features, C.eps);
         const auto packed = [](const std::vector<double>& values) {
             return detail::pack_bias(std::vector<float>(values.begin(), values.end()),

@@ -72,12 +72,12 @@ public:
     }
     /// name(i) is what layer i is called below d or p.
     template <class Name>
-    static void describe(const Describer& d, const Name& name) {
+    EFFICIENTVIT_COLD static void describe(const Describer& d, const Name& name) {
         int i = 0;
         (Layers::describe(d.at(name(i++))), ...);
     }
     template <class Name>
-    void pack(const Packer& p, const Name& name) {
+    EFFICIENTVIT_COLD void pack(const Packer& p, const Name& name) {
         int i = 0;
         std::apply([&](auto&... layer) { (layer.pack(p.at(name(i++))), ...); }, layers_);
     }

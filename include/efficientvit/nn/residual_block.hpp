@@ -47,12 +47,12 @@ public:
     static constexpr bool fuses_residual = !has_shortcut && MainLayer::fuses_residual;
 
     static detail::Extent output_extent(detail::Extent in) { return MainLayer::output_extent(in); }
-    static void describe(const detail::Describer& d) {
+    EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
         NormLayer::describe(d.at("pre_norm"));
         MainLayer::describe(d.at("main"));
         ShortcutLayer::describe(d.at("shortcut"));
     }
-    void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         pre_norm_.pack(p.at("pre_norm"));
         main_.pack(p.at("main"));
         shortcut_.pack(p.at("shortcut"));

@@ -45,7 +45,8 @@ public:
     /// timm, timm features_only) these use. Throws one WeightsError that lists every tensor missing, unexpected, or
     /// of the wrong shape or dtype. `num_batches_tracked` is passed over; so are the known heads beside a bare
     /// backbone.
-    MatchedWeights(const StateDict& weights, const std::vector<Parameter>& wanted, const LoadOptions& options = {}) {
+    EFFICIENTVIT_COLD MatchedWeights(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                     const LoadOptions& options = {}) {
         detail::FileNames names(weights, options.prefix);
         const detail::NameRule rule = detail::best_rule(names, wanted);
         Problems problems;

@@ -38,7 +38,7 @@ inline bool is_counter(std::string_view name) {
 
 /// Without the components that DataParallel and torch.compile put in, wherever they stand. The reference has no
 /// such name of its own.
-inline std::string without_python_wrappers(std::string_view name) {
+EFFICIENTVIT_COLD inline std::string without_python_wrappers(std::string_view name) {
     std::string out;
     out.reserve(name.size());
     while (!name.empty()) {
@@ -107,7 +107,7 @@ private:
     Family family_ = Family::b;
 };
 
-inline Family family_of(const std::vector<Parameter>& wanted) {
+EFFICIENTVIT_COLD inline Family family_of(const std::vector<Parameter>& wanted) {
     // The stem of the L family is stage 0, and its first layer a plain convolution; in the B family that is a block.
     for (const Parameter& parameter : wanted) {
         std::string_view name = parameter.name;
@@ -125,7 +125,7 @@ inline bool is_known_wrapper(std::string_view component) {
 }
 
 /// The wrappers that names of this file begin with; "" is always one.
-inline std::vector<std::string> wrappers_in(const FileNames& names) {
+EFFICIENTVIT_COLD inline std::vector<std::string> wrappers_in(const FileNames& names) {
     constexpr int deepest = 4;  // of known wrappers inside each other; a bound against files made to waste time
     std::vector<std::string> wrappers(1);
     std::string_view before;  // names with the same beginning follow one another, so a new one differs from the last
@@ -145,7 +145,7 @@ inline std::vector<std::string> wrappers_in(const FileNames& names) {
 
 /// The rule under which most of the wanted names are in the file; the shortest wrapper and the reference's own
 /// convention where several find as many.
-inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted) {
+EFFICIENTVIT_COLD inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted) {
     const Family family = family_of(wanted);
     NameRule best;
     std::size_t most = 0;
@@ -169,7 +169,8 @@ inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted
 /// The beginnings of names that a published model holds beside what is wanted, and that are passed over: the heads
 /// beside a bare backbone, and SAM's prompt encoder and mask decoder beside its image encoder. Empty for a layer,
 /// and for a model that has such a part itself.
-inline std::vector<std::string> passed_over(const std::vector<Parameter>& wanted, const NameRule& rule) {
+EFFICIENTVIT_COLD inline std::vector<std::string> passed_over(const std::vector<Parameter>& wanted,
+                                                              const NameRule& rule) {
     bool bare = !wanted.empty();
     bool neck = false;
     for (const Parameter& parameter : wanted) {

@@ -31,8 +31,8 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
 /// The length of the JSON header, which the first 8 of `total` bytes state.
-inline std::size_t safetensors_header_length(std::string_view source, std::size_t total,
-                                             std::span<const std::byte> first) {
+EFFICIENTVIT_COLD inline std::size_t safetensors_header_length(std::string_view source, std::size_t total,
+                                                               std::span<const std::byte> first) {
     constexpr std::uint64_t largest = 100'000'000;  // the format's own limit
     const std::string bytes = std::to_string(total);
     if (first.size() < 8) {
@@ -71,7 +71,7 @@ StateDict parse_safetensors_with(std::span<const std::byte> bytes, std::string s
 /// a model keeps nothing of it. The `__metadata__` is StateDict::metadata(). Throws WeightsError, with the path,
 /// what was found and what was expected, if the file cannot be read or is not safetensors in every respect.
 /// A file cut short later is a WeightsError when its tensors are read (see mapped_file.hpp).
-inline StateDict load_safetensors(const std::filesystem::path& path) {
+EFFICIENTVIT_COLD inline StateDict load_safetensors(const std::filesystem::path& path) {
     const auto file = std::make_shared<const MappedFile>(path);
     const std::span<const std::byte> bytes = file->bytes();
     std::array<std::byte, 8> first{};
@@ -88,7 +88,8 @@ inline StateDict load_safetensors(const std::filesystem::path& path) {
 
 /// Reads safetensors from memory and copies the tensors, so that `bytes` may go afterwards. `source` names them in
 /// messages. Throws like load_safetensors().
-inline StateDict parse_safetensors(std::span<const std::byte> bytes, std::string source = "safetensors in memory") {
+EFFICIENTVIT_COLD inline StateDict parse_safetensors(std::span<const std::byte> bytes,
+                                                     std::string source = "safetensors in memory") {
     return detail::parse_safetensors_with(bytes, std::move(source), [](std::span<const std::byte> data) {
         using Bytes = HeapStorage<std::vector<std::byte>>;
         const auto owner = std::make_shared<const Bytes>(std::vector<std::byte>(data.begin(), data.end()));
@@ -99,8 +100,8 @@ inline StateDict parse_safetensors(std::span<const std::byte> bytes, std::string
 /// Reads safetensors from memory without a copy: `bytes` must live, unchanged, as long as the StateDict, its copies
 /// and entries. For arrays compiled into the program: `parse_safetensors_borrowed(std::as_bytes(std::span(array)))`.
 /// A loaded model keeps nothing of it. Throws like load_safetensors().
-inline StateDict parse_safetensors_borrowed(std::span<const std::byte> bytes,
-                                            std::string source = "safetensors in memory") {
+EFFICIENTVIT_COLD inline StateDict parse_safetensors_borrowed(std::span<const std::byte> bytes,
+                                                              std::string source = "safetensors in memory") {
     return detail::parse_safetensors_with(bytes, std::move(source), [](std::span<const std::byte> data) {
         return std::pair(data, std::shared_ptr<const Storage>());
     });

@@ -256,8 +256,9 @@ private:
 };
 
 /// Reads `header`, checks it against `data`, the bytes behind it, and adds its tensors, which `owner` keeps alive.
-inline void read_safetensors_header(StateDict& out, std::span<const std::byte> header, std::span<const std::byte> data,
-                                    std::shared_ptr<const Storage> owner) {
+EFFICIENTVIT_COLD inline void read_safetensors_header(StateDict& out, std::span<const std::byte> header,
+                                                      std::span<const std::byte> data,
+                                                      std::shared_ptr<const Storage> owner) {
     const auto fail = [&out](std::initializer_list<std::string_view> what) {
         throw WeightsError(concat({out.source(), ": the header ", concat(what)}));
     };

@@ -17,7 +17,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
 /// The parts in one string. One function for all messages: chains of + cost the user's compiler seconds.
-inline std::string concat(std::initializer_list<std::string_view> parts) {
+EFFICIENTVIT_COLD inline std::string concat(std::initializer_list<std::string_view> parts) {
     std::size_t size = 0;
     for (const std::string_view part : parts) size += part.size();
     std::string out;
@@ -57,7 +57,7 @@ inline std::size_t first_not_utf8(std::string_view text) {
 
 /// For messages: what would disturb a terminal escaped, and cut where it is absurdly long. A file may name a tensor
 /// as it likes.
-inline std::string printable(std::string_view text) {
+EFFICIENTVIT_COLD inline std::string printable(std::string_view text) {
     std::size_t length = text.size();
     if (length > 300) {
         length = 300;
@@ -80,9 +80,9 @@ inline std::string printable(std::string_view text) {
     return length == text.size() ? out : concat({out, "... (", std::to_string(text.size()), " bytes)"});
 }
 
-inline std::string in_quotes(std::string_view text) { return concat({"'", printable(text), "'"}); }
+EFFICIENTVIT_COLD inline std::string in_quotes(std::string_view text) { return concat({"'", printable(text), "'"}); }
 
-inline std::string shape_text(std::span<const std::int64_t> shape) {
+EFFICIENTVIT_COLD inline std::string shape_text(std::span<const std::int64_t> shape) {
     std::string out = "[";
     for (const std::int64_t extent : shape) {
         if (out.size() > 1) out += ", ";

@@ -41,7 +41,7 @@ inline bool cut_index(std::string_view& text, std::size_t& index) {
 
 /// timm's name for the reference's `official` (with or without `backbone.` before it), as in a timm classifier
 /// of that family; empty where timm has no such tensor. A stage alone (`op_list.<i>…`) is known too.
-inline std::string timm_name(std::string_view official, Family family) {
+EFFICIENTVIT_COLD inline std::string timm_name(std::string_view official, Family family) {
     std::string_view rest = official;
     std::size_t stage = 0;
     std::size_t index = 0;
@@ -71,7 +71,7 @@ inline std::string timm_name(std::string_view official, Family family) {
 
 /// The name that the same tensor has in timm's `features_only` models, given its name in timm's classifier; empty
 /// for a head's tensor, which these have not.
-inline std::string timm_features_name(std::string_view timm) {
+EFFICIENTVIT_COLD inline std::string timm_features_name(std::string_view timm) {
     if (cut_front(timm, "stem.")) return concat({"stem_", timm});
     if (cut_front(timm, "stages.")) return concat({"stages_", timm});
     return {};
