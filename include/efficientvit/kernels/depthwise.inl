@@ -10,9 +10,9 @@ template <class V, int Block, int Kernel, int Stride, int Rows, int Columns>
 EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int first_row, int end_row, int column, int lane) {
     const Index x_offset = Index{column} * Stride * Block + lane;
     const float* const weights = a.weights + lane;
-    const V bias = V::load(a.bias + lane);
     for (int row = first_row; row + Rows <= end_row; row += Rows) {
         const float* const* const rows = a.rows + row * Stride;
+        const V bias = V::load(a.bias + lane);  // in here: a register that lives across rows is one too many for 5x5
         V acc[Rows * Columns];
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < Rows * Columns; ++i) acc[i] = bias;
