@@ -8,4 +8,4 @@ cd "$(dirname "$0")/../.."
 .ci/install-packages demo
 cmake --preset release -B build/demo -DEFFICIENTVIT_BUILD_TESTS=OFF -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF
 cmake --build build/demo --target digits
-build/demo/examples/digits "$@"
+build/demo/examples/digits --output build/demo/digits.png "$@"

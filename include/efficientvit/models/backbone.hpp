@@ -64,6 +64,12 @@ auto build_local_block() {
 template <LocalBlockConfig C>
 using LocalBlock = decltype(build_local_block<C>());
 
+/// Channels behind a stage. A stage 1 or 2 of depth 0 is empty, as in the reference: what comes in goes out.
+constexpr int channels_behind(const BackboneConfig& c, int stage) {
+    while ((stage == 1 || stage == 2) && c.depth_list[stage] == 0) --stage;
+    return c.width_list[stage];
+}
+
 template <BackboneConfig C, int Stage>
 struct StageOf {
     static constexpr int width = C.width_list[Stage];
@@ -71,7 +77,7 @@ struct StageOf {
 
     /// A block of this stage; the first takes the width and the resolution from the stage before.
     template <bool First, bool FewerNorm, int Ratio = 0>
-    using Block = LocalBlock<LocalBlockConfig{.in_channels = First ? C.width_list[Stage - 1] : width,
+    using Block = LocalBlock<LocalBlockConfig{.in_channels = First ? channels_behind(C, Stage - 1) : width,
                                               .out_channels = width,
                                               .stride = First ? 2 : 1,
                                               .expand_ratio = Ratio == 0 ? C.expand_ratio : Ratio,
@@ -117,6 +123,8 @@ struct StageOf {
         constexpr auto blocks = std::make_index_sequence<static_cast<std::size_t>(depth)>{};
         if constexpr (Stage == 0) {
             return stem(blocks);
+        } else if constexpr (Stage <= 2 && depth == 0) {
+            return IdentityLayer{};
         } else if constexpr (Stage <= 2) {
             return local(blocks);
         } else {
@@ -136,8 +144,8 @@ struct BackboneOf<C, Derived, std::index_sequence<Stage...>> {
 }  // namespace detail
 
 /// The B family: a stem, two stages of inverted bottlenecks, then stages of attention. (N, in_channels, H, W) to
-/// the maps of all stages; stage i has width_list[i] channels and is H and W halved i + 1 times, rounded up. State
-/// dict: input_stem.op_list.<i>…, stages.<stage - 1>.op_list.<i>….
+/// the maps of all stages; stage i has width_list[i] channels and is H and W halved i + 1 times, rounded up; a stage 1
+/// or 2 of depth 0 leaves the map as it is. State dict: input_stem.op_list.<i>…, stages.<stage - 1>.op_list.<i>….
 template <BackboneConfig C>
 class EfficientViTBackbone : public detail::BackboneOf<C, EfficientViTBackbone<C>>::type {
     static_assert(C.width_list.size() == C.depth_list.size() && C.width_list.size() > 0,

@@ -5,7 +5,9 @@
 
 #include <efficientvit/nn/op_sequential.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -34,10 +36,16 @@ public:
     }
 
     static constexpr int size() { return Count; }
-    const Tensor& operator[](int i) const { return tensors_.at(static_cast<std::size_t>(i)); }
-    Tensor& tensor(int i) { return tensors_.at(static_cast<std::size_t>(i)); }
+    /// By number. Throws Error where there is no such stage.
+    const Tensor& operator[](int i) const { return tensors_[checked(i)]; }
+    Tensor& tensor(int i) { return tensors_[checked(i)]; }
 
 private:
+    static std::size_t checked(int i) {
+        if (i >= 0 && i < Count) return static_cast<std::size_t>(i);
+        throw Error("Features: no stage " + std::to_string(i) + "; there are 0 to " + std::to_string(Count - 1));
+    }
+
     std::array<Tensor, static_cast<std::size_t>(Count)> tensors_;
 };
 
@@ -60,7 +68,12 @@ public:
 
     /// Channels of stage I's map.
     template <int I>
-    static constexpr int stage_channels = Sequence::template At<I>::out_channels;
+    static constexpr int stage_channels = [] {
+        constexpr int own[] = {Stages::out_channels...};
+        int stage = I;
+        while (own[stage] == 0) --stage;  // an empty stage has what came in
+        return own[stage];
+    }();
 
     using Features = StageFeatures<stages>;
 
@@ -106,6 +119,15 @@ public:
     template <class X, class Y>
     void forward_final(const X& x, Y&& y, Context& context) const {
         Module<Derived>::forward(x, std::forward<Y>(y), context);
+    }
+
+    /// Bytes of scratch memory that forward and forward_final take at most in this Context for an input of this shape.
+    std::size_t workspace_bytes(const Shape& input, const Context& context) const {
+        const std::size_t final_only = Module<Derived>::workspace_bytes(input, context);  // which checks the shape
+        return std::max(final_only, context.measure(this->kernels(), [&](Session& session) {
+            stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map({nullptr, input})),
+                        [](int, const FeatureMap&) {});
+        }));
     }
 
     static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }

@@ -90,7 +90,7 @@ public:
     }
 
     /// Whether load_state_dict() has been called; forward throws WeightsError before.
-    bool loaded() const { return kernels_ != nullptr; }
+    bool loaded() const { return kernels_.table != nullptr; }
 
     /// The instruction set that the weights are packed for. Throws WeightsError before load_state_dict().
     Isa isa() const { return kernels().isa; }
@@ -120,7 +120,7 @@ public:
     /// and y must not overlap.
     template <class X>
     void forward(const X& x, Tensor& y, Context& context) const {
-        const ConstTensorView in = view(x);
+        const ConstTensorView in = to_const(view(x));
         detail::check_input(in, Derived::in_channels, "forward");
         detail::resize(y, output_shape(in.shape));
         forward(in, view(y), context);
@@ -144,13 +144,13 @@ public:
     /// Packs the weights below p; for modules made of modules.
     void load(const detail::Packer& p) {
         static_cast<Derived&>(*this).pack(p);
-        kernels_ = p.kernels;
+        kernels_.table = p.kernels;
     }
 
 protected:
     const kernels::Table& kernels() const {
-        if (kernels_ == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
-        return *kernels_;
+        if (kernels_.table == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
+        return *kernels_.table;
     }
 
     static ConstTensorView to_const(const TensorView& v) { return {v.data, v.shape}; }
@@ -165,7 +165,19 @@ private:
         detail::convert_to_planar(session, result, to);
     }
 
-    const kernels::Table* kernels_ = nullptr;
+    /// Goes when the weights go: a module that has been moved from has none.
+    struct Kernels {
+        const kernels::Table* table = nullptr;
+        Kernels() = default;
+        Kernels(const Kernels&) = default;
+        Kernels(Kernels&& other) noexcept : table(std::exchange(other.table, nullptr)) {}
+        Kernels& operator=(Kernels other) noexcept {
+            table = other.table;
+            return *this;
+        }
+        ~Kernels() = default;
+    };
+    Kernels kernels_;
 };
 
 EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels for tests that see nothing else of the library: compiled once, in table.cpp.
+#pragma once
+
+#include <efficientvit/kernels/args.hpp>
+
+const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One way of using the library, named by WAY: see CMakeLists.txt. Runs in the build folder; works in folders below it.
+
+cmake_minimum_required(VERSION 3.21)
+
+unset(ENV{DESTDIR})
+set(here "${CMAKE_CURRENT_LIST_DIR}")
+set(prefix "${CMAKE_CURRENT_BINARY_DIR}/prefix")
+set(build "${CMAKE_CURRENT_BINARY_DIR}/${WAY}")
+set(configure "${CMAKE_COMMAND}" -G "${GENERATOR}" -C "${CACHE}" -DFETCHCONTENT_FULLY_DISCONNECTED=ON)
+file(REMOVE_RECURSE "${build}")
+file(MAKE_DIRECTORY "${build}")
+
+function(run)
+    execute_process(COMMAND ${ARGN} WORKING_DIRECTORY "${build}" RESULT_VARIABLE status OUTPUT_VARIABLE text
+                    ERROR_VARIABLE text)
+    message("${text}")
+    if(NOT status EQUAL 0)
+        message(FATAL_ERROR "failed: ${ARGN}")
+    endif()
+    set(text "${text}" PARENT_SCOPE)
+endfunction()
+
+# Configures, builds and runs the consumer.
+function(consume)
+    run(${configure} -S "${here}/consumer" -B . "-DWAY=${WAY}" "-DCHECKOUT=${CHECKOUT}" ${ARGN})
+    set(text "${text}" PARENT_SCOPE)
+    run("${CMAKE_COMMAND}" --build . --config Debug)
+    if(EXISTS "${build}/Debug")
+        run(Debug/consumer)
+    else()
+        run(./consumer)
+    endif()
+endfunction()
+
+if(WAY STREQUAL "install")
+    # Moved after it is installed: nothing in it may know the place that it was made for.
+    set(first "${CMAKE_CURRENT_BINARY_DIR}/first_prefix")
+    file(REMOVE_RECURSE "${prefix}" "${first}")
+    run(${configure} -S "${CHECKOUT}" -B . "-DCMAKE_INSTALL_PREFIX=${first}" -DEFFICIENTVIT_BUILD_TESTS=OFF
+        -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF -DEFFICIENTVIT_BUILD_EXAMPLES=OFF)
+    run("${CMAKE_COMMAND}" --build .)
+    run("${CMAKE_COMMAND}" --install .)
+    file(RENAME "${first}" "${prefix}")
+    file(GLOB_RECURSE installed RELATIVE "${prefix}/include" "${prefix}/include/*")
+    file(GLOB_RECURSE wanted RELATIVE "${CHECKOUT}/include" "${CHECKOUT}/include/*")
+    if(NOT installed STREQUAL wanted OR installed STREQUAL "")
+        message(FATAL_ERROR "installed: ${installed}\nwanted: ${wanted}")
+    endif()
+    file(GLOB_RECURSE made "${prefix}/share/*")
+    foreach(path IN LISTS made)
+        file(READ "${path}" content)
+        if(content MATCHES "first_prefix|${CHECKOUT}")
+            message(FATAL_ERROR "${path} knows the folder ${CMAKE_MATCH_0}")
+        endif()
+    endforeach()
+
+elseif(WAY STREQUAL "find_package")
+    consume("-Defficientvit_DIR=${prefix}/share/cmake/efficientvit" "-DVERSION=${VERSION}")
+
+elseif(WAY STREQUAL "version")
+    # While the major version is 0, another minor version is another interface.
+    string(REGEX MATCH "^([0-9]+)\\.([0-9]+)\\.([0-9]+)$" matched "${VERSION}")
+    math(EXPR next_minor "${CMAKE_MATCH_2} + 1")
+    math(EXPR next_patch "${CMAKE_MATCH_3} + 1")
+    set(major "${CMAKE_MATCH_1}")
+    set(minor "${CMAKE_MATCH_2}")
+    set(PACKAGE_FIND_NAME efficientvit)
+    foreach(case IN ITEMS "${major}.${minor}=TRUE" "${VERSION}=TRUE" "${major}.${minor}.${next_patch}=FALSE"
+                          "${major}.${next_minor}=FALSE" "1.0=FALSE")
+        string(REGEX MATCH "^(([0-9]+)\\.([0-9]+).*)=(.*)$" matched "${case}")
+        set(PACKAGE_FIND_VERSION "${CMAKE_MATCH_1}")
+        set(PACKAGE_FIND_VERSION_MAJOR "${CMAKE_MATCH_2}")
+        set(PACKAGE_FIND_VERSION_MINOR "${CMAKE_MATCH_3}")
+        set(expected "${CMAKE_MATCH_4}")
+        set(CMAKE_SIZEOF_VOID_P 4) # header-only: what was installed on a 64-bit machine serves a 32-bit one
+        set(PACKAGE_VERSION_COMPATIBLE FALSE)
+        set(PACKAGE_VERSION_UNSUITABLE FALSE)
+        include("${prefix}/share/cmake/efficientvit/efficientvitConfigVersion.cmake")
+        if(PACKAGE_VERSION_UNSUITABLE OR NOT PACKAGE_VERSION_COMPATIBLE STREQUAL expected)
+            message(FATAL_ERROR "asked for ${PACKAGE_FIND_VERSION}: compatible is ${PACKAGE_VERSION_COMPATIBLE}")
+        endif()
+        message(STATUS "${PACKAGE_FIND_VERSION}: ${PACKAGE_VERSION_COMPATIBLE}")
+    endforeach()
+
+elseif(WAY STREQUAL "fetch_content")
+    consume()
+
+elseif(WAY STREQUAL "add_subdirectory")
+    # On a machine that has neither Eigen nor JSON: both come by FetchContent, here from folders.
+    set(fetched -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON "-DFETCHCONTENT_SOURCE_DIR_EIGEN3=${EIGEN}"
+                -DEFFICIENTVIT_INSTALL=ON)
+    if(JSON MATCHES "/include$")
+        list(APPEND fetched -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON -DEFFICIENTVIT_FETCH_JSON=ON
+                            "-DFETCHCONTENT_SOURCE_DIR_NLOHMANN_JSON=${JSON}/..")
+    endif()
+    consume(${fetched})
+    if(NOT text MATCHES "installing is off")
+        message(FATAL_ERROR "no message about installing")
+    endif()
+    if(EXISTS "${build}/efficientvit/efficientvitConfig.cmake")
+        message(FATAL_ERROR "installation rules, though Eigen was fetched")
+    endif()
+
+elseif(WAY STREQUAL "compiler")
+    run("${COMPILER}" -std=c++20 -O2 "@${ARGUMENTS}" "-I${here}/.." "${here}/consumer/consumer.cpp" -o consumer -pthread)
+    run(./consumer)
+
+elseif(WAY STREQUAL "pkg_config")
+    set(ENV{PKG_CONFIG_PATH} "${prefix}/share/pkgconfig:$ENV{PKG_CONFIG_PATH}")
+    run("${PKG_CONFIG}" --modversion efficientvit)
+    if(NOT text STREQUAL "${VERSION}\n")
+        message(FATAL_ERROR "expected ${VERSION}")
+    endif()
+    run("${PKG_CONFIG}" --cflags --libs efficientvit)
+    separate_arguments(flags UNIX_COMMAND "${text}")
+    set(json "")
+    if(NOT JSON STREQUAL "")
+        set(json "-I${JSON}")
+    endif()
+    run("${COMPILER}" -std=c++20 "${here}/consumer/consumer.cpp" -o consumer ${flags} ${json} "-I${here}/..")
+    run(./consumer)
+
+else()
+    message(FATAL_ERROR "WAY is '${WAY}'")
+endif()
