@@ -40,18 +40,25 @@ using Attention = ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 64, .out_channels
 using Block = ev::EfficientViTBlock<ev::EfficientViTBlockConfig{.in_channels = 64, .dim = 16}>;
 using Linear = ev::LinearLayer<ev::LinearConfig{.in_features = 1024, .out_features = 1280, .norm = ev::Norm::ln}>;
 
-BENCHMARK_CAPTURE(layer<Stem>, stem, 3, 224)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Dense>, dense3x3, 32, 56)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Depthwise>, depthwise3x3, 64, 56)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Grouped>, grouped1x1, 24, 28)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<DS>, ds_conv, 8, 112)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<MB>, mb_conv, 16, 56)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<MBDown>, mb_conv_stride2, 16, 56)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Residual>, residual_block, 16, 56)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Attention>, lite_mla, 64, 14)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Block>, efficientvit_block, 64, 14)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
-BENCHMARK_CAPTURE(layer<Linear>, linear_layer, 1024, 1)->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime();
+template <class Layer>
+void add(const char* name, int channels, int size) {
+    benchmark::RegisterBenchmark(name, layer<Layer>, channels, size)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+}
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    add<Stem>("stem", 3, 224);
+    add<Dense>("dense3x3", 32, 56);
+    add<Depthwise>("depthwise3x3", 64, 56);
+    add<Grouped>("grouped1x1", 24, 28);
+    add<DS>("ds_conv", 8, 112);
+    add<MB>("mb_conv", 16, 56);
+    add<MBDown>("mb_conv_stride2", 16, 56);
+    add<Residual>("residual_block", 16, 56);
+    add<Attention>("lite_mla", 64, 14);
+    add<Block>("efficientvit_block", 64, 14);
+    add<Linear>("linear_layer", 1024, 1);
+    benchmark::Initialize(&argc, argv);
+    benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The exceptions of the library. All derive from efficientvit::Error; what() says what was found, what
-// was expected and where.
+// The exceptions of the library, and how their messages are put together. All derive from efficientvit::Error; what()
+// says what was found, what was expected and where.
 #pragma once
 
 #include <efficientvit/config.hpp>
 
+#include <cstddef>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
@@ -37,3 +40,19 @@ public:
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// The parts in one string. One function for all messages: chains of + cost the user's compiler seconds.
+EFFICIENTVIT_COLD inline std::string concat(std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (const std::string_view part : parts) size += part.size();
+    std::string out;
+    out.reserve(size);
+    for (const std::string_view part : parts) out += part;
+    return out;
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE

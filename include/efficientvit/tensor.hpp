@@ -14,7 +14,9 @@
 #include <array>
 #include <climits>
 #include <cstddef>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
@@ -50,9 +52,9 @@ Shape shape_of(const Derived& tensor) {
     return {tensor.dimension(0), tensor.dimension(1), tensor.dimension(2), tensor.dimension(3)};
 }
 
-inline std::string to_string(const Shape& s) {
-    return "(" + std::to_string(s.n) + ", " + std::to_string(s.c) + ", " + std::to_string(s.h) + ", " +
-           std::to_string(s.w) + ")";
+EFFICIENTVIT_COLD inline std::string to_string(const Shape& s) {
+    return concat({"(", std::to_string(s.n), ", ", std::to_string(s.c), ", ", std::to_string(s.h), ", ",
+                   std::to_string(s.w), ")"});
 }
 
 /// Resizes only where the shape differs, so that a loop over one size allocates once.
@@ -89,24 +91,23 @@ namespace detail {
 /// Throws ShapeError unless the view has something in it, in extents that fit an int.
 inline void check_input(const ConstTensorView& x, std::ptrdiff_t channels, const char* where) {
     const Shape& s = x.shape;
+    const auto fail = [&](std::initializer_list<std::string_view> what) {
+        throw ShapeError(concat({where, ": the input ", to_string(s), concat(what), " (shape is N, C, H, W)"}));
+    };
     if (channels != 0 && s.c != channels) {
-        throw ShapeError(std::string(where) + ": the input " + to_string(s) + " has " + std::to_string(s.c) +
-                         " channels, expected " + std::to_string(channels) + " (shape is N, C, H, W)");
+        fail({" has ", std::to_string(s.c), " channels, expected ", std::to_string(channels)});
     }
     for (const std::ptrdiff_t extent : {s.n, s.c, s.h, s.w}) {
-        if (extent < 1 || extent > INT_MAX / 64) {
-            throw ShapeError(std::string(where) + ": the input " + to_string(s) + " is " +
-                             (extent < 1 ? "empty" : "too large") + " (shape is N, C, H, W)");
-        }
+        if (extent < 1) fail({" is empty"});
+        if (extent > INT_MAX / 64) fail({" is too large"});
     }
-    if (x.data == nullptr) throw ShapeError(std::string(where) + ": the input " + to_string(s) + " points nowhere");
+    if (x.data == nullptr) fail({" points nowhere"});
 }
 
 inline void check_output(const TensorView& y, const Shape& expected, const char* where) {
-    if (y.shape != expected || y.data == nullptr) {
-        throw ShapeError(std::string(where) + ": the output view is " + to_string(y.shape) +
-                         (y.data == nullptr ? " and points nowhere" : "") + ", expected " + to_string(expected));
-    }
+    if (y.shape == expected && y.data != nullptr) return;
+    throw ShapeError(concat({where, ": the output view is ", to_string(y.shape),
+                             y.data == nullptr ? " and points nowhere" : "", ", expected ", to_string(expected)}));
 }
 }  // namespace detail
 

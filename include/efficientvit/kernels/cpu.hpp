@@ -116,12 +116,12 @@ inline Isa default_isa() {
     for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon}) {
         if (isa_name(isa) != forced) continue;
         if (!isa_supported(isa)) {
-            throw ConfigError("EFFICIENTVIT_ISA asks for " + std::string(forced) + ", this CPU has " +
-                              std::string(isa_name(best_isa())) + " at best");
+            throw ConfigError(detail::concat(
+                {"EFFICIENTVIT_ISA asks for ", forced, ", this CPU has ", isa_name(best_isa()), " at best"}));
         }
         return isa;
     }
-    throw ConfigError("EFFICIENTVIT_ISA is '" + std::string(forced) + "', known are scalar, avx2, avx512, neon");
+    throw ConfigError(detail::concat({"EFFICIENTVIT_ISA is '", forced, "', known are scalar, avx2, avx512, neon"}));
 }
 
 EFFICIENTVIT_END_NAMESPACE

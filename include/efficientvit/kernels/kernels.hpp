@@ -163,8 +163,7 @@ namespace kernels {
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it.
 inline const Table& table(Isa isa) {
     if (!isa_supported(isa)) {
-        throw ConfigError("this CPU has no " + std::string(isa_name(isa)) + "; its best is " +
-                          std::string(isa_name(best_isa())));
+        throw ConfigError(detail::concat({"this CPU has no ", isa_name(isa), "; its best is ", isa_name(best_isa())}));
     }
     switch (isa) {
 #if defined(EFFICIENTVIT_X86)

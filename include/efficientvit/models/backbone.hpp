@@ -155,7 +155,7 @@ public:
     static constexpr BackboneConfig config = C;
 
     static std::string stage_name(int stage) {
-        return stage == 0 ? "input_stem" : "stages." + std::to_string(stage - 1);
+        return stage == 0 ? "input_stem" : detail::concat({"stages.", std::to_string(stage - 1)});
     }
 };
 

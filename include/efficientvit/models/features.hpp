@@ -29,10 +29,10 @@ public:
     const Tensor& operator[](std::string_view name) const {
         if (name == "stage_final") return stage_final();
         for (int i = 0; i < Count; ++i) {
-            if (name == "stage" + std::to_string(i)) return tensors_[static_cast<std::size_t>(i)];
+            if (name == detail::concat({"stage", std::to_string(i)})) return tensors_[static_cast<std::size_t>(i)];
         }
-        throw Error("Features: no '" + std::string(name) + "'; there are stage0 to stage" + std::to_string(Count - 1) +
-                    " and stage_final");
+        throw Error(detail::concat(
+            {"Features: no '", name, "'; there are stage0 to stage", std::to_string(Count - 1), " and stage_final"}));
     }
 
     static constexpr int size() { return Count; }
@@ -43,7 +43,8 @@ public:
 private:
     static std::size_t checked(int i) {
         if (i >= 0 && i < Count) return static_cast<std::size_t>(i);
-        throw Error("Features: no stage " + std::to_string(i) + "; there are 0 to " + std::to_string(Count - 1));
+        throw Error(
+            detail::concat({"Features: no stage ", std::to_string(i), "; there are 0 to ", std::to_string(Count - 1)}));
     }
 
     std::array<Tensor, static_cast<std::size_t>(Count)> tensors_;

@@ -102,10 +102,10 @@ public:
     }
     void run(detail::Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap*) const {
         if (Index{x.channels} * x.height * x.width != C.in_features) {
-            throw ShapeError("LinearLayer: the input (" + std::to_string(x.batch) + ", " + std::to_string(x.channels) +
-                             ", " + std::to_string(x.height) + ", " + std::to_string(x.width) + ") has " +
-                             std::to_string(Index{x.channels} * x.height * x.width) + " values an image, expected " +
-                             std::to_string(C.in_features));
+            throw ShapeError(
+                detail::concat({"LinearLayer: the input ", detail::to_string({x.batch, x.channels, x.height, x.width}),
+                                " has ", std::to_string(Index{x.channels} * x.height * x.width),
+                                " values an image, expected ", std::to_string(C.in_features)}));
         }
         // The images of a batch become the pixels of one map, so that weights are read once for all of them.
         const detail::Workspace::Frame frame(session.workspace);

@@ -25,10 +25,10 @@ class Describer {
 public:
     explicit Describer(std::vector<Parameter>& parameters, std::string prefix = {})
         : parameters_(parameters), prefix_(std::move(prefix)) {}
-    Describer at(std::string_view name) const { return Describer(parameters_, prefix_ + std::string(name) + "."); }
+    Describer at(std::string_view name) const { return Describer(parameters_, concat({prefix_, name, "."})); }
     Describer at(int index) const { return at(std::to_string(index)); }
     void add(std::string_view name, std::vector<std::int64_t> shape) const {
-        parameters_.push_back({prefix_ + std::string(name), std::move(shape)});
+        parameters_.push_back({concat({prefix_, name}), std::move(shape)});
     }
 
 private:

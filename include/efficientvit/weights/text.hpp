@@ -3,7 +3,7 @@
 // Text for error messages, and UTF-8. Not for users.
 #pragma once
 
-#include <efficientvit/config.hpp>
+#include <efficientvit/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,16 +15,6 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
-
-/// The parts in one string. One function for all messages: chains of + cost the user's compiler seconds.
-EFFICIENTVIT_COLD inline std::string concat(std::initializer_list<std::string_view> parts) {
-    std::size_t size = 0;
-    for (const std::string_view part : parts) size += part.size();
-    std::string out;
-    out.reserve(size);
-    for (const std::string_view part : parts) out += part;
-    return out;
-}
 
 /// Where the first byte stands that cannot be UTF-8 (overlong forms, surrogates and > U+10FFFF are not);
 /// text.size() if there is none.
