@@ -29,5 +29,4 @@ inline std::string isa_test_name(const testing::TestParamInfo<ev::Isa>& info) {
 /// Base of suites that are instantiated by EFFICIENTVIT_ON_EVERY_ISA(Suite).
 class IsaTest : public testing::TestWithParam<ev::Isa> {};
 
-#define EFFICIENTVIT_ON_EVERY_ISA(suite) \
-    INSTANTIATE_TEST_SUITE_P(Isa, suite, testing::ValuesIn(isas()), isa_test_name)
+#define EFFICIENTVIT_ON_EVERY_ISA(suite) INSTANTIATE_TEST_SUITE_P(Isa, suite, testing::ValuesIn(isas()), isa_test_name)

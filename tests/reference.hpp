@@ -189,8 +189,7 @@ template <class Config>
 Map mb_conv(const Map& x, const Weights& weights, const Config& c) {
     const int mid = c.mid_channels != 0 ? c.mid_channels : round_half_to_even(c.in_channels * c.expand_ratio);
     const Conv inverted{c.in_channels, mid, 1, 1, 1, 1, c.use_bias[0], c.norm[0], c.act_func[0], c.norm_eps};
-    const Conv depth{mid, mid,           c.kernel_size, c.stride,      1,
-                     mid, c.use_bias[1], c.norm[1],     c.act_func[1], c.norm_eps};
+    const Conv depth{mid, mid, c.kernel_size, c.stride, 1, mid, c.use_bias[1], c.norm[1], c.act_func[1], c.norm_eps};
     const Conv point{mid, c.out_channels, 1, 1, 1, 1, c.use_bias[2], c.norm[2], c.act_func[2], c.norm_eps};
     const Map expanded = conv_layer(x, weights.at("inverted_conv"), inverted);
     return conv_layer(conv_layer(expanded, weights.at("depth_conv"), depth), weights.at("point_conv"), point);
@@ -207,7 +206,9 @@ inline void relu_attention(const Map& qkv, int first, int dim, double eps, Map& 
         const auto q = [&](int d, int pixel) { return activate(at(d, pixel), Activation::relu); };
         const auto k = [&](int d, int pixel) { return activate(at(dim + d, pixel), Activation::relu); };
         const auto v = [&](int d, int pixel) { return d == dim ? 1.0 : at(2 * dim + d, pixel); };
-        const auto result = [&](int d, int pixel) -> double& { return out.at(n, to + d, pixel / out.w, pixel % out.w); };
+        const auto result = [&](int d, int pixel) -> double& {
+            return out.at(n, to + d, pixel / out.w, pixel % out.w);
+        };
         if (pixels > dim) {
             // vk = v k^T, with a row of ones below v; out = vk q; all rows divided by the last.
             const auto columns = std::size_t(dim);
@@ -322,12 +323,12 @@ inline Map local_block(const Map& x, const Weights& weights, const Local& c) {
     const bool bias = c.fewer_norm;
     const Activation act = c.act_func, none = Activation::none;
     if (c.expand_ratio == 1) {
-        const Ds ds{c.in_channels,   c.out_channels, 3,           c.stride,
+        const Ds ds{c.in_channels, c.out_channels,  3,           c.stride,
                     {bias, false}, {early, c.norm}, {act, none}, c.norm_eps};
         return ds_conv(x, weights, ds);
     }
-    const Mb mb{c.in_channels,       c.out_channels,         3,                c.stride,  0, c.expand_ratio,
-                {bias, bias, false}, {early, early, c.norm}, {act, act, none}, c.norm_eps};
+    const Mb mb{c.in_channels,          c.out_channels,   3,         c.stride, 0, c.expand_ratio, {bias, bias, false},
+                {early, early, c.norm}, {act, act, none}, c.norm_eps};
     return mb_conv(x, weights, mb);
 }
 
@@ -340,8 +341,9 @@ Map efficientvit_block(const Map& x, const Weights& weights, const Config& c) {
     const Map context = add(x, lite_mla(x, weights.at("context_module").at("main"), mla));
     // An MBConv whatever the ratio is.
     const Activation act = c.act_func, none = Activation::none;
-    const Mb mb{c.in_channels,       c.in_channels,                    3,                1,         0, c.expand_ratio,
-                {true, true, false}, {Norm::none, Norm::none, c.norm}, {act, act, none}, c.norm_eps};
+    const Mb mb{
+        c.in_channels,    c.in_channels, 3, 1, 0, c.expand_ratio, {true, true, false}, {Norm::none, Norm::none, c.norm},
+        {act, act, none}, c.norm_eps};
     return add(context, mb_conv(context, weights.at("local_module").at("main"), mb));
 }
 
@@ -450,8 +452,8 @@ Map cls_head(const Map& x, const Weights& weights, const Config& c) {
         double norm_eps;
     };
     const Weights head = weights.at("op_list");
-    const Map map = conv_layer(
-        x, head.at(0), Conv{x.c, c.width_list[0], 1, 1, 1, 1, false, Norm::bn2d, c.act_func, c.norm_eps});
+    const Map map =
+        conv_layer(x, head.at(0), Conv{x.c, c.width_list[0], 1, 1, 1, 1, false, Norm::bn2d, c.act_func, c.norm_eps});
     const Map hidden = linear_layer(average_pool(map), head.at(2),
                                     Linear{c.width_list[0], c.width_list[1], false, Norm::ln, c.act_func, c.norm_eps});
     return linear_layer(hidden, head.at(3),

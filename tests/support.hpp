@@ -77,8 +77,8 @@ inline testing::AssertionResult same_bits(const ev::Tensor& x, const ev::Tensor&
     return testing::AssertionSuccess();
 }
 
-/// max |found - expected| / max |expected|; infinite for NaN or another shape. Where a map of a few values has but small
-/// ones by chance, `least` stands for the size of what they were summed from.
+/// max |found - expected| / max |expected|; infinite for NaN or another shape. Where a map of a few values has but
+/// small ones by chance, `least` stands for the size of what they were summed from.
 inline double relative_error(const ev::Tensor& found, const reference::Map& expected, double least = 0) {
     if (shape_of(found) != ev::Shape{expected.n, expected.c, expected.h, expected.w}) return INFINITY;
     double error = 0, largest = least;
@@ -110,7 +110,8 @@ double check_forward(const Layer& layer, const ev::Shape& shape, const reference
     EXPECT_LE(error, bound) << what << " on " << to_text(shape);
     for (const int threads : {2, 3}) {
         ev::Context context({.threads = threads});
-        EXPECT_TRUE(same_bits(forward(context), y)) << what << " on " << to_text(shape) << ", " << threads << " threads";
+        EXPECT_TRUE(same_bits(forward(context), y))
+            << what << " on " << to_text(shape) << ", " << threads << " threads";
     }
     return error;
 }
@@ -120,7 +121,7 @@ inline std::vector<std::string> lines(const std::vector<ev::Parameter>& paramete
     std::vector<std::string> out;
     for (const ev::Parameter& p : parameters) {
         std::string line = p.name;
-        for (const std::int64_t extent : p.shape) line += " " + std::to_string(extent);
+        for (const std::int64_t extent : p.shape) line.append(" ").append(std::to_string(extent));
         out.push_back(line);
     }
     return out;

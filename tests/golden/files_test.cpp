@@ -12,10 +12,11 @@
 namespace {
 
 namespace fs = std::filesystem;
-using Names = std::vector<std::pair<std::string, ev::Parameter>>;  // the name in the file, the official one and its shape
+using Names =
+    std::vector<std::pair<std::string, ev::Parameter>>;  // the name in the file, the official one and its shape
 
-/// float to a format with `mantissa` explicit bits, rounded to nearest even; exponents as IEEE's float16 has them or, for
-/// bfloat16, as float has.
+/// float to a format with `mantissa` explicit bits, rounded to nearest even; exponents as IEEE's float16 has them or,
+/// for bfloat16, as float has.
 std::uint16_t to_16_bits(float x, int mantissa, int bias) {
     if (x == 0) return 0;
     int exponent = 0;

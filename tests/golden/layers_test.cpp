@@ -36,9 +36,8 @@ TEST_P(GoldenLayers, ConvDense) {
 }
 
 TEST_P(GoldenLayers, ConvDilated) {
-    check<ev::ConvLayer<
-        ev::ConvConfig{.in_channels = 6, .out_channels = 10, .dilation = 2, .act_func = Activation::gelu}>>(
-        "conv_dilated");
+    check<ev::ConvLayer<ev::ConvConfig{
+        .in_channels = 6, .out_channels = 10, .dilation = 2, .act_func = Activation::gelu}>>("conv_dilated");
 }
 
 TEST_P(GoldenLayers, ConvDepthwiseStrided) {
@@ -63,8 +62,8 @@ TEST_P(GoldenLayers, ConvGrouped) {
 }
 
 TEST_P(GoldenLayers, ConvStem) {
-    check<ev::ConvLayer<
-        ev::ConvConfig{.in_channels = 3, .out_channels = 8, .stride = 2, .act_func = Activation::hswish}>>("conv_stem");
+    check<ev::ConvLayer<ev::ConvConfig{
+        .in_channels = 3, .out_channels = 8, .stride = 2, .act_func = Activation::hswish}>>("conv_stem");
 }
 
 TEST_P(GoldenLayers, DSConv) {
@@ -82,21 +81,21 @@ TEST_P(GoldenLayers, DSConvFewerNorm) {
 }
 
 TEST_P(GoldenLayers, MBConv) {
-    check<ev::MBConv<
-        ev::MBConvConfig{.in_channels = 16,
-                         .out_channels = 32,
-                         .stride = 2,
-                         .expand_ratio = 4,
-                         .act_func = {Activation::hswish, Activation::hswish, Activation::none}}>>("mbconv");
+    check<ev::MBConv<ev::MBConvConfig{.in_channels = 16,
+                                      .out_channels = 32,
+                                      .stride = 2,
+                                      .expand_ratio = 4,
+                                      .act_func = {Activation::hswish, Activation::hswish, Activation::none}}>>(
+        "mbconv");
 }
 
 TEST_P(GoldenLayers, MBConvFewerNorm) {
-    check<ev::MBConv<
-        ev::MBConvConfig{.in_channels = 32,
-                         .out_channels = 32,
-                         .use_bias = {true, true, false},
-                         .norm = {Norm::none, Norm::none, Norm::bn2d},
-                         .act_func = {Activation::hswish, Activation::hswish, Activation::none}}>>("mbconv_fewer_norm");
+    check<ev::MBConv<ev::MBConvConfig{.in_channels = 32,
+                                      .out_channels = 32,
+                                      .use_bias = {true, true, false},
+                                      .norm = {Norm::none, Norm::none, Norm::bn2d},
+                                      .act_func = {Activation::hswish, Activation::hswish, Activation::none}}>>(
+        "mbconv_fewer_norm");
 }
 
 TEST_P(GoldenLayers, LiteMLALinear) {
@@ -126,12 +125,11 @@ TEST_P(GoldenLayers, ResidualNoShortcut) {
 }
 
 TEST_P(GoldenLayers, ResidualConvShortcut) {
-    check<ev::ResidualBlock<ev::ConvLayer<ev::ConvConfig{.in_channels = 6, .out_channels = 10, .stride = 2}>,
-                            ev::ConvLayer<ev::ConvConfig{.in_channels = 6,
-                                                         .out_channels = 10,
-                                                         .kernel_size = 1,
-                                                         .stride = 2,
-                                                         .act_func = Activation::none}>>>("residual_conv_shortcut");
+    check<ev::ResidualBlock<
+        ev::ConvLayer<ev::ConvConfig{.in_channels = 6, .out_channels = 10, .stride = 2}>,
+        ev::ConvLayer<ev::ConvConfig{
+            .in_channels = 6, .out_channels = 10, .kernel_size = 1, .stride = 2, .act_func = Activation::none}>>>(
+        "residual_conv_shortcut");
 }
 
 TEST_P(GoldenLayers, ResidualPostAct) {

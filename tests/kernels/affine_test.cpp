@@ -145,8 +145,8 @@ TEST_P(Activations, OfInfinitiesAndNaN) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const std::map<Act, float> of_inf{{Act::none, inf},      {Act::relu, inf}, {Act::relu6, 6.0f}, {Act::hswish, inf},
                                       {Act::hswish_x6, inf}, {Act::silu, inf}, {Act::gelu, inf}};
-    const std::map<Act, float> of_minus_inf{{Act::none, -inf},      {Act::relu, 0.0f},      {Act::relu6, 0.0f},
-                                            {Act::hswish, nan},     {Act::hswish_x6, nan},  {Act::silu, nan},
+    const std::map<Act, float> of_minus_inf{{Act::none, -inf},  {Act::relu, 0.0f},     {Act::relu6, 0.0f},
+                                            {Act::hswish, nan}, {Act::hswish_x6, nan}, {Act::silu, nan},
                                             {Act::gelu, nan}};
     for (const Act act : all_acts) {
         EXPECT_TRUE(std::isnan(of(nan, act))) << static_cast<int>(act);
@@ -171,7 +171,8 @@ TEST_P(Activations, NaNComesThroughEveryKernel) {
                 for (int p = 0; p < pixels; ++p) {
                     const float value = found[static_cast<std::size_t>(p * block + 3)];
                     if (p != poisoned) {
-                        EXPECT_TRUE(std::isfinite(value)) << what << ", act " << static_cast<int>(act) << ", pixel " << p;
+                        EXPECT_TRUE(std::isfinite(value))
+                            << what << ", act " << static_cast<int>(act) << ", pixel " << p;
                     } else {
                         const double expected = activate(activate(double{poison}, act), then);
                         EXPECT_TRUE(std::isnan(expected) ? std::isnan(value) : double{value} == expected)

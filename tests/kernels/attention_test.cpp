@@ -109,8 +109,9 @@ protected:
         Output y(floats_of(y_at, blocks, 1, c.pixels), c.guard);
         for (int p = 0; p < c.pixels; ++p) {
             for (int d = 0; d < blocks * c.block; ++d) {
-                y.expect(y_at.at(d, 0, p), d < c.dim ? expected[static_cast<std::size_t>(p)][static_cast<std::size_t>(d)]
-                                                     : Bounded{});  // empty lanes hold zeros
+                y.expect(y_at.at(d, 0, p), d < c.dim
+                                               ? expected[static_cast<std::size_t>(p)][static_cast<std::size_t>(d)]
+                                               : Bounded{});  // empty lanes hold zeros
             }
         }
         GuardedBuffer<float> scratch(static_cast<std::size_t>(kernels::attention_scratch(c.dim, c.block, c.pixels)),

@@ -45,8 +45,7 @@ protected:
         const int in_channels = c.channels * c.groups, out_channels = c.group_out * c.groups;
         const int x_blocks = (in_channels + c.x_block - 1) / c.x_block;
         const int y_blocks = (out_channels + c.y_block - 1) / c.y_block;
-        const Layout x_at{c.x_block, (Index{width} * c.x_block + 8) * c.kernel_size + 16,
-                          Index{width} * c.x_block + 8};
+        const Layout x_at{c.x_block, (Index{width} * c.x_block + 8) * c.kernel_size + 16, Index{width} * c.x_block + 8};
         GuardedBuffer<float> x(floats_of(x_at, x_blocks, c.kernel_size, width), c.guard);
         std::fill(x.begin(), x.end(), std::numeric_limits<float>::quiet_NaN());
         for (int i = 0; i < x_blocks * c.x_block; ++i) {

@@ -17,9 +17,9 @@ struct Case {
     int stride = 1;
     bool expands = true;
     int step_rows = 2;
-    bool whole = false;     // all input rows in the ring, which every block uses in turn
-    int bands = 1;          // of output rows, one call each
-    int block_parts = 0;    // calls for a range of blocks each, without projection; 0: with it
+    bool whole = false;   // all input rows in the ring, which every block uses in turn
+    int bands = 1;        // of output rows, one call each
+    int block_parts = 0;  // calls for a range of blocks each, without projection; 0: with it
     Act expand_act = Act::hswish_x6, depth_act = Act::hswish_x6, project_act = Act::none;
     bool residual = false;
     Guard guard = Guard::behind;

@@ -30,8 +30,9 @@ struct Case {
     friend std::ostream& operator<<(std::ostream& out, const Case& c) {
         return out << "pixels " << c.pixels << ", y_width " << c.y_width << ", channels " << c.channels << ", x_block "
                    << c.x_block << ", y_block " << c.y_block << ", y_blocks " << c.y_blocks << ", act "
-                   << static_cast<int>(c.act) << ", scaled " << c.scaled << ", residual " << c.residual << ", copy " << c.copy << ", copy_act "
-                   << static_cast<int>(c.copy_act) << ", guard " << (c.guard == Guard::before ? "before" : "behind");
+                   << static_cast<int>(c.act) << ", scaled " << c.scaled << ", residual " << c.residual << ", copy "
+                   << c.copy << ", copy_act " << static_cast<int>(c.copy_act) << ", guard "
+                   << (c.guard == Guard::before ? "before" : "behind");
     }
 };
 
@@ -133,8 +134,8 @@ TEST_P(Pointwise, EveryTileAndChannelCount) {
                     Case c{.pixels = pixels, .channels = channels, .x_block = x_block, .y_block = y_block};
                     c.y_width = width_for(pixels, random);
                     c.y_blocks = 1 + random.below(3);
-                    c.act = random.pick({Act::none, Act::relu, Act::relu6, Act::hswish, Act::hswish_x6, Act::silu,
-                                         Act::gelu});
+                    c.act = random.pick(
+                        {Act::none, Act::relu, Act::relu6, Act::hswish, Act::hswish_x6, Act::silu, Act::gelu});
                     c.scaled = kernels::in_epilogue(c.act) && random.below(3) == 0;
                     c.residual = random.below(2) == 0;
                     c.guard = random.pick({Guard::before, Guard::behind});

@@ -84,8 +84,8 @@ TEST(Documentation, ItsOwnStem) {
 
 TEST(Backbone, WidthsThatNoVectorDivides) {
     check<BackboneConfig{.width_list = {3, 5, 7, 20, 25}, .depth_list = {1, 1, 2, 1, 1}, .dim = 5}>("dim 5");
-    check<BackboneConfig{.width_list = {9, 17, 18, 48, 50}, .depth_list = {1, 2, 1, 1, 1}, .in_channels = 5, .dim = 24}>(
-        "dim 24");
+    check<BackboneConfig{
+        .width_list = {9, 17, 18, 48, 50}, .depth_list = {1, 2, 1, 1, 1}, .in_channels = 5, .dim = 24}>("dim 24");
 }
 
 TEST(Backbone, NoExpansionMakesDSConv) {
@@ -136,8 +136,8 @@ constexpr BackboneConfig random_backbone(int seed) {
             .dim = dim,
             .expand_ratio = dice.pick({1.0, 2.0, 3.0, 1.5}),
             .norm = dice.norm(),
-            .act_func = dice.pick({Activation::relu, Activation::relu6, Activation::hswish, Activation::silu,
-                                   Activation::gelu})};
+            .act_func = dice.pick(
+                {Activation::relu, Activation::relu6, Activation::hswish, Activation::silu, Activation::gelu})};
 }
 
 template <std::size_t... Seed>

@@ -178,7 +178,8 @@ TEST(ResidualBlock, EveryKind) {
     using ev::ResidualBlock;
     const auto expect = [](const reference::Layer& main, const reference::Layer& shortcut,
                            Activation act = Activation::none, const reference::Layer& norm = {}) {
-        return [=](const Map& x, const Weights& w) { return reference::residual_block(x, w, main, shortcut, act, norm); };
+        return
+            [=](const Map& x, const Weights& w) { return reference::residual_block(x, w, main, shortcut, act, norm); };
     };
     const std::vector<ev::Shape> any{{1, 5, 1, 1}, {2, 11, 3, 4}};
     check_layer<ResidualBlock<None>>(expect({}, {}), any, "nothing");
@@ -266,11 +267,11 @@ void check_linear(const std::string& what, const std::vector<ev::Shape>& sizes) 
 }
 
 TEST(LinearLayer, FlattensAnyShape) {
-    const std::vector<ev::Shape> sizes{{1, 60, 1, 1}, {3, 60, 1, 1}, {1, 5, 3, 4}, {2, 15, 2, 2}, {2, 1, 60, 1},
-                                       {17, 60, 1, 1}};
+    const std::vector<ev::Shape> sizes{{1, 60, 1, 1}, {3, 60, 1, 1}, {1, 5, 3, 4},
+                                       {2, 15, 2, 2}, {2, 1, 60, 1}, {17, 60, 1, 1}};
     check_linear<ev::LinearConfig{.in_features = 60, .out_features = 10}>("bias", sizes);
-    check_linear<ev::LinearConfig{.in_features = 60, .out_features = 33, .use_bias = false, .act_func = Activation::gelu}>(
-        "no bias", sizes);
+    check_linear<ev::LinearConfig{
+        .in_features = 60, .out_features = 33, .use_bias = false, .act_func = Activation::gelu}>("no bias", sizes);
     check_linear<ev::LinearConfig{
         .in_features = 60, .out_features = 17, .norm = Norm::ln, .act_func = Activation::hswish, .norm_eps = 1e-7}>(
         "norm", sizes);
@@ -279,8 +280,7 @@ TEST(LinearLayer, FlattensAnyShape) {
 }
 
 TEST(LinearLayer, BehindALayerOfBlocks) {
-    using Layer =
-        ev::OpSequential<Conv77, ev::LinearLayer<ev::LinearConfig{.in_features = 7 * 12, .out_features = 3}>>;
+    using Layer = ev::OpSequential<Conv77, ev::LinearLayer<ev::LinearConfig{.in_features = 7 * 12, .out_features = 3}>>;
     check_layer<Layer>(
         [](const Map& x, const Weights& weights) {
             const Weights list = weights.at("op_list");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts and executors: whatever a pool does with its tasks (never, at once, late, for many at a time), a forward ends
-// and gives the same bits. What layers compute is tested elsewhere.
+// Contexts and executors: whatever a pool does with its tasks (never, at once, late, for many at a time), a forward
+// ends and gives the same bits. What layers compute is tested elsewhere.
 #include "../support.hpp"
 
 #include <atomic>
@@ -290,8 +290,8 @@ TEST_F(ContextTest, ManyThreadsOnOneModel) {
 
 TEST_F(ContextTest, ManySizesInTurn) {
     std::vector<ev::Tensor> images, results;
-    for (const ev::Shape& shape : {ev::Shape{1, 3, 1, 1}, ev::Shape{2, 3, 40, 9}, ev::Shape{1, 3, 96, 64},
-                                   ev::Shape{1, 3, 7, 130}}) {
+    for (const ev::Shape& shape :
+         {ev::Shape{1, 3, 1, 1}, ev::Shape{2, 3, 40, 9}, ev::Shape{1, 3, 96, 64}, ev::Shape{1, 3, 7, 130}}) {
         images.push_back(golden_input(shape));
         results.push_back(backbone().forward_final(images.back()));
     }

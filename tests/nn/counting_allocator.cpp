@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replaces operator new in all its forms, and malloc where that can be, by ones that count. In a file of its own, so that
-// no compiler sees through them.
+// Replaces operator new in all its forms, and malloc where that can be, by ones that count. In a file of its own, so
+// that no compiler sees through them.
 #include "counting_allocator.hpp"
 
-#include <cstdint>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
