@@ -52,8 +52,9 @@ EFFICIENTVIT_INLINE V exponential(V x) {
 template <class V>
 EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
     if (act == Act::hswish) {
-        const V clamped = V::min(V::set(3.0f), V::max(V::set(-3.0f), x));
-        return V::mul(x, V::fma(clamped, V::set(1.0f / 6.0f), V::set(0.5f)));
+        // In this order: exactly zero from -3 down, exactly x from 3 up.
+        const V gate = V::add(V::min(V::set(3.0f), V::max(V::set(-3.0f), x)), V::set(3.0f));
+        return V::mul(x, V::mul(gate, V::set(1.0f / 6.0f)));
     }
     V t = V::sub(V::set(0.0f), x);
     if (act == Act::gelu) {
