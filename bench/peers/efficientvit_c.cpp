@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One network behind a C interface, so that the comparison can call it as it calls the others: from Python. Not an API
+// to build on. EVC_NETWORK names the type, for instance efficientvit::BackboneB0; without it the library holds a
+// network that does next to nothing (a relu), which measures what the call itself costs.
+#include <efficientvit/efficientvit.hpp>
+#include <efficientvit/weights/safetensors.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <string>
+
+namespace ev = efficientvit;
+
+namespace {
+
+#ifdef EVC_NETWORK
+using Network = EVC_NETWORK;
+#else
+struct Network {
+    void load_state_dict(const ev::StateDict&) {}
+    static ev::Isa isa() { return ev::default_isa(); }
+    static ev::Shape output_shape(const ev::Shape& in) { return in; }
+    static void forward_final(const ev::ConstTensorView& x, const ev::TensorView& y, ev::Context&) {
+        const std::ptrdiff_t count = x.shape.n * x.shape.c * x.shape.h * x.shape.w;
+        for (std::ptrdiff_t i = 0; i < count; ++i) y.data[i] = x.data[i] < 0 ? 0 : x.data[i];
+    }
+};
+#endif
+
+struct Model {
+    Network network;
+    ev::Context context;
+};
+
+thread_local std::string last_error;
+
+template <class Body>
+int guarded(Body body) {
+    try {
+        body();
+        return 0;
+    } catch (const std::exception& e) {
+        last_error = e.what();
+        return -1;
+    }
+}
+
+}  // namespace
+
+#define EVC_API extern "C" __attribute__((visibility("default")))
+
+/// Why the last call on this thread returned -1 or null.
+EVC_API const char* evc_error() { return last_error.c_str(); }
+
+/// Loads safetensors; an empty path loads nothing. Null where that fails.
+EVC_API void* evc_open(const char* weights, int threads) {
+    std::unique_ptr<Model> model;
+    guarded([&] {
+        auto loading = std::make_unique<Model>(Model{Network(), ev::Context({.threads = threads})});
+        if (*weights != '\0') loading->network.load_state_dict(ev::load_safetensors(weights));
+        model = std::move(loading);
+    });
+    return model.release();
+}
+
+EVC_API void evc_close(void* model) { delete static_cast<Model*>(model); }
+
+/// The instruction set that runs.
+EVC_API const char* evc_isa(const void* model) {
+    static thread_local std::string name;
+    if (guarded([&] { name = ev::isa_name(static_cast<const Model*>(model)->network.isa()); }) != 0) return nullptr;
+    return name.c_str();
+}
+
+/// The output's shape (4 numbers) for an input's (4 numbers).
+EVC_API int evc_output_shape(const std::ptrdiff_t* in, std::ptrdiff_t* out) {
+    return guarded([&] {
+        const ev::Shape shape = Network::output_shape({in[0], in[1], in[2], in[3]});
+        out[0] = shape.n;
+        out[1] = shape.c;
+        out[2] = shape.h;
+        out[3] = shape.w;
+    });
+}
+
+/// x and y: NCHW floats of the two shapes.
+EVC_API int evc_forward(void* model, const float* x, const std::ptrdiff_t* in, float* y, const std::ptrdiff_t* out) {
+    return guarded([&] {
+        Model& m = *static_cast<Model*>(model);
+        m.network.forward_final(ev::ConstTensorView{x, {in[0], in[1], in[2], in[3]}},
+                                ev::TensorView{y, {out[0], out[1], out[2], out[3]}}, m.context);
+    });
+}
