@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The checks of whole networks against their goldens, for the translation units that each instantiate some of them.
+// The checks of whole networks against what is stored of them, for the translation units that each instantiate some.
 #pragma once
 
 #include "golden_file.hpp"
+
+/// Names and shapes of a published model, in its order.
+inline std::vector<std::string> published(const std::string& model) {
+    std::ifstream in(std::filesystem::path(EFFICIENTVIT_TEST_DATA) / "names" / ("keys_" + model + ".json"));
+    const auto json = nlohmann::ordered_json::parse(in);
+    std::vector<ev::Parameter> out;
+    for (const auto& [name, shape] : json.items()) out.push_back({name, shape});
+    return lines(out);
+}
 
 /// Every stage that the file holds, for 1, 2 and 3 threads; the last one by forward_final too.
 template <class Backbone>

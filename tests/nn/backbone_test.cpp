@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Backbones and classifiers of any configuration against the reference; b0 at sizes from one pixel up; the names of the
-// published networks.
+// Backbones and classifiers of any configuration against the reference; b0 at sizes from one pixel up. The published
+// networks are in golden/.
 #include "check_layer.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <utility>
 
@@ -16,33 +14,72 @@ using ev::Norm;
 using reference::Map;
 using reference::Weights;
 
-/// Every stage, for 1, 2 and 3 threads, on every ISA.
+/// A backbone whose type is forgotten, as AnyLayer.
+class AnyBackbone {
+public:
+    virtual ~AnyBackbone() = default;
+    virtual std::vector<ev::Parameter> parameters() const = 0;
+    virtual void load(const ev::StateDict& weights, ev::Isa isa) = 0;
+    virtual ev::Shape output_shape(const ev::Shape& shape) const = 0;
+    virtual std::vector<ev::Tensor> forward(const ev::Tensor& x, ev::Context& context) const = 0;
+    virtual ev::Tensor forward_final(const ev::Tensor& x, ev::Context& context) const = 0;
+};
+
 template <class Backbone>
-void check_backbone(const std::vector<ev::Shape>& sizes, const std::string& what) {
+class AnyBackboneOf final : public AnyBackbone {
+public:
+    std::vector<ev::Parameter> parameters() const override { return Backbone::parameters(); }
+    void load(const ev::StateDict& weights, ev::Isa isa) override { backbone_.load_state_dict(weights, {.isa = isa}); }
+    ev::Shape output_shape(const ev::Shape& shape) const override { return Backbone::output_shape(shape); }
+    std::vector<ev::Tensor> forward(const ev::Tensor& x, ev::Context& context) const override {
+        const typename Backbone::Features features = backbone_.forward(x, context);
+        std::vector<ev::Tensor> out;
+        for (int i = 0; i < Backbone::stages; ++i) out.push_back(features[i]);
+        return out;
+    }
+    ev::Tensor forward_final(const ev::Tensor& x, ev::Context& context) const override {
+        return backbone_.forward_final(x, context);
+    }
+
+private:
+    Backbone backbone_;
+};
+
+/// Every stage, for 1, 2 and 3 threads, on every ISA.
+void check_backbone(AnyBackbone& backbone, const BackboneConfig& config, const std::vector<ev::Shape>& sizes,
+                    const std::string& what) {
+    const ev::StateDict weights = golden_weights(backbone.parameters());
     for (ev::Shape size : sizes) {
-        size.c = Backbone::in_channels;
+        size.c = config.in_channels;
         const ev::Tensor x = golden_input(size);
         Weights::Asked asked;
-        const std::vector<Map> expected = reference::backbone(to_map(x), Weights::golden(&asked), Backbone::config);
-        EXPECT_EQ(lines(Backbone::parameters()), lines(asked)) << what;
-        ASSERT_EQ(expected.size(), std::size_t{Backbone::stages});
+        const std::vector<Map> expected = reference::backbone(to_map(x), Weights::golden(&asked), config);
+        EXPECT_EQ(lines(backbone.parameters()), lines(asked)) << what;
         for (const ev::Isa isa : isas()) {
-            const Backbone backbone = golden_layer<Backbone>(isa);
+            backbone.load(weights, isa);
+            std::vector<ev::Tensor> first;
             for (const int threads : {1, 2, 3}) {
+                const std::string where = what + " on " + to_text(size) + ", " + std::string(ev::isa_name(isa)) + ", " +
+                                          std::to_string(threads) + " threads";
                 ev::Context context({.threads = threads});
-                const typename Backbone::Features features = backbone.forward(x, context);
-                for (int i = 0; i < Backbone::stages; ++i) {
-                    EXPECT_LE(relative_error(features[i], expected[std::size_t(i)], 0.25), bound)
-                        << what << " on " << to_text(size) << ", stage " << i << ", " << ev::isa_name(isa) << ", "
-                        << threads << " threads";
+                const std::vector<ev::Tensor> stages = backbone.forward(x, context);
+                ASSERT_EQ(stages.size(), expected.size()) << where;
+                if (threads == 1) first = stages;
+                for (std::size_t i = 0; i < stages.size(); ++i) {
+                    ASSERT_LE(relative_error(stages[i], expected[i], 0.25), bound) << where << ", stage " << i;
+                    ASSERT_TRUE(same_bits(stages[i], first[i])) << where << ", stage " << i;
                 }
-                EXPECT_TRUE(same_bits(backbone.forward_final(x, context), features.stage_final())) << what;
-                if (threads > 1) continue;
-                EXPECT_EQ(backbone.output_shape(size), shape_of(features.stage_final())) << what;
+                ASSERT_TRUE(same_bits(backbone.forward_final(x, context), stages.back())) << where;
+                ASSERT_EQ(backbone.output_shape(size), shape_of(stages.back())) << where;
             }
         }
-        if (testing::Test::HasFailure()) return;
     }
+}
+
+template <class Backbone>
+void check_backbone(const std::vector<ev::Shape>& sizes, const std::string& what) {
+    AnyBackboneOf<Backbone> backbone;
+    check_backbone(backbone, Backbone::config, sizes, what);
 }
 
 /// A backbone of any configuration, in small sizes.
@@ -144,7 +181,7 @@ template <std::size_t... Seed>
 void check_random(std::index_sequence<Seed...>) {
     (check<random_backbone(int(Seed))>("random " + std::to_string(Seed)), ...);
 }
-TEST(Backbone, Random) { check_random(std::make_index_sequence<6>()); }
+TEST(Backbone, Random) { check_random(std::make_index_sequence<4>()); }
 
 TEST(Classifier, AnyHead) {
     static constexpr BackboneConfig c{.width_list = {4, 6, 8, 8, 12}, .depth_list = {1, 1, 1, 1, 1}, .dim = 4};
@@ -155,40 +192,11 @@ TEST(Classifier, AnyHead) {
         {{1, 0, 1, 1}, {3, 0, 20, 33}, {1, 0, 64, 48}}, "a small classifier");
 }
 
-// ---- Names ---------------------------------------------------------------------------------------------------------
-
-std::vector<std::string> published(const std::string& model) {
-    std::ifstream in(std::filesystem::path(EFFICIENTVIT_TEST_DATA) / "names" / ("keys_" + model + ".json"));
-    const auto json = nlohmann::ordered_json::parse(in);
-    std::vector<ev::Parameter> out;
-    for (const auto& [name, shape] : json.items()) out.push_back({name, shape});
-    return lines(out);
-}
-
-TEST(Names, AreThePublishedOnesInTheirOrder) {
-    EXPECT_EQ(lines(ev::BackboneB0::parameters()), published("backbone_b0"));
-    EXPECT_EQ(lines(ev::BackboneB1::parameters()), published("backbone_b1"));
-    EXPECT_EQ(lines(ev::BackboneB2::parameters()), published("backbone_b2"));
-    EXPECT_EQ(lines(ev::BackboneB3::parameters()), published("backbone_b3"));
-    EXPECT_EQ(lines(ev::ClsB0<>::parameters()), published("cls_b0"));
-    EXPECT_EQ(lines(ev::ClsB1<>::parameters()), published("cls_b1"));
-    EXPECT_EQ(lines(ev::ClsB2<>::parameters()), published("cls_b2"));
-    EXPECT_EQ(lines(ev::ClsB3<>::parameters()), published("cls_b3"));
-}
-
-TEST(Names, NumberOfClasses) {
-    std::vector<std::string> expected = published("cls_b0");
-    expected.at(expected.size() - 2) = "head.op_list.3.linear.weight 10 1280";
-    expected.at(expected.size() - 1) = "head.op_list.3.linear.bias 10";
-    EXPECT_EQ(lines(ev::ClsB0<10>::parameters()), expected);
-}
-
 /// What users may ask of a type without an object.
 TEST(Backbone, Constants) {
     static_assert(ev::BackboneB0::stages == 5 && ev::BackboneB0::in_channels == 3);
     static_assert(ev::BackboneB0::out_channels == 128 && ev::BackboneB0::stride == 32);
     static_assert(ev::BackboneB0::stage_channels<0> == 8 && ev::BackboneB0::stage_channels<3> == 64);
-    static_assert(ev::ClsB0<10>::n_classes == 10 && ev::ClsB0<10>::out_channels == 10);
     static_assert(ev::BackboneB0::Features::size() == 5);
     EXPECT_EQ(ev::BackboneB0::output_shape({2, 3, 97, 131}), (ev::Shape{2, 128, 4, 5}));
 }
