@@ -31,7 +31,7 @@ constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gel
 struct Pointwise {
     const float* x = nullptr;
     Index x_block_stride = 0;
-    int x_block = 16;
+    int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
     const float* bias = nullptr;     // [y_blocks][y_block]
@@ -149,8 +149,9 @@ struct InvertedBottleneck {
     int last_row = 0;
     int step_rows = 2;  // output rows from one expansion to the next
 
-    float* ring = nullptr;        // [mid block or 1][ring_rows][in_width + 2 padding][mid_block]
-    Index ring_block_stride = 0;  // 0: every block uses the same rows, for when all rows fit at once
+    float* ring = nullptr;  // [ring_blocks][ring_rows][in_width + 2 padding][mid_block]
+    Index ring_block_stride = 0;
+    int ring_blocks = 0;  // 2: blocks take turns, for when all rows fit at once; else as many as are computed
     int ring_rows = 0;
     float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;

@@ -8,13 +8,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     V acc[M * vectors];
-    const float* bias = a.bias + block * Block;
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < vectors; ++j) {
-        const V b = V::load(bias + j * V::width);
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-    }
+    begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
 
     const Index step = Index{a.stride} * a.x_block;  // from one output column to the next
     const int in_blocks = (a.channels + a.x_block - 1) / a.x_block;
@@ -32,7 +26,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
             }
             const float* x = a.rows[ky] + x_offset;
             for (int i = 0; i < runs; ++i, x += Index{a.dilation} * a.x_block) {
-                w = multiply_accumulate<V, vectors, M>(acc, x, step, w, run);
+                w = multiply_accumulate<V, 1, vectors, M>(acc, x, step, w, 0, run);
             }
         }
     }
@@ -69,12 +63,7 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Dense& a, int block, int column, int
     const float* const weights = a.weights + Index{block} * a.channels * 9 * Block;
     for (; count > 0; --count, column += M) {
         V acc[M * vectors];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < vectors; ++j) {
-            const V b = V::load(bias + j * V::width);
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-        }
+        begin_sums<V, 1, vectors, M>(acc, bias);
         const float* w = weights;
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {

@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// 1x1 convolution: a matrix product with run-time sizes. One output block by up to Lanes::tile_pixels pixels stays in
-// registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
+// 1x1 convolution: a matrix product with run-time sizes. Up to Lanes::tile_pixels pixels by Lanes::tile_blocks output
+// blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
-// `count` tiles of M pixels each, from `pixel` on, of one output block. XBlock == 0: known at run time only, which
-// takes an address register for each pixel.
-template <int Block, int XBlock, int M>
+// `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
+template <int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pixel, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
-    const float* const bias = a.bias + block * Block;
-    const float* const weights = a.weights + Index{block} * a.channels * Block;
-    const int x_block = XBlock == 0 ? a.x_block : XBlock;
-    int row = pixel / a.y_width, column = pixel % a.y_width;
-    for (; count > 0; --count, pixel += M) {
-        V acc[M * vectors];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < vectors; ++j) {
-            const V b = V::load(bias + j * V::width);
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-        }
+    constexpr int each = Blocks * vectors;
+    const Index panel = Index{a.channels} * Block;
+    const float* const weights = a.weights + block * panel;
+    float* const y_blocks = a.y + block * a.y_block_stride;
+    const float* const residual = a.residual + block * a.residual_block_stride;
 
+    // Where a tile's pixels lie behind its first one. Rows may have gaps between them, and a tile may cross from one to
+    // the next; only then are the offsets others than before.
+    Index y_offset[M], residual_offset[M];
+    int row = pixel / a.y_width, column = pixel % a.y_width;
+    for (bool first = true, crossed = false; count > 0; --count, pixel += M, first = false) {
+        const bool crosses = column + M > a.y_width;
+        if (first || crosses || crossed) {
+            Index gaps = 0;
+            for (int m = 0, c = column; m < M; ++m) {
+                y_offset[m] = m * Block + gaps * (a.y_row_stride - Index{a.y_width} * Block);
+                residual_offset[m] = m * Block + gaps * (a.residual_row_stride - Index{a.y_width} * Block);
+                if (++c == a.y_width) c = 0, ++gaps;
+            }
+        }
+        crossed = crosses;
+
+        V acc[M * each];
+        begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
         const float* w = weights;
-        const float* x = a.x + Index{pixel} * x_block;
-        for (int left = a.channels; left > 0; left -= x_block, x += a.x_block_stride) {
-            w = multiply_accumulate<V, vectors, M>(acc, x, x_block, w, left < x_block ? left : x_block);
+        const float* x = a.x + Index{pixel} * XBlock;
+        for (int left = a.channels; left > 0; left -= XBlock, x += a.x_block_stride) {
+            w = multiply_accumulate<V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
         }
 
         activate(acc, a.act);
@@ -34,23 +44,18 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pi
             for (int m = 0; m < M; ++m) {
                 const V scale = V::broadcast(a.pixel_scale + pixel + m);
                 EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) acc[m * vectors + j] = V::mul(acc[m * vectors + j], scale);
+                for (int j = 0; j < each; ++j) acc[m * each + j] = V::mul(acc[m * each + j], scale);
             }
         }
-        // Rows may have gaps between them, and a tile may cross from one to the next.
         if (a.residual != nullptr) {
-            const float* r =
-                a.residual + block * a.residual_block_stride + row * a.residual_row_stride + Index{column} * Block;
-            const Index gap = a.residual_row_stride - Index{a.y_width} * Block;
-            int c = column;
+            const float* const r = residual + row * a.residual_row_stride + Index{column} * Block;
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
                 EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    acc[m * vectors + j] = V::add(acc[m * vectors + j], V::load(r + j * V::width));
+                for (int j = 0; j < each; ++j) {
+                    const Index at = j / vectors * a.residual_block_stride + j % vectors * V::width;
+                    acc[m * each + j] = V::add(acc[m * each + j], V::load(r + residual_offset[m] + at));
                 }
-                r += Block;
-                if (++c == a.y_width) c = 0, r += gap;
             }
         }
         if (a.copy != nullptr) {
@@ -59,53 +64,62 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pi
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
                 EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    V::max(low, acc[m * vectors + j]).store(copy + m * Block + j * V::width);
+                for (int j = 0; j < each; ++j) {
+                    const Index at = j / vectors * a.copy_block_stride + j % vectors * V::width;
+                    V::max(low, acc[m * each + j]).store(copy + m * Block + at);
                 }
             }
         }
-        float* y = a.y + block * a.y_block_stride + row * a.y_row_stride + Index{column} * Block;
-        const Index gap = a.y_row_stride - Index{a.y_width} * Block;
+        float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) acc[m * vectors + j].store(y + j * V::width);
-            y += Block;
-            if (++column == a.y_width) column = 0, ++row, y += gap;
+            for (int j = 0; j < each; ++j) {
+                const Index at = j / vectors * a.y_block_stride + j % vectors * V::width;
+                acc[m * each + j].store(y + y_offset[m] + at);
+            }
         }
+        for (column += M; column >= a.y_width; column -= a.y_width) ++row;
     }
 }
 
-template <int Block, int XBlock, int M>
-EFFICIENTVIT_INLINE void pointwise_tiles_of(int m, const Pointwise& a, int block, int pixel, int count) {
-    if (m == M) {
-        pointwise_tiles<Block, XBlock, M>(a, block, pixel, count);
-    } else if constexpr (M > 1) {
-        pointwise_tiles_of<Block, XBlock, M - 1>(m, a, block, pixel, count);
+// All pixels from `pixel` on. There is code for the five largest tiles, and for 4, 2 and 1: where equal tiles (they
+// differ by one pixel at most) are among the large ones these are taken, else as many of M as there is room for, then
+// smaller.
+template <int Block, int Blocks, int XBlock, int M>
+EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, int block, int pixel) {
+    constexpr int least = Lanes<Block>::tile_pixels - 4;
+    constexpr int next = M > least ? M - 1 : M > 4 ? 4 : M / 2;
+    const int left = a.pixels - pixel;
+    int count = left / M;
+    if (M > least && left > 0) {
+        const int tiles = tile_count(left, M);
+        const int equal = left / tiles;
+        if (equal >= least) count = equal == M ? tiles : equal == M - 1 ? left % tiles : 0;
     }
+    if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, block, pixel, count);
+    if constexpr (M > 1) pointwise_rest<Block, Blocks, XBlock, next>(a, block, pixel + count * M);
 }
 
 template <int Block, int XBlock>
 EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
-    constexpr int most = XBlock == 0 ? 6 : Lanes<16>::tile_pixels;
-    const int tiles = tile_count(a.pixels, most);
-    if (tiles == 0) return;
-    const int base = a.pixels / tiles;
-    const int wider = a.pixels % tiles;
-    for (int block = 0; block < a.y_blocks; ++block) {
-        if (wider > 0) pointwise_tiles_of<Block, XBlock, most>(base + 1, a, block, 0, wider);
-        pointwise_tiles_of<Block, XBlock, most>(base, a, block, wider * (base + 1), tiles - wider);
+    constexpr int most = Lanes<Block>::tile_blocks;
+    int block = 0;
+    for (; block + most <= a.y_blocks; block += most) {
+        pointwise_rest<Block, most, XBlock, Lanes<Block>::tile_pixels>(a, block, 0);
+    }
+    if constexpr (most > 1) {
+        for (; block < a.y_blocks; ++block) {
+            pointwise_rest<Block, 1, XBlock, Lanes<Block>::tile_pixels>(a, block, 0);
+        }
     }
 }
 
-// Networks have few blocks of eight. They share a body with smaller tiles, which compiles faster.
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
-    if (a.y_block == 8) {
-        pointwise_blocks<8, 0>(a);
-    } else if (a.x_block == 16) {
-        pointwise_blocks<16, 16>(a);
+    if (a.x_block == 16) {
+        a.y_block == 16 ? pointwise_blocks<16, 16>(a) : pointwise_blocks<8, 16>(a);
     } else {
-        pointwise_blocks<16, 0>(a);
+        a.y_block == 16 ? pointwise_blocks<16, 8>(a) : pointwise_blocks<8, 8>(a);
     }
 }
 

@@ -20,6 +20,10 @@ struct Float8 {
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float8 min(Float8 limit, Float8 x) { return {_mm256_min_ps(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float8 max(Float8 limit, Float8 x) { return {_mm256_max_ps(limit.v, x.v)}; }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float8 clamp(Float8 x, Float8 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     static EFFICIENTVIT_INLINE Float8 round(Float8 a) {
         return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }

@@ -19,6 +19,10 @@ struct Float16 {
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float16 min(Float16 limit, Float16 x) { return {_mm512_min_ps(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float16 max(Float16 limit, Float16 x) { return {_mm512_max_ps(limit.v, x.v)}; }
+    // To [-limit, limit] in one instruction, limit > 0. Where x is NaN, it may give limit or NaN.
+    static EFFICIENTVIT_INLINE Float16 clamp(Float16 x, Float16 limit) {
+        return {_mm512_range_ps(x.v, limit.v, 0b0010)};  // the smaller magnitude, with the sign of x
+    }
     static EFFICIENTVIT_INLINE Float16 round(Float16 a) {
         return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }

@@ -20,6 +20,10 @@ struct Float4 {
     // Where x is NaN, min and max give NaN.
     static EFFICIENTVIT_INLINE Float4 min(Float4 limit, Float4 x) { return {vminq_f32(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float4 max(Float4 limit, Float4 x) { return {vmaxq_f32(limit.v, x.v)}; }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float4 clamp(Float4 x, Float4 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return {vrndnq_f32(a.v)}; }
     // 2^n for integral n in [-126, 127].
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {

@@ -55,6 +55,10 @@ struct Float4 {
         return {Four{larger(a.v[0], x.v[0]), larger(a.v[1], x.v[1]), larger(a.v[2], x.v[2]), larger(a.v[3], x.v[3])}};
 #endif
     }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float4 clamp(Float4 x, Float4 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     // To nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 leaves no bits below one. NaN stays.
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return sub(add(a, set(12582912.0f)), set(12582912.0f)); }
     // 2^n for integral n in [-126, 127]. A NaN must not become an integer; the caller multiplies by another NaN anyway.
