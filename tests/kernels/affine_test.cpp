@@ -180,6 +180,7 @@ TEST_P(Activations, NaNComesThroughEveryKernel) {
                     }
                 }
             };
+            const float floors[] = {0.0f};  // relu
             kernels::Pointwise p;
             p.x = x.data();
             p.channels = block;
@@ -190,7 +191,7 @@ TEST_P(Activations, NaNComesThroughEveryKernel) {
             p.y_width = p.pixels = pixels;
             p.y_row_stride = pixels * block;
             p.act = act;
-            if (kernels::in_epilogue(act)) p.copy = copy.data(), p.copy_act = Act::relu;
+            if (kernels::in_epilogue(act)) p.copy = copy.data(), p.copy_floors = floors;
             table.pointwise(p);
             expect(y, "pointwise", Act::none);
             if (p.copy != nullptr) expect(copy, "pointwise's copy", Act::relu);

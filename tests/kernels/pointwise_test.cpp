@@ -36,6 +36,12 @@ struct Case {
     }
 };
 
+/// What a block of the copy goes through: every other one the other of none and relu.
+Act copy_act(const Case& c, int block) {
+    if (block % 2 == 0) return c.copy_act;
+    return c.copy_act == Act::none ? Act::relu : Act::none;
+}
+
 class Pointwise : public IsaTest {
 protected:
     const kernels::Table& table() const { return table_of(GetParam()); }
@@ -81,7 +87,7 @@ protected:
                 if (c.scaled) value = multiply(value, scale[p]);
                 if (c.residual) value = add(value, {residual[r_at.at(o, r, column)]});
                 y.expect(y_at.at(o, r, column), value);
-                if (c.copy) copy.expect(copy_at.at(o, r, column), activate(value, c.copy_act));
+                if (c.copy) copy.expect(copy_at.at(o, r, column), activate(value, copy_act(c, o / c.y_block)));
             }
         }
 
@@ -106,10 +112,14 @@ protected:
             a.residual_block_stride = r_at.block_stride;
             a.residual_row_stride = r_at.row_stride;
         }
+        std::vector<float> floors;
         if (c.copy) {
             a.copy = copy.data();
             a.copy_block_stride = copy_at.block_stride;
-            a.copy_act = c.copy_act;
+            for (int b = 0; b < c.y_blocks; ++b) {
+                floors.push_back(copy_act(c, b) == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity());
+            }
+            a.copy_floors = floors.data();
         }
         table().pointwise(a);
         ASSERT_TRUE(y.check()) << c;

@@ -46,10 +46,13 @@ struct Pointwise {
     const float* residual = nullptr;     // blocks of y_block, rows of y_width; may be absent
     Index residual_block_stride = 0;
     Index residual_row_stride = 0;
-    float* copy = nullptr;  // a second, gapless y of which copy_act was taken; may be absent; needs in_epilogue(act)
+    float* copy =
+        nullptr;  // a second, gapless y, no less than its block's floor; may be absent; needs in_epilogue(act)
     Index copy_block_stride = 0;
+    const float* copy_floors = nullptr;  // [y_blocks], 0 for relu or -infinity
     Act act = Act::none;
-    Act copy_act = Act::none;  // none or relu
+    const float* next = nullptr;  // weights that are wanted after this call, fetched into the cache meanwhile
+    Index next_floats = 0;
 };
 
 /// Depthwise convolution of one block of channels, y_rows rows of y_width columns.
@@ -175,11 +178,11 @@ struct Attention {
     float* scratch = nullptr;  // attention_scratch(dim, block, pixels) floats
 };
 
-/// Floats that Attention needs as scratch: v k^T by output block, the column sums of k, and denominators; for the
-/// quadratic form one column of scores.
+/// Floats that Attention needs as scratch: v k^T by output block, the column sums of k, a bias of zeros and
+/// denominators; for the quadratic form one column of scores.
 constexpr Index attention_scratch(int dim, int block, int pixels) {
     const Index lanes = Index{(dim + block - 1) / block} * block;
-    return lanes * dim + lanes + pixels + 16;
+    return lanes * dim + lanes + block + pixels + 16;
 }
 
 /// The kernels of one instruction set.

@@ -54,6 +54,12 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                     expand.y_width = a.in_width;
                     expand.pixels = run * a.in_width;
                     expand.act = a.expand_act;
+                    const int left = a.last_mid_block - block - group;
+                    const int following = left < 2 ? left : 2;
+                    expand.next =
+                        following > 0 ? expand.weights + Index{group} * a.in_channels * a.mid_block : a.project_weights;
+                    expand.next_floats = following > 0 ? Index{following} * a.in_channels * a.mid_block
+                                                       : Index{2} * a.mid_channels * a.y_block;
                     pointwise(expand);
                     in += run;
                 }

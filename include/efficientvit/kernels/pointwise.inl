@@ -3,9 +3,24 @@
 // 1x1 convolution: a matrix product with run-time sizes. Up to Lanes::tile_pixels pixels by Lanes::tile_blocks output
 // blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
+// The weights that will be read after those in use, fetched a few cache lines for each block of input channels, so that
+// all are there in time: the weights of the larger networks are in no cache when they are wanted.
+struct WeightsAhead {
+    static constexpr int line = 16;  // floats
+    const float* at;
+    const float* end;
+    int lines;  // a step
+
+    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index floats, int steps)
+        : at(begin), end(begin + floats), lines(static_cast<int>((floats / line + steps - 1) / steps)) {}
+    EFFICIENTVIT_INLINE void step() {
+        for (int i = 0; i < lines && at < end; ++i, at += line) EFFICIENTVIT_PREFETCH(at);
+    }
+};
+
 // `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
 template <int Block, int Blocks, int XBlock, int M>
-EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pixel, int count) {
+EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahead, int block, int pixel, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
@@ -35,6 +50,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pi
         const float* w = weights;
         const float* x = a.x + Index{pixel} * XBlock;
         for (int left = a.channels; left > 0; left -= XBlock, x += a.x_block_stride) {
+            ahead.step();
             w = multiply_accumulate<V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
         }
 
@@ -60,14 +76,12 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pi
         }
         if (a.copy != nullptr) {
             float* const copy = a.copy + block * a.copy_block_stride + Index{pixel} * Block;
-            const V low = V::set(a.copy_act == Act::relu ? 0.0f : -__builtin_inff());
             EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
+            for (int j = 0; j < each; ++j) {
+                const V floor = V::broadcast(a.copy_floors + block + j / vectors);
+                const Index at = j / vectors * a.copy_block_stride + j % vectors * V::width;
                 EFFICIENTVIT_UNROLL
-                for (int j = 0; j < each; ++j) {
-                    const Index at = j / vectors * a.copy_block_stride + j % vectors * V::width;
-                    V::max(low, acc[m * each + j]).store(copy + m * Block + at);
-                }
+                for (int m = 0; m < M; ++m) V::max(floor, acc[m * each + j]).store(copy + m * Block + at);
             }
         }
         float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
@@ -87,7 +101,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pi
 // differ by one pixel at most) are among the large ones these are taken, else as many of M as there is room for, then
 // smaller.
 template <int Block, int Blocks, int XBlock, int M>
-EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, int block, int pixel) {
+EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
     constexpr int least = Lanes<Block>::tile_pixels - 4;
     constexpr int next = M > least ? M - 1 : M > 4 ? 4 : M / 2;
     const int left = a.pixels - pixel;
@@ -97,21 +111,30 @@ EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, int block, int pixel
         const int equal = left / tiles;
         if (equal >= least) count = equal == M ? tiles : equal == M - 1 ? left % tiles : 0;
     }
-    if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, block, pixel, count);
-    if constexpr (M > 1) pointwise_rest<Block, Blocks, XBlock, next>(a, block, pixel + count * M);
+    if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
+    if constexpr (M > 1) pointwise_rest<Block, Blocks, XBlock, next>(a, ahead, block, pixel + count * M);
+}
+
+// All pixels of the output blocks from `block` on.
+template <int Block, int Blocks, int XBlock>
+EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
+    constexpr int most = Lanes<Block>::tile_pixels;
+    const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
+    const Index panel = Index{a.channels} * Block;
+    const int rest = a.y_blocks - block - Blocks;
+    WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
+                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_floats, steps);
+    pointwise_rest<Block, Blocks, XBlock, most>(a, ahead, block, 0);
 }
 
 template <int Block, int XBlock>
 EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
     constexpr int most = Lanes<Block>::tile_blocks;
     int block = 0;
-    for (; block + most <= a.y_blocks; block += most) {
-        pointwise_rest<Block, most, XBlock, Lanes<Block>::tile_pixels>(a, block, 0);
-    }
+    if (a.pixels == 0) return;
+    for (; block + most <= a.y_blocks; block += most) pointwise_pass<Block, most, XBlock>(a, block);
     if constexpr (most > 1) {
-        for (; block < a.y_blocks; ++block) {
-            pointwise_rest<Block, 1, XBlock, Lanes<Block>::tile_pixels>(a, block, 0);
-        }
+        for (; block < a.y_blocks; ++block) pointwise_pass<Block, 1, XBlock>(a, block);
     }
 }
 

@@ -27,7 +27,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
                                     const FeatureMap& y, const FeatureMap* residual) {
     // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
     // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little.
-    constexpr int whole_floats = 56 * 1024, step_floats = 28 * 1024;
+    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;

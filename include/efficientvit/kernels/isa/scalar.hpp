@@ -30,6 +30,7 @@ struct Float4 {
     }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return set(*p); }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {Four{x, x, x, x}}; }
+    EFFICIENTVIT_INLINE void hold() {}
     EFFICIENTVIT_INLINE void store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {a.v * b.v + c.v}; }
@@ -68,6 +69,10 @@ struct Float4 {
     }
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
         return {Four{power(n.v[0]), power(n.v[1]), power(n.v[2]), power(n.v[3])}};
+    }
+    // Lane i is the sum of all lanes of x[i].
+    static EFFICIENTVIT_INLINE Float4 sums(const Float4 (&x)[4]) {
+        return {Four{sum(x[0]), sum(x[1]), sum(x[2]), sum(x[3])}};
     }
     static EFFICIENTVIT_INLINE float sum(Float4 a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 };
