@@ -26,7 +26,7 @@ enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
 constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gelu && act != Act::hswish; }
 
 /// 1x1 convolution over a run of pixels, all output blocks:
-///   y[pixel] = act(bias + weights * x[pixel]) * pixel_scale[pixel] + residual[pixel]
+///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
 /// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
 struct Pointwise {
     const float* x = nullptr;
@@ -42,14 +42,9 @@ struct Pointwise {
     int y_blocks = 0;
     int y_width = 0;
     int pixels = 0;
-    const float* pixel_scale = nullptr;  // may be absent
-    const float* residual = nullptr;     // blocks of y_block, rows of y_width; may be absent
+    const float* residual = nullptr;  // blocks of y_block, rows of y_width; may be absent
     Index residual_block_stride = 0;
     Index residual_row_stride = 0;
-    float* copy =
-        nullptr;  // a second, gapless y, no less than its block's floor; may be absent; needs in_epilogue(act)
-    Index copy_block_stride = 0;
-    const float* copy_floors = nullptr;  // [y_blocks], 0 for relu or -infinity
     Act act = Act::none;
     const float* next = nullptr;  // weights that are wanted after this call, fetched into the cache meanwhile
     Index next_floats = 0;
@@ -96,14 +91,17 @@ struct Dense {
     Act act = Act::none;
 };
 
-/// y = act(x * scale + shift) + residual for one block of one row of pixels. scale and shift may be absent.
+/// y = act(x * scale + shift) + residual for one block of channels. scale and shift may be absent; y and residual have
+/// no gaps between rows.
 struct Affine {
     const float* x = nullptr;
+    Index x_row_stride = 0;
+    int rows = 1;
     const float* scale = nullptr;
     const float* shift = nullptr;
     const float* residual = nullptr;
     float* y = nullptr;
-    int pixels = 0;
+    int pixels = 0;  // a row
     int block = 16;
     Act act = Act::none;
 };

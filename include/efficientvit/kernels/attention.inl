@@ -107,11 +107,18 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     apply.y_width = a.pixels;
     apply.pixels = a.pixels;
     apply.bias = bias;
-    apply.pixel_scale = inverse;
     for (int vb = 0; vb < blocks; ++vb) {
         apply.weights = vk + Index{vb} * a.dim * Block;
         apply.y = a.y + vb * a.y_block_stride;
         pointwise(apply);
+        for (int p = 0; p < a.pixels; ++p) {
+            const V scale = V::broadcast(inverse + p);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) {
+                float* const y = apply.y + Index{p} * Block + j * V::width;
+                V::mul(V::load(y), scale).store(y);
+            }
+        }
     }
 }
 
@@ -158,7 +165,7 @@ inline void linear_attention(const Attention& a) {
     if (a.block == 16) {
         linear_attention_block<16>(a);
     } else {
-        linear_attention_block<8>(a);
+        narrow::linear_attention_block<8>(a);
     }
 }
 
@@ -166,6 +173,6 @@ inline void quadratic_attention(const Attention& a) {
     if (a.block == 16) {
         quadratic_attention_block<16>(a);
     } else {
-        quadratic_attention_block<8>(a);
+        narrow::quadratic_attention_block<8>(a);
     }
 }

@@ -120,11 +120,11 @@ inline void depthwise(const Depthwise& args) {
     if (a.block == 16) {
         depthwise_block<16>(a);
     } else {
-        depthwise_block<8>(a);
+        narrow::depthwise_block<8>(a);
     }
     if (in_epilogue(args.act)) return;
     for (int r = 0; r < a.y_rows; ++r) {
-        activate_in_memory<typename Lanes<8>::V>(a.y + r * a.y_row_stride, nullptr, Index{a.y_width} * a.block,
-                                                 args.act);
+        narrow::activate_in_memory<typename narrow::Lanes<8>::V>(a.y + r * a.y_row_stride, nullptr,
+                                                                 Index{a.y_width} * a.block, args.act);
     }
 }

@@ -29,6 +29,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace scalar {
 #include <efficientvit/kernels/isa/scalar.hpp>
+namespace narrow = scalar;
 
 // How a block of channels lies in vectors, and the largest tiles whose sums stay in registers: pixels of a
 // convolution, rows of an outer product.
@@ -57,6 +58,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace avx2 {
 #include <efficientvit/kernels/isa/avx2.hpp>
+namespace narrow = avx2;
 
 template <int Block>
 struct Lanes {
@@ -82,10 +84,12 @@ EFFICIENTVIT_BEGIN_AVX512
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace avx512 {
-#include <efficientvit/kernels/isa/avx2.hpp>
+using avx2::Float8;
 #include <efficientvit/kernels/isa/avx512.hpp>
 
-// Blocks of eight use half a register: no faster, but nothing is wasted on empty lanes.
+// Blocks of eight fill half a register, so AVX2's code serves them.
+namespace narrow = avx2;
+
 template <int Block>
 struct Lanes {
     using V = Float16;
@@ -101,19 +105,6 @@ struct Lanes {
     static constexpr int tile_outer = 16;
     static constexpr bool unrolled_depthwise = true;
 };
-template <>
-struct Lanes<8> {
-    using V = Float8;
-    static constexpr int vectors = 1;
-    static constexpr int registers = 32;
-    static constexpr int tile_pixels = 14;
-    static constexpr int tile_blocks = 1;
-    static constexpr int tile_dense = 6;
-    static constexpr int tile_stem = 8;
-    static constexpr int tile_outer = 8;
-    static constexpr bool unrolled_depthwise = true;
-};
-
 #include <efficientvit/kernels/bodies.inl>
 }  // namespace avx512
 }  // namespace kernels
@@ -126,6 +117,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace neon {
 #include <efficientvit/kernels/isa/neon.hpp>
+namespace narrow = neon;
 
 template <int Block>
 struct Lanes {

@@ -55,14 +55,6 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         }
 
         activate(acc, a.act);
-        if (a.pixel_scale != nullptr) {
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
-                const V scale = V::broadcast(a.pixel_scale + pixel + m);
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < each; ++j) acc[m * each + j] = V::mul(acc[m * each + j], scale);
-            }
-        }
         if (a.residual != nullptr) {
             const float* const r = residual + row * a.residual_row_stride + Index{column} * Block;
             EFFICIENTVIT_UNROLL
@@ -72,16 +64,6 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
                     const Index at = j / vectors * a.residual_block_stride + j % vectors * V::width;
                     acc[m * each + j] = V::add(acc[m * each + j], V::load(r + residual_offset[m] + at));
                 }
-            }
-        }
-        if (a.copy != nullptr) {
-            float* const copy = a.copy + block * a.copy_block_stride + Index{pixel} * Block;
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < each; ++j) {
-                const V floor = V::broadcast(a.copy_floors + block + j / vectors);
-                const Index at = j / vectors * a.copy_block_stride + j % vectors * V::width;
-                EFFICIENTVIT_UNROLL
-                for (int m = 0; m < M; ++m) V::max(floor, acc[m * each + j]).store(copy + m * Block + at);
             }
         }
         float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
@@ -97,13 +79,15 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     }
 }
 
-// All pixels from `pixel` on. There is code for the five largest tiles, and for 4, 2 and 1: where equal tiles (they
-// differ by one pixel at most) are among the large ones these are taken, else as many of M as there is room for, then
-// smaller.
+// All pixels from `pixel` on. Where equal tiles (they differ by one pixel at most) are among the largest three, these
+// are taken, else as many of M as there is room for, then smaller ones: half, 3 and 1. What is less common does without
+// the second and third largest, since every size costs the user's compiler time.
 template <int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
-    constexpr int least = Lanes<Block>::tile_pixels - 4;
-    constexpr int next = M > least ? M - 1 : M > 4 ? 4 : M / 2;
+    constexpr int most = Lanes<Block>::tile_pixels;
+    constexpr bool common = Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks;
+    constexpr int least = common && most > 4 ? most - 2 : most;
+    constexpr int next = M > least ? M - 1 : M > 7 ? most / 2 : M > 3 ? 3 : 1;
     const int left = a.pixels - pixel;
     int count = left / M;
     if (M > least && left > 0) {
@@ -139,10 +123,10 @@ EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
 }
 
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
-    if (a.x_block == 16) {
-        a.y_block == 16 ? pointwise_blocks<16, 16>(a) : pointwise_blocks<8, 16>(a);
+    if (a.y_block == 16) {
+        a.x_block == 16 ? pointwise_blocks<16, 16>(a) : pointwise_blocks<16, 8>(a);
     } else {
-        a.y_block == 16 ? pointwise_blocks<16, 8>(a) : pointwise_blocks<8, 8>(a);
+        a.x_block == 16 ? narrow::pointwise_blocks<8, 16>(a) : narrow::pointwise_blocks<8, 8>(a);
     }
 }
 
@@ -151,7 +135,7 @@ inline void pointwise(const Pointwise& args) {
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     pointwise_any(a);
     if (in_epilogue(args.act)) return;
-    using V = typename Lanes<8>::V;
+    using V = typename narrow::Lanes<8>::V;
     for (int block = 0; block < a.y_blocks; ++block) {
         for (int pixel = 0, row = 0; pixel < a.pixels; pixel += a.y_width, ++row) {
             const int left = a.pixels - pixel;
@@ -159,8 +143,8 @@ inline void pointwise(const Pointwise& args) {
             const float* residual = args.residual == nullptr ? nullptr
                                                              : args.residual + block * args.residual_block_stride +
                                                                    row * args.residual_row_stride;
-            activate_in_memory<V>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
-                                  Index{columns} * a.y_block, args.act);
+            narrow::activate_in_memory<V>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
+                                          Index{columns} * a.y_block, args.act);
         }
     }
 }

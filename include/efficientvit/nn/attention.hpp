@@ -9,7 +9,6 @@
 #include <efficientvit/nn/norm.hpp>
 
 #include <array>
-#include <limits>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
@@ -40,8 +39,7 @@ struct PackedAttention {
     };
     PackedConvolution qkv, proj;
     std::vector<Scale> scales;
-    AlignedBuffer<float> zeros;   // the aggregations have no bias
-    AlignedBuffer<float> floors;  // [part][block], relu for q and k: 0, and nothing for v: -infinity
+    AlignedBuffer<float> zeros;  // the aggregations have no bias
 };
 
 struct AttentionLayout {
@@ -114,11 +112,6 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
         pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim), ChannelLayout::plain(c.out_channels), 1),
         pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
     packed.zeros = AlignedBuffer<float>(static_cast<std::size_t>(layout.blocks * layout.block), 0.0f);
-    packed.floors = AlignedBuffer<float>(static_cast<std::size_t>(layout.parts * layout.blocks), 0.0f);
-    for (int i = 0; i < layout.parts * layout.blocks; ++i) {
-        if (i / layout.blocks % 3 == 2)
-            packed.floors[static_cast<std::size_t>(i)] = -std::numeric_limits<float>::infinity();
-    }
     return packed;
 }
 
@@ -160,48 +153,41 @@ public:
 private:
     static kernels::Act relu(int part) { return part % 3 == 2 ? kernels::Act::none : kernels::Act::relu; }  // not v
 
-    /// qkv's 1x1 convolution: raw into the planes with margins, through relu into its compact place.
+    /// qkv's 1x1 convolution into the planes with margins, then through relu into its compact place.
     void project(int n, int part, int count, float* planes, float* compact) const {
-        const kernels::Act act = kernel_act(c_.act_func[0]);
-        const bool copies = kernels::in_epilogue(act);
         kernels::Pointwise a;
         a.x_block_stride = x_.block_stride();
         a.x_block = x_.block;
         a.channels = c_.in_channels;
-        a.weights = packed_.qkv.weights.data() + Index{part} * layout_.blocks * c_.in_channels * layout_.block;
+        const Index panel = Index{layout_.blocks} * c_.in_channels * layout_.block;  // of one part
+        a.weights = packed_.qkv.weights.data() + part * panel;
         a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
         a.y_block_stride = plane_block_;
         a.y_row_stride = plane_row_;
         a.y_block = layout_.block;
         a.y_blocks = count * layout_.blocks;
         a.y_width = x_.width;
-        a.act = act;
-        a.copy_block_stride = pixels_ * layout_.block;
-        a.copy_floors = packed_.floors.data() + part * layout_.blocks;
-        if (part + count < layout_.parts) {
-            const int following = std::min(count, layout_.parts - part - count);
-            a.next = a.weights + Index{count} * layout_.blocks * c_.in_channels * layout_.block;
-            a.next_floats = Index{following} * layout_.blocks * c_.in_channels * layout_.block;
-        }
+        a.act = kernel_act(c_.act_func[0]);
+        a.next = a.weights + count * panel;
+        a.next_floats = std::min(count, layout_.parts - part - count) * panel;
+        float* const first = planes + layout_.margin * layout_.block;
         const int run_rows = x_.padding == 0 ? x_.height : 1;
         a.pixels = run_rows * x_.width;
         for (int row = 0; row < x_.height; row += run_rows) {
             a.x = x_.image(n) + row * x_.row_stride();
-            a.y = planes + row * plane_row_ + layout_.margin * layout_.block;
-            if (copies) a.copy = compact + Index{row} * x_.width * layout_.block;
+            a.y = first + row * plane_row_;
             session_.kernels.pointwise(a);
         }
-        if (copies) return;
         kernels::Affine copy;
+        copy.x_row_stride = plane_row_;
+        copy.rows = x_.height;
         copy.pixels = x_.width;
         copy.block = layout_.block;
         for (int b = 0; b < count * layout_.blocks; ++b) {
+            copy.x = first + b * plane_block_;
+            copy.y = compact + b * pixels_ * layout_.block;
             copy.act = relu(part + b / layout_.blocks);
-            for (int row = 0; row < x_.height; ++row) {
-                copy.x = planes + b * plane_block_ + row * plane_row_ + layout_.margin * layout_.block;
-                copy.y = compact + (b * pixels_ + Index{row} * x_.width) * layout_.block;
-                session_.kernels.affine(copy);
-            }
+            session_.kernels.affine(copy);
         }
     }
 
