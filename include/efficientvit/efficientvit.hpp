@@ -9,6 +9,8 @@
 #include <efficientvit/models/backbone.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/large_backbone.hpp>
+#include <efficientvit/models/sam_image_encoder.hpp>
+#include <efficientvit/models/segmenter.hpp>
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/ds_conv.hpp>
 #include <efficientvit/nn/efficientvit_block.hpp>

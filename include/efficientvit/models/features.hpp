@@ -131,6 +131,21 @@ public:
         }));
     }
 
+    /// Rows and columns of every stage's map, for an input of these.
+    static std::array<detail::Extent, static_cast<std::size_t>(stages)> stage_extents(detail::Extent in) {
+        std::array<detail::Extent, static_cast<std::size_t>(stages)> out;
+        auto next = out.begin();
+        const FeatureMap x{nullptr, 1, in_channels, in.height, in.width, 0, 1};
+        Sequence::for_each_output(x, [&](const FeatureMap& map) { *next++ = map.extent(); });
+        return out;
+    }
+
+    /// For models with a backbone in them: visit(i, map) sees the map of stage i before the next stage is run.
+    template <class Visit>
+    void run_stages(Session& session, const FeatureMap& x, const Visit& visit) const {
+        stages_.run(session, x, visit);
+    }
+
     static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }
     EFFICIENTVIT_COLD static void describe(const detail::Describer& d) { Sequence::describe(d, Derived::stage_name); }
     EFFICIENTVIT_COLD void pack(const detail::Packer& p) { stages_.pack(p, Derived::stage_name); }
