@@ -148,4 +148,55 @@ inline std::vector<Map> backbone(const Map& x, const Weights& weights, const eff
     return stages;
 }
 
+/// DAGHead: inputs are the last stages, the last first, brought to `size` or to the extent of the earliest of them.
+struct Head {
+    int width = 0, depth = 0;
+    double expand_ratio = 4;
+    bool fused = false;
+    int inputs = 3, final_expand = 0, out_channels = 0;
+    std::array<int, 2> size{0, 0};
+    Activation act_func = Activation::hswish;
+    double norm_eps = 1e-5;
+};
+
+inline Map dag_head(const std::vector<Map>& stages, const Weights& weights, const Head& c) {
+    const Activation act = c.act_func, none = Activation::none;
+    const auto point = [&](const Map& x, const Weights& w, int out, Activation activation, bool last = false) {
+        const Norm norm = last ? Norm::none : Norm::bn2d;
+        return conv_layer(x, w, Conv{x.c, out, 1, 1, 1, 1, last, norm, activation, c.norm_eps});
+    };
+    Map sum;
+    for (int i = 0; i < c.inputs; ++i) {
+        const Map& stage = stages[stages.size() - 1 - std::size_t(i)];
+        const Weights op = weights.at("input_ops").at(i);
+        const int factor = c.size[0] > 0 ? 0 : 1 << (c.inputs - 1 - i);
+        Map map = point(stage, factor == 1 ? op : op.at("op_list").at(0), c.width, none);
+        if (factor == 0) map = bicubic(map, c.size[0], c.size[1]);
+        if (factor > 1) map = bicubic(map, factor * map.h, factor * map.w);
+        sum = i == 0 ? map : add(sum, map);
+    }
+    for (int i = 0; i < c.depth; ++i) {
+        const Weights main = weights.at("middle").at("op_list").at(i).at("main");
+        const efficientvit::LargeBackboneConfig like{.act_func = act, .norm_eps = c.norm_eps};
+        const auto kind = c.fused ? efficientvit::LargeBlock::fmb : efficientvit::LargeBlock::mb;
+        sum = add(sum, large_block(sum, main, kind, c.width, 1, c.expand_ratio, false, like));
+    }
+    const Weights output = weights.at("output_ops").at(0).at("op_list");
+    if (c.final_expand == 0) return point(sum, output.at(0), c.out_channels, none, true);
+    return point(point(sum, output.at(0), c.width * c.final_expand, act), output.at(1), c.out_channels, none, true);
+}
+
+/// EfficientViTSeg.
+template <class Backbone>
+Map segmenter(const Map& x, const Weights& weights, const Backbone& backbone_config, const Head& head) {
+    return dag_head(backbone(x, weights.at("backbone"), backbone_config), weights.at("head"), head);
+}
+
+/// SAM's image encoder.
+inline Map sam_image_encoder(const Map& x, const Weights& weights,
+                             const efficientvit::LargeBackboneConfig& backbone_config, const Head& head) {
+    const Map embedding = dag_head(backbone(x, weights.at("backbone"), backbone_config), weights.at("neck"), head);
+    return layer_norm_2d(embedding, weights.at("norm"), head.norm_eps);
+}
+
 }  // namespace reference

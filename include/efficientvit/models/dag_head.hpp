@@ -58,11 +58,13 @@ public:
     static constexpr int width = Middle::out_channels == 0 ? Output::in_channels : Middle::out_channels;
     static constexpr int out_channels = Output::out_channels;
 
-    /// What the inputs come to, in the order of the ops; stages are all of the backbone's.
-    template <std::size_t Stages>
-    static std::array<Extent, std::size_t(inputs)> input_extents(const std::array<Extent, Stages>& stages) {
-        std::size_t stage = Stages;
-        return {InputOps::output_extent(stages[--stage])...};
+    /// What the inputs come to, in the order of the ops, for an image of this extent.
+    template <class Backbone>
+    static std::array<Extent, std::size_t(inputs)> input_extents(Extent image) {
+        const auto stages = Backbone::stage_shapes({1, Backbone::in_channels, image.height, image.width});
+        auto stage = stages.end();
+        const auto extent = [](const Shape& s) { return Extent{static_cast<int>(s.h), static_cast<int>(s.w)}; };
+        return {InputOps::output_extent(extent(*--stage))...};  // in this order: braces
     }
 
     EFFICIENTVIT_COLD static void describe(const Describer& d) {
@@ -83,7 +85,7 @@ public:
     template <class Backbone>
     void run(Session& session, const Backbone& backbone, const FeatureMap& x, const FeatureMap& y) const {
         const Workspace::Frame frame(session.workspace);
-        const Extent extent = input_extents(Backbone::stage_extents(x.extent())).back();
+        const Extent extent = input_extents<Backbone>(x.extent()).back();
         const FeatureMap sum = new_map(session, x.batch, width, extent, Middle::wanted_padding);
         backbone.run_stages(session, x, [&](int stage, const FeatureMap& map) {
             add_input(session, Backbone::stages - 1 - stage, map, sum, each);

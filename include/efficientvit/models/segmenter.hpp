@@ -125,7 +125,7 @@ public:
     static constexpr bool fuses_residual = false;
 
     static detail::Extent output_extent(detail::Extent in) {
-        const auto inputs = Head::input_extents(Backbone::stage_extents(in));
+        const auto inputs = Head::template input_extents<Backbone>(in);
         detail::check_sum(inputs, in, size_multiple);
         return inputs[0];
     }
