@@ -78,8 +78,9 @@ template <class Backbone, SegHeadConfig H, std::size_t... I>
 auto build_seg_head(std::index_sequence<I...>) {
     return DAGHead<
         ResidualsOf<decltype(build_seg_middle<H>()), H.head_depth>, decltype(build_seg_output<H>()),
-        decltype(build_head_input<Backbone::template stage_channels<Backbone::stages - 1 - int(I)>, H.head_width,
-                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(I))}, H.norm, H.norm_eps>())...>{};
+        decltype(build_head_input<head_input_config(Backbone::template stage_channels<Backbone::stages - 1 - int(I)>,
+                                                    H.head_width, H.norm, H.norm_eps),
+                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(I))}>())...>{};
 }
 
 /// Throws ShapeError where inputs of a head differ in extent.
