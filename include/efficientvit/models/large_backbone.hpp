@@ -158,7 +158,7 @@ struct LargeBackboneOf<C, Derived, std::index_sequence<Stage...>> {
     using type = Backbone<Derived, typename LargeStageOf<C, int(Stage)>::type...>;
 };
 
-/// Whether all lists have as many entries, and stage 0 blocks that exist there.
+/// Whether all lists have as many entries.
 constexpr bool lists_fit(const LargeBackboneConfig& c) {
     const int stages = c.width_list.size();
     return stages > 0 && c.depth_list.size() == stages && c.block_list.size() == stages &&
