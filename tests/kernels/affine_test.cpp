@@ -240,7 +240,7 @@ TEST_P(Activations, NaNComesThroughEveryKernel) {
             dense.y_width = pixels;
             dense.kernel_size = 1;
             dense.act = act;
-            table.dense(dense);
+            ::dense(table, dense);
             expect(y, "dense", Act::none);
         }
     }

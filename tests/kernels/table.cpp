@@ -5,4 +5,8 @@
 
 #include <efficientvit/kernels/kernels.hpp>
 
-const efficientvit::kernels::Table& table_of(efficientvit::Isa isa) { return efficientvit::kernels::table(isa); }
+namespace kernels = efficientvit::kernels;
+
+const kernels::Table& table_of(efficientvit::Isa isa) { return kernels::table(isa); }
+void dense(const kernels::Table& table, const kernels::Dense& args) { kernels::dense(table, args); }
+void grouped(const kernels::Table& table, const kernels::Dense& args) { kernels::grouped(table, args); }

@@ -6,3 +6,5 @@
 #include <efficientvit/kernels/args.hpp>
 
 const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);
+void dense(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
+void grouped(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);

@@ -67,8 +67,27 @@ struct Depthwise {
     Act act = Act::none;
 };
 
-/// Dense or grouped convolution, one output row of y_width columns, all output blocks.
-/// rows[ky] points to the first tap of column 0 in the first input block; null where the row lies in the padding.
+/// 3x3 convolution with stride 2 and padding 1 of an NCHW image, one output row of y_width columns, all output blocks.
+struct Stem {
+    static constexpr int most_channels = 4;
+
+    const float* rows[3] = {};  // column 0 of the three input rows in the first plane; null beyond the image
+    Index x_plane_stride = 0;
+    int x_width = 0;
+    int channels = 0;                // at most most_channels
+    const float* weights = nullptr;  // [y_blocks][channel][ky][kx][y_block]
+    const float* bias = nullptr;     // [y_blocks][y_block]
+    float* y = nullptr;
+    Index y_block_stride = 0;
+    int y_block = 16;
+    int y_blocks = 0;
+    int y_width = 0;
+    Act act = Act::none;
+};
+
+/// Dense or grouped convolution, y_rows output rows of y_width columns, all output blocks.
+/// rows[r * kernel_size + ky] points to the first tap of column 0 in the first input block; null where the row lies in
+/// the padding.
 struct Dense {
     const float* const* rows = nullptr;
     Index x_block_stride = 0;
@@ -79,15 +98,18 @@ struct Dense {
     const int* lane_channels = nullptr;  // Grouped only: [y_blocks][channels][y_block], the input channel of a lane
     float* y = nullptr;
     Index y_block_stride = 0;
+    Index y_row_stride = 0;
     int y_block = 16;
     int y_blocks = 0;
     int y_blocks_per_group = 0;
+    int y_rows = 1;
     int y_width = 0;
     int kernel_size = 3;
     int stride = 1;
     int dilation = 1;
     const float* residual = nullptr;
     Index residual_block_stride = 0;
+    Index residual_row_stride = 0;
     Act act = Act::none;
 };
 
@@ -199,18 +221,17 @@ struct Resample {
     int block = 16;
 };
 
-/// The kernels of one instruction set.
+/// The kernels of one instruction set that every network has. dense, grouped and resample are asked for by name where
+/// they are needed (kernels.hpp), so that other programs are not compiled with them.
 struct Table {
     Isa isa = Isa::scalar;
     void (*pointwise)(const Pointwise&) = nullptr;
     void (*depthwise)(const Depthwise&) = nullptr;
-    void (*dense)(const Dense&) = nullptr;
-    void (*grouped)(const Dense&) = nullptr;
+    void (*stem)(const Stem&) = nullptr;
     void (*affine)(const Affine&) = nullptr;
     void (*inverted_bottleneck)(const InvertedBottleneck&) = nullptr;
     void (*linear_attention)(const Attention&) = nullptr;
     void (*quadratic_attention)(const Attention&) = nullptr;
-    void (*resample)(const Resample&) = nullptr;
 };
 
 }  // namespace kernels

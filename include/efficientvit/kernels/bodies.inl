@@ -8,7 +8,11 @@
 
 #include <efficientvit/kernels/depthwise.inl>
 
+#include <efficientvit/kernels/stem.inl>
+
 #include <efficientvit/kernels/dense.inl>
+
+#include <efficientvit/kernels/affine.inl>
 
 #include <efficientvit/kernels/inverted_bottleneck.inl>
 

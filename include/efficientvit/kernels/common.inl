@@ -62,8 +62,9 @@ EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
 }
 
 // act over `count` floats in memory, count a multiple of the block, with an optional residual added after it.
-template <class V>
+template <int Block>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
+    using V = typename Lanes<Block>::V;
     for (Index i = 0; i < count; i += V::width) {
         V x[1] = {V::load(y + i)};
         if (in_epilogue(act)) {
@@ -114,4 +115,38 @@ EFFICIENTVIT_INLINE void begin_sums(V (&acc)[M * Blocks * Vectors], const float*
 }
 
 // The number of equal tiles (they differ by one pixel at most) that `pixels` are split into, each at most `most` wide.
-EFFICIENTVIT_INLINE int tile_count(int pixels, int most) { return (pixels + most - 1) / most; }
+constexpr int tile_count(int pixels, int most) { return (pixels + most - 1) / most; }
+
+// The widths of tiles that there is code for: Most, then half of it, 3 and 1; what is Common also has the second and
+// third largest, with which equal tiles are found for most widths. Every width costs the user's compiler time.
+template <int Most, bool Common>
+struct TileWidths {
+    static constexpr int least = Common && Most > 4 ? Most - 2 : Most;  // of the large ones
+    static constexpr int after(int width) {
+        return width > least ? width - 1 : width > Most / 2 && Most > 3 ? Most / 2 : width > 3 ? 3 : 1;
+    }
+    // How many tiles of this width to take for `left` pixels, before those of the next width.
+    static EFFICIENTVIT_INLINE int count(int width, int left) {
+        if (width > least && left > 0) {
+            const int tiles = tile_count(left, width);
+            const int equal = left / tiles;
+            if (equal >= least) return equal == width ? tiles : equal == width - 1 ? left % tiles : 0;
+        }
+        return left / width;
+    }
+};
+
+// The weights that will be read after those in use, fetched a few cache lines at a time, so that all are there when
+// they are wanted: those of the larger networks are in no cache by then.
+struct WeightsAhead {
+    static constexpr int line = 16;  // floats
+    const float* at;
+    const float* end;
+    int lines;  // a step
+
+    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index floats, int steps)
+        : at(begin), end(begin + floats), lines(static_cast<int>((floats / line + steps - 1) / steps)) {}
+    EFFICIENTVIT_INLINE void step() {
+        for (int i = 0; i < lines && at < end; ++i, at += line) EFFICIENTVIT_PREFETCH(at);
+    }
+};

@@ -124,7 +124,11 @@ inline void depthwise(const Depthwise& args) {
     }
     if (in_epilogue(args.act)) return;
     for (int r = 0; r < a.y_rows; ++r) {
-        narrow::activate_in_memory<typename narrow::Lanes<8>::V>(a.y + r * a.y_row_stride, nullptr,
-                                                                 Index{a.y_width} * a.block, args.act);
+        float* const y = a.y + r * a.y_row_stride;
+        if (a.block == 16) {
+            activate_in_memory<16>(y, nullptr, Index{a.y_width} * 16, args.act);
+        } else {
+            narrow::activate_in_memory<8>(y, nullptr, Index{a.y_width} * 8, args.act);
+        }
     }
 }

@@ -40,7 +40,7 @@ struct Lanes {
     static constexpr int registers = 16;
     static constexpr int tile_pixels = 2;
     static constexpr int tile_blocks = 1;
-    static constexpr int tile_dense = 2;
+    static constexpr int tile_addresses = 2;
     static constexpr int tile_stem = 2;
     static constexpr int tile_outer = 2;
     static constexpr bool unrolled_depthwise = false;
@@ -68,7 +68,7 @@ struct Lanes {
     // 6 x 2 sums, 2 weights and a broadcast are 15 registers; more spill.
     static constexpr int tile_pixels = Block == 16 ? 6 : 12;
     static constexpr int tile_blocks = 1;
-    static constexpr int tile_dense = 6;                   // an address register for each pixel
+    static constexpr int tile_addresses = 6;               // where each pixel takes an address register
     static constexpr int tile_stem = Block == 16 ? 4 : 8;  // and three weights a vector
     static constexpr int tile_outer = Block == 16 ? 6 : 8;
     static constexpr bool unrolled_depthwise = true;
@@ -100,7 +100,7 @@ struct Lanes {
     // have.
     static constexpr int tile_pixels = 14;
     static constexpr int tile_blocks = 2;
-    static constexpr int tile_dense = 8;
+    static constexpr int tile_addresses = 8;  // where each pixel takes an address register
     static constexpr int tile_stem = 8;
     static constexpr int tile_outer = 16;
     static constexpr bool unrolled_depthwise = true;
@@ -126,7 +126,7 @@ struct Lanes {
     static constexpr int registers = 32;
     static constexpr int tile_pixels = Block == 16 ? 6 : 12;  // 24 sums, 4 weights, a broadcast
     static constexpr int tile_blocks = 1;
-    static constexpr int tile_dense = 6;
+    static constexpr int tile_addresses = 6;
     static constexpr int tile_stem = 4;
     static constexpr int tile_outer = Block == 16 ? 6 : 8;
     static constexpr bool unrolled_depthwise = true;
@@ -156,10 +156,10 @@ EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
-#define EFFICIENTVIT_TABLE(isa)                                                                                    \
-    Table {                                                                                                        \
-        Isa::isa, isa::pointwise, isa::depthwise, isa::dense, isa::grouped, isa::affine, isa::inverted_bottleneck, \
-            isa::linear_attention, isa::quadratic_attention, isa::resample                                         \
+#define EFFICIENTVIT_TABLE(isa)                                                                     \
+    Table {                                                                                         \
+        Isa::isa, isa::pointwise, isa::depthwise, isa::stem, isa::affine, isa::inverted_bottleneck, \
+            isa::linear_attention, isa::quadratic_attention                                         \
     }
 
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it.
@@ -190,6 +190,21 @@ inline const Table& table(Isa isa) {
     return scalar_table;
 }
 #undef EFFICIENTVIT_TABLE
+
+#if defined(EFFICIENTVIT_X86)
+#define EFFICIENTVIT_KERNEL_OF(isa, name) \
+    (isa == Isa::avx512 ? avx512::name : isa == Isa::avx2 ? avx2::name : scalar::name)
+#elif defined(EFFICIENTVIT_ARM64)
+#define EFFICIENTVIT_KERNEL_OF(isa, name) (isa == Isa::neon ? neon::name : scalar::name)
+#else
+#define EFFICIENTVIT_KERNEL_OF(isa, name) scalar::name
+#endif
+
+/// Kernels that not every network has, for the instruction set of a Table.
+inline void dense(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, dense)(args); }
+inline void grouped(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args); }
+inline void resample(const Table& table, const Resample& args) { EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args); }
+#undef EFFICIENTVIT_KERNEL_OF
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE

@@ -3,21 +3,6 @@
 // 1x1 convolution: a matrix product with run-time sizes. Up to Lanes::tile_pixels pixels by Lanes::tile_blocks output
 // blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
-// The weights that will be read after those in use, fetched a few cache lines for each block of input channels, so that
-// all are there in time: the weights of the larger networks are in no cache when they are wanted.
-struct WeightsAhead {
-    static constexpr int line = 16;  // floats
-    const float* at;
-    const float* end;
-    int lines;  // a step
-
-    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index floats, int steps)
-        : at(begin), end(begin + floats), lines(static_cast<int>((floats / line + steps - 1) / steps)) {}
-    EFFICIENTVIT_INLINE void step() {
-        for (int i = 0; i < lines && at < end; ++i, at += line) EFFICIENTVIT_PREFETCH(at);
-    }
-};
-
 // `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
 template <int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahead, int block, int pixel, int count) {
@@ -79,24 +64,16 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     }
 }
 
-// All pixels from `pixel` on. Where equal tiles (they differ by one pixel at most) are among the largest three, these
-// are taken, else as many of M as there is room for, then smaller ones: half, 3 and 1. What is less common does without
-// the second and third largest, since every size costs the user's compiler time.
+// All pixels from `pixel` on, in tiles of M pixels and less.
 template <int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
-    constexpr int most = Lanes<Block>::tile_pixels;
-    constexpr bool common = Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks;
-    constexpr int least = common && most > 4 ? most - 2 : most;
-    constexpr int next = M > least ? M - 1 : M > 7 ? most / 2 : M > 3 ? 3 : 1;
-    const int left = a.pixels - pixel;
-    int count = left / M;
-    if (M > least && left > 0) {
-        const int tiles = tile_count(left, M);
-        const int equal = left / tiles;
-        if (equal >= least) count = equal == M ? tiles : equal == M - 1 ? left % tiles : 0;
-    }
+    using Widths =
+        TileWidths<Lanes<Block>::tile_pixels, Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
+    const int count = Widths::count(M, a.pixels - pixel);
     if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
-    if constexpr (M > 1) pointwise_rest<Block, Blocks, XBlock, next>(a, ahead, block, pixel + count * M);
+    if constexpr (M > 1) {
+        pointwise_rest<Block, Blocks, XBlock, Widths::after(M)>(a, ahead, block, pixel + count * M);
+    }
 }
 
 // All pixels of the output blocks from `block` on.
@@ -135,16 +112,20 @@ inline void pointwise(const Pointwise& args) {
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     pointwise_any(a);
     if (in_epilogue(args.act)) return;
-    using V = typename narrow::Lanes<8>::V;
     for (int block = 0; block < a.y_blocks; ++block) {
         for (int pixel = 0, row = 0; pixel < a.pixels; pixel += a.y_width, ++row) {
             const int left = a.pixels - pixel;
-            const int columns = left < a.y_width ? left : a.y_width;
-            const float* residual = args.residual == nullptr ? nullptr
-                                                             : args.residual + block * args.residual_block_stride +
-                                                                   row * args.residual_row_stride;
-            narrow::activate_in_memory<V>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
-                                          Index{columns} * a.y_block, args.act);
+            const Index count = Index{left < a.y_width ? left : a.y_width} * a.y_block;
+            float* const y = a.y + block * a.y_block_stride + row * a.y_row_stride;
+            const float* const residual =
+                args.residual == nullptr
+                    ? nullptr
+                    : args.residual + block * args.residual_block_stride + row * args.residual_row_stride;
+            if (a.y_block == 16) {
+                activate_in_memory<16>(y, residual, count, args.act);
+            } else {
+                narrow::activate_in_memory<8>(y, residual, count, args.act);
+            }
         }
     }
 }

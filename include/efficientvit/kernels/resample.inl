@@ -4,7 +4,7 @@
 // columns.
 
 inline void resample(const Resample& a) {
-    using V = typename Lanes<8>::V;
+    using V = typename narrow::Lanes<8>::V;
     const V row_weight[4] = {V::set(a.row_weights[0]), V::set(a.row_weights[1]), V::set(a.row_weights[2]),
                              V::set(a.row_weights[3])};
     for (Index i = 0; i < Index{a.x_width} * a.block; i += V::width) {

@@ -25,8 +25,9 @@ public:
     static constexpr int out_channels = C.out_channels;
     static constexpr int stride = C.stride;
     static constexpr int wanted_padding = detail::conv_padding(C);
-    static constexpr bool reads_planar = detail::conv_kind(C) == detail::ConvKind::planar;
-    static constexpr bool fuses_residual = detail::conv_kind(C) != detail::ConvKind::depthwise;
+    static constexpr bool reads_planar = detail::reads_planes(detail::conv_kind(C));
+    static constexpr bool fuses_residual =
+        detail::conv_kind(C) != detail::ConvKind::depthwise && detail::conv_kind(C) != detail::ConvKind::stem;
 
     static detail::Extent output_extent(detail::Extent in) {
         return {(in.height - 1) / C.stride + 1, (in.width - 1) / C.stride + 1};
@@ -39,7 +40,7 @@ public:
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
-        detail::run_convolution(session, C, packed_, x, y, residual);
+        detail::run_convolution<detail::conv_kind(C)>(session, C, packed_, x, y, residual);
     }
 
     /// What kernels of several layers read (MBConv, DSConv).

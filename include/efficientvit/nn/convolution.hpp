@@ -28,7 +28,8 @@ namespace detail {
 enum class ConvKind {
     pointwise,  // a matrix product
     depthwise,  // one channel in, the same one out
-    planar,     // few input channels: an image; reads rows of NCHW
+    stem,       // 3x3 with stride 2 of an image; reads NCHW
+    planar,     // another convolution of few input channels; reads rows of NCHW
     dense,      // whole blocks of channels, perhaps in groups
     grouped     // groups that end within a block
 };
@@ -36,11 +37,16 @@ enum class ConvKind {
 constexpr ConvKind conv_kind(const ConvConfig& c) {
     if (c.kernel_size == 1 && c.stride == 1 && c.groups == 1) return ConvKind::pointwise;
     if (c.groups == c.in_channels && c.groups == c.out_channels) return ConvKind::depthwise;
-    if (c.groups == 1) return c.in_channels <= 4 ? ConvKind::planar : ConvKind::dense;
+    if (c.groups == 1 && c.in_channels <= kernels::Stem::most_channels) {
+        return c.kernel_size == 3 && c.stride == 2 && c.dilation == 1 ? ConvKind::stem : ConvKind::planar;
+    }
+    if (c.groups == 1) return ConvKind::dense;
     const bool whole_blocks = c.in_channels / c.groups % block_width(c.in_channels) == 0 &&
                               c.out_channels / c.groups % block_width(c.out_channels) == 0;
     return whole_blocks ? ConvKind::dense : ConvKind::grouped;
 }
+
+constexpr bool reads_planes(ConvKind kind) { return kind == ConvKind::stem || kind == ConvKind::planar; }
 
 constexpr int conv_padding(const ConvConfig& c) { return c.kernel_size / 2 * c.dilation; }
 
@@ -87,7 +93,7 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
     } else if (kind == ConvKind::grouped) {
         pack_grouped(packed, c, f.weight);
     } else {
-        const int block = kind == ConvKind::planar ? 1 : block_width(c.in_channels);
+        const int block = reads_planes(kind) ? 1 : block_width(c.in_channels);
         packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps);
     }
     packed.bias = pack_bias(f.bias, out);
@@ -157,81 +163,126 @@ inline void stage_rows(const FeatureMap& x, int n, int first, int count, int pad
     }
 }
 
-/// Dense, grouped and planar convolutions, row by row.
-inline void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
-                     const FeatureMap& y, const FeatureMap* residual) {
+/// A stem reads the image where it lies.
+inline void run_stem(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+                     const FeatureMap& y) {
     const Workspace::Frame frame(session.workspace);
-    const ConvKind kind = conv_kind(c);
-    const int padding = conv_padding(c);
-    // A planar input has no padding: rows are copied to where they have some, for a few output rows at a time.
-    const bool planar = kind == ConvKind::planar;
-    const int step = planar ? 4 : 1;
-    const int step_in = (step - 1) * c.stride + (c.kernel_size - 1) * c.dilation + 1;
-    const Index staged_row = Index{x.width} + 2 * padding;
-    const Index staged_plane = staged_row * step_in;
-    const Index staged_floats = planar ? staged_plane * c.in_channels : 0;
-    const Index pointers_each = Index{c.kernel_size} + 8;  // a cache line apart
-    float* const staged = session.workspace.take(static_cast<std::size_t>(staged_floats * session.workers()));
-    const float** const pointers =
-        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    FeatureMap image = x;
+    if (x.block != 1) {  // behind another layer
+        image = {nullptr, x.batch, x.channels, x.height, x.width, 0, 1};
+        session.workspace.place(image);
+        if (!session.measuring()) convert_to_planar(session, x, image);
+    }
     if (session.measuring()) return;
-    const int steps = (y.height + step - 1) / step;
-    const int bands = chunks_of(session, steps);
-    session.parallel(y.batch * bands, [&](int chunk, int worker) {
+    const int bands = chunks_of(session, y.height);
+    session.parallel(y.batch * bands, [&](int chunk, int) {
         const int n = chunk / bands;
-        const Session::Range range = Session::split(steps, bands, chunk % bands);
-        const float** const rows = pointers + pointers_each * worker;
-        float* const stage = staged + staged_floats * worker;
-        FeatureMap from = x;
-        kernels::Dense a;
-        a.rows = rows;
-        a.x_block_stride = planar ? staged_plane : x.block_stride();
-        a.x_block = planar ? 1 : x.block;
-        a.channels = c.in_channels / c.groups;
+        const Session::Range range = Session::split(y.height, bands, chunk % bands);
+        kernels::Stem a;
+        a.x_plane_stride = image.block_stride();
+        a.x_width = image.width;
+        a.channels = c.in_channels;
         a.weights = packed.weights.data();
         a.bias = packed.bias.data();
-        a.lane_channels = packed.lane_channels.data();
         a.y_block_stride = y.block_stride();
         a.y_block = y.block;
         a.y_blocks = y.blocks();
-        a.y_blocks_per_group = kind == ConvKind::dense ? y.blocks() / c.groups : y.blocks();
         a.y_width = y.width;
-        a.kernel_size = c.kernel_size;
-        a.stride = c.stride;
-        a.dilation = c.dilation;
         a.act = kernel_act(c.act_func);
-        const float* first_row = x.image(n) - Index{padding} * x.block;
-        if (planar) {  // rows of the stage, as if they were a map
-            from.padding = padding;
-            from.block = 1;
-        }
-        for (int row = range.begin * step; row < std::min(range.end * step, y.height); ++row) {
-            if (planar && row % step == 0) {
-                const int first_in = row * c.stride - padding;
-                stage_rows(x, n, first_in, step_in, padding, stage);
-                first_row = stage - first_in * staged_row;
-            }
-            kernel_rows(c, from, first_row, row, nullptr, rows, 1);
+        for (int row = range.begin; row < range.end; ++row) {
+            kernel_rows(c, image, image.image(n), row, nullptr, a.rows, 1);
             a.y = y.image(n) + row * y.row_stride();
-            if (residual != nullptr) {
-                a.residual = residual->image(n) + row * residual->row_stride();
-                a.residual_block_stride = residual->block_stride();
-            }
-            (kind == ConvKind::grouped ? session.kernels.grouped : session.kernels.dense)(a);
+            session.kernels.stem(a);
         }
     });
 }
 
-/// y = act(norm(conv(x))) + residual; a depthwise convolution takes no residual.
-inline void run_convolution(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
-                            const FeatureMap& y, const FeatureMap* residual) {
-    switch (conv_kind(c)) {
-        case ConvKind::pointwise:
-            return run_pointwise(session, packed, kernel_act(c.act_func), c.in_channels, x, y, residual);
-        case ConvKind::depthwise:
-            return run_depthwise(session, c, packed, x, y);
-        default:
-            return run_rows(session, c, packed, x, y, residual);
+/// What Dense says of a convolution from x to y, whatever the rows.
+inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x) {
+    kernels::Dense a;
+    a.x_block_stride = x.block_stride();
+    a.x_block = x.block;
+    a.channels = c.in_channels / c.groups;
+    a.weights = packed.weights.data();
+    a.bias = packed.bias.data();
+    a.lane_channels = packed.lane_channels.data();
+    a.y_block = block_width(c.out_channels);
+    a.y_blocks = block_count(c.out_channels);
+    a.y_blocks_per_group = conv_kind(c) == ConvKind::dense ? a.y_blocks / c.groups : a.y_blocks;
+    a.kernel_size = c.kernel_size;
+    a.stride = c.stride;
+    a.dilation = c.dilation;
+    a.act = kernel_act(c.act_func);
+    return a;
+}
+
+/// Dense, grouped and planar convolutions, a few rows at a time.
+template <ConvKind Kind>
+void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+              const FeatureMap& y, const FeatureMap* residual) {
+    const Workspace::Frame frame(session.workspace);
+    const int padding = conv_padding(c);
+    constexpr int step = 4;  // rows that share a reading of the weights
+    // A planar input has no padding: rows are copied to where they have some.
+    constexpr bool planar = Kind == ConvKind::planar;
+    const int step_in = (step - 1) * c.stride + (c.kernel_size - 1) * c.dilation + 1;
+    FeatureMap staged{nullptr, 1, c.in_channels, planar ? step_in : 0, x.width, padding, 1};
+    const Index staged_floats = planar ? static_cast<Index>(staged.floats()) : 0;
+    const Index pointers_each = Index{step} * c.kernel_size + 8;  // a cache line apart
+    float* const stages = session.workspace.take(static_cast<std::size_t>(staged_floats * session.workers()));
+    const float** const pointers =
+        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    if (session.measuring()) return;
+    const int steps = (y.height + step - 1) / step;
+    session.parallel(y.batch * steps, [&](int chunk, int worker) {
+        const int n = chunk / steps, first = chunk % steps * step;
+        const float** const rows = pointers + pointers_each * worker;
+        FeatureMap from = x;
+        const float* first_row = x.image(n) - Index{padding} * x.block;
+        if (planar) {
+            float* const stage = stages + staged_floats * worker;
+            const int first_in = first * c.stride - padding;
+            stage_rows(x, n, first_in, step_in, padding, stage);
+            from = staged;
+            first_row = stage - first_in * staged.row_stride();
+            from.height = x.height;
+        }
+        kernels::Dense a = dense_arguments(c, packed, planar ? staged : x);
+        a.rows = rows;
+        a.y_block_stride = y.block_stride();
+        a.y_row_stride = y.row_stride();
+        a.y_rows = std::min(step, y.height - first);
+        a.y_width = y.width;
+        for (int r = 0; r < a.y_rows; ++r) {
+            kernel_rows(c, from, first_row, first + r, nullptr, rows + r * c.kernel_size, 1);
+        }
+        a.y = y.image(n) + first * y.row_stride();
+        if (residual != nullptr) {
+            a.residual = residual->image(n) + first * residual->row_stride();
+            a.residual_block_stride = residual->block_stride();
+            a.residual_row_stride = residual->row_stride();
+        }
+        if constexpr (Kind == ConvKind::grouped) {
+            kernels::grouped(session.kernels, a);
+        } else {
+            kernels::dense(session.kernels, a);
+        }
+    });
+}
+
+/// y = act(norm(conv(x))) + residual; depthwise convolutions and stems take no residual. The kind, conv_kind(c), is
+/// known at compile time so that programs have only the code of the kinds they use.
+template <ConvKind Kind>
+void run_convolution(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+                     const FeatureMap& y, const FeatureMap* residual) {
+    if constexpr (Kind == ConvKind::pointwise) {
+        run_pointwise(session, packed, kernel_act(c.act_func), c.in_channels, x, y, residual);
+    } else if constexpr (Kind == ConvKind::depthwise) {
+        run_depthwise(session, c, packed, x, y);
+    } else if constexpr (Kind == ConvKind::stem) {
+        run_stem(session, c, packed, x, y);
+    } else {
+        run_rows<Kind>(session, c, packed, x, y, residual);
     }
 }
 

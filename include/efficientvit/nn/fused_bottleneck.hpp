@@ -18,11 +18,12 @@ struct FusedBottleneck {
 };
 
 /// Spatial convolutions of other kinds (groups, few input channels) are in no network: these take their time.
-inline void run_unfused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x,
-                                   const FeatureMap& y, const FeatureMap* residual) {
+template <ConvKind Kind>
+void run_unfused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x, const FeatureMap& y,
+                            const FeatureMap* residual) {
     const Workspace::Frame frame(session.workspace);
     const FeatureMap middle = new_map(session, y.batch, layer.spatial.out_channels, y.extent(), 0);
-    run_convolution(session, layer.spatial, *layer.spatial_weights, x, middle, nullptr);
+    run_convolution<Kind>(session, layer.spatial, *layer.spatial_weights, x, middle, nullptr);
     run_pointwise(session, *layer.point_weights, layer.point_act, middle.channels, middle, y, residual);
 }
 
@@ -30,9 +31,6 @@ inline void run_unfused_bottleneck(Session& session, const FusedBottleneck& laye
 inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x,
                                  const FeatureMap& y, const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
-    if (conv_kind(c) != ConvKind::dense || c.groups != 1) {
-        return run_unfused_bottleneck(session, layer, x, y, residual);
-    }
     // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
     // nothing is computed twice, and steps can be chunks of work for threads.
     constexpr Index step_floats = 64 * 1024;
@@ -45,7 +43,7 @@ inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer,
     const Workspace::Frame frame(session.workspace);
     const Index middle_block = Index{step} * y.width * block;
     const Index middle_floats = middle_block * blocks;
-    const Index pointers_each = Index{c.kernel_size} + 8;  // a cache line apart
+    const Index pointers_each = Index{step} * c.kernel_size + 8;  // a cache line apart
     const auto workers = static_cast<std::size_t>(session.workers());
     float* const middles = session.workspace.take(static_cast<std::size_t>(middle_floats) * workers);
     const float** const pointers = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each) * workers);
@@ -57,28 +55,18 @@ inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer,
         const float** const rows = pointers + pointers_each * worker;
         float* const middle = middles + middle_floats * worker;
 
-        kernels::Dense spatial;
+        kernels::Dense spatial = dense_arguments(c, *layer.spatial_weights, x);
         spatial.rows = rows;
-        spatial.x_block_stride = x.block_stride();
-        spatial.x_block = x.block;
-        spatial.channels = c.in_channels;
-        spatial.weights = layer.spatial_weights->weights.data();
-        spatial.bias = layer.spatial_weights->bias.data();
+        spatial.y = middle;
         spatial.y_block_stride = middle_block;
-        spatial.y_block = block;
-        spatial.y_blocks = blocks;
-        spatial.y_blocks_per_group = blocks;
+        spatial.y_row_stride = Index{y.width} * block;
+        spatial.y_rows = range.size();
         spatial.y_width = y.width;
-        spatial.kernel_size = c.kernel_size;
-        spatial.stride = c.stride;
-        spatial.dilation = c.dilation;
-        spatial.act = kernel_act(c.act_func);
         const float* const first_row = x.image(n) - Index{conv_padding(c)} * x.block;
-        for (int row = range.begin; row < range.end; ++row) {
-            kernel_rows(c, x, first_row, row, nullptr, rows, 1);
-            spatial.y = middle + Index{row - range.begin} * y.width * block;
-            session.kernels.dense(spatial);
+        for (int r = 0; r < spatial.y_rows; ++r) {
+            kernel_rows(c, x, first_row, range.begin + r, nullptr, rows + r * c.kernel_size, 1);
         }
+        kernels::dense(session.kernels, spatial);
 
         kernels::Pointwise point;
         point.x = middle;

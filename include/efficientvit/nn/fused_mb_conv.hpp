@@ -70,7 +70,12 @@ public:
              const detail::FeatureMap* residual) const {
         const detail::FusedBottleneck layer{spatial, &spatial_conv_.packed(), &point_conv_.packed(),
                                             detail::kernel_act(C.act_func[1])};
-        detail::run_fused_bottleneck(session, layer, x, y, residual);
+        constexpr detail::ConvKind kind = detail::conv_kind(spatial);
+        if constexpr (kind == detail::ConvKind::dense && C.groups == 1) {
+            detail::run_fused_bottleneck(session, layer, x, y, residual);
+        } else {
+            detail::run_unfused_bottleneck<kind>(session, layer, x, y, residual);
+        }
     }
 
 private:

@@ -77,7 +77,7 @@ inline void run_up_sample(Session& session, const FeatureMap& x, const FeatureMa
             if (residual != nullptr) {
                 a.residual = residual->image(n) + b * residual->block_stride() + row * residual->row_stride();
             }
-            session.kernels.resample(a);
+            kernels::resample(session.kernels, a);
         }
     });
 }

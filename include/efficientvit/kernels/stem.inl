@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The stem of every network: a 3x3 convolution with stride 2 of an NCHW image of few channels, one output row at a
+// time. Neighbouring outputs share an input column, so that a broadcast serves two of them.
+
+// `count` tiles of M columns each. The image is read as it is; where a tile looks beyond its edge, what it reads is
+// brought together first, with zeros.
+template <int Block, int M>
+EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int count) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    constexpr int reach = 2 * M + 1;
+    float edge[Stem::most_channels * 3 * reach];
+    for (; count > 0; --count, column += M) {
+        const float* planes = nullptr;  // of `edge`
+        const int first = 2 * column - 1;
+        if (first < 0 || first + reach > a.x_width) {
+            for (int i = 0; i < a.channels * 3; ++i) {
+                const float* const row = a.rows[i % 3];
+                for (int k = 0; k < reach; ++k) {
+                    const bool inside = row != nullptr && first + k >= 0 && first + k < a.x_width;
+                    edge[i * reach + k] = inside ? row[i / 3 * a.x_plane_stride + first + k] : 0.0f;
+                }
+            }
+            planes = edge;
+        }
+
+        V acc[M * vectors];
+        begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
+        const float* w = a.weights + Index{block} * a.channels * 9 * Block;
+        for (int c = 0; c < a.channels; ++c) {
+            for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
+                if (a.rows[ky] == nullptr) continue;
+                const float* const x =
+                    planes != nullptr ? planes + (c * 3 + ky) * reach : a.rows[ky] + c * a.x_plane_stride + first;
+                V weight[3 * vectors];
+                EFFICIENTVIT_UNROLL
+                for (int i = 0; i < 3 * vectors; ++i) weight[i] = V::load(w + i * V::width);
+                EFFICIENTVIT_UNROLL
+                for (int i = 0; i < reach; ++i) {
+                    const V value = V::broadcast(x + i);
+                    EFFICIENTVIT_UNROLL
+                    for (int kx = 0; kx < 3; ++kx) {
+                        if ((i - kx) % 2 != 0 || i < kx || i - kx >= 2 * M) continue;
+                        EFFICIENTVIT_UNROLL
+                        for (int j = 0; j < vectors; ++j) {
+                            const int out = (i - kx) / 2 * vectors + j;
+                            acc[out] = V::fma(value, weight[kx * vectors + j], acc[out]);
+                        }
+                    }
+                }
+            }
+        }
+        if (in_epilogue(a.act)) {
+            activate(acc, a.act);
+        } else if (a.act == Act::hswish) {  // the residual blocks behind the stem see its output as it is
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < M * vectors; ++i) acc[i] = rare_activation(acc[i], Act::hswish);
+        }
+        float* const y = a.y + block * a.y_block_stride + Index{column} * Block;
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * vectors; ++i) acc[i].store(y + i * V::width);
+    }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void stem_blocks(const Stem& a) {
+    constexpr int most = Lanes<Block>::tile_stem;
+    const int tiles = a.y_width / most;
+    const int threes = (a.y_width - tiles * most) / 3;
+    for (int block = 0; block < a.y_blocks; ++block) {
+        stem_tiles<Block, most>(a, block, 0, tiles);
+        stem_tiles<Block, 3>(a, block, tiles * most, threes);
+        stem_tiles<Block, 1>(a, block, tiles * most + threes * 3, a.y_width - tiles * most - threes * 3);
+        if (a.act == Act::silu || a.act == Act::gelu) {
+            activate_in_memory<Block>(a.y + block * a.y_block_stride, nullptr, Index{a.y_width} * Block, a.act);
+        }
+    }
+}
+
+inline void stem(const Stem& a) { a.y_block == 16 ? stem_blocks<16>(a) : narrow::stem_blocks<8>(a); }
