@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "../stb.hpp"
+#include <efficientvit/images/stb.hpp>
 
 namespace digits {
 

@@ -120,6 +120,17 @@ EFFICIENTVIT_COLD inline void write_png(const std::filesystem::path& path, const
     detail::write_whole(path, encode_png(image));
 }
 
+/// The same for one byte a pixel, such as the labels of a LabelMap: a gray PNG that holds these very numbers.
+EFFICIENTVIT_COLD inline void write_gray_png(const std::filesystem::path& path, ImageSize size,
+                                             std::span<const std::uint8_t> pixels) {
+    detail::check_size(size, "write_gray_png");
+    if (pixels.size() != static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width)) {
+        throw ImageError(detail::concat(
+            {"write_gray_png: ", std::to_string(pixels.size()), " bytes for ", detail::to_string(size), " pixels"}));
+    }
+    detail::write_whole(path, detail::encode_png(pixels.data(), size, 1));
+}
+
 /// The pictures that a path means: itself if it is a file, else all *.png, *.jpg and *.jpeg in the folder (not in
 /// folders below), sorted by name. Throws ImageError if there are none.
 EFFICIENTVIT_COLD inline std::vector<std::filesystem::path> find_images(const std::filesystem::path& path) {
