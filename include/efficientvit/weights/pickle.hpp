@@ -142,13 +142,18 @@ public:
 
     /// For messages: "a dict of 3".
     EFFICIENTVIT_COLD std::string describe(const PickleValue& value) const {
-        constexpr std::array<std::string_view, 12> names{"a mark",     "None",     "a bool",      "an integer",
-                                                         "a number",   "a string", "a tuple of ", "a list",
-                                                         "a dict of ", "a global", "a storage",   "a tensor"};
-        std::string out(names[static_cast<std::size_t>(value.kind)]);
-        if (value.is(PickleKind::tuple)) out += std::to_string(value.count);
-        if (value.is(PickleKind::dict)) out += std::to_string(dicts_[static_cast<std::size_t>(value.number)].size);
+        std::string out(name(value.kind));
+        if (value.is(PickleKind::tuple)) out += concat({" of ", std::to_string(value.count)});
+        if (value.is(PickleKind::dict)) {
+            out += concat({" of ", std::to_string(dicts_[static_cast<std::size_t>(value.number)].size)});
+        }
         return out;
+    }
+    static std::string_view name(PickleKind kind) {
+        constexpr std::array<std::string_view, 12> names{"a mark",   "None",     "a bool",    "an integer",
+                                                         "a number", "a string", "a tuple",   "a list",
+                                                         "a dict",   "a global", "a storage", "a tensor"};
+        return names[static_cast<std::size_t>(kind)];
     }
 
 private:

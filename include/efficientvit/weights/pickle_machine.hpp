@@ -51,7 +51,8 @@ public:
             step(code);
         }
         if (stack_.size() != 1 || stack_.front().is(Kind::mark)) {
-            fail({"ends with ", std::to_string(stack_.size()), " values on its stack, expected 1"});
+            fail({"ends with ", std::to_string(stack_.size()), " values on its stack, expected 1",
+                  stack_.size() == 1 ? ": a mark" : ""});
         }
         out_.root_ = stack_.front();
         if (position_ != out_.bytes_.size()) {
@@ -149,7 +150,7 @@ private:
     }
 
     void expect(const PickleValue& found, Kind kind, std::string_view what) const {
-        if (!found.is(kind)) fail({what, " is ", out_.describe(found), ", expected ", out_.describe({kind})});
+        if (!found.is(kind)) fail({what, " is ", out_.describe(found), ", expected ", Pickle::name(kind)});
     }
 
     // ---- What the instructions build ----

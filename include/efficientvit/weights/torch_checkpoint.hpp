@@ -210,7 +210,7 @@ private:
         if (v3) {
             const PickleValue& dtype = pickle_.item(tensor, 6);
             if (!dtype.is(PickleKind::global) || pickle_.global(dtype).role != PickleRole::dtype) {
-                fail(name, {"dtype: found ", pickle_.describe(dtype)});
+                fail(name, {"dtype: found ", pickle_.describe(dtype), ", expected one of torch's"});
             }
             out.dtype = pickle_.global(dtype).dtype;
         }

@@ -57,8 +57,8 @@ public:
         std::size_t position = 0;
         for (std::size_t i = 0; i < directory.count; ++i) add_file(position, i, directory);
         if (position != directory_.size()) {
-            fail({"its directory holds ", std::to_string(directory_.size() - position), " bytes behind the last of ",
-                  std::to_string(directory.count), " files"});
+            fail({"its zip directory holds ", std::to_string(directory_.size() - position),
+                  " bytes behind the last of ", std::to_string(directory.count), " files"});
         }
         check_places(directory);
         check_names();
@@ -234,13 +234,13 @@ private:
 
     EFFICIENTVIT_COLD void add_local(std::string_view name, std::uint64_t flags, std::uint64_t header,
                                      std::uint64_t size, std::size_t end) {
-        const auto check_room = [&](std::uint64_t from, std::uint64_t wanted, std::string_view what) {
-            if (from > end || wanted > end - from) {
-                fail_file(name, {what, " of ", std::to_string(wanted), " bytes at byte ", std::to_string(from),
-                                 " reach beyond byte ", std::to_string(end), ", where the zip directory begins"});
-            }
+        const auto check_room = [&](std::string_view what, std::uint64_t from, std::uint64_t wanted) {
+            if (from <= end && wanted <= end - from) return;
+            fail_file(name, {"lies outside: its ", what, " of ", std::to_string(wanted), " bytes at byte ",
+                             std::to_string(from), " would pass byte ", std::to_string(end),
+                             ", where the zip directory begins"});
         };
-        check_room(header, local_size + name.size(), "is said to have its header");
+        check_room("header", header, local_size + name.size());
         const auto at = static_cast<std::size_t>(header);
         const std::vector<std::byte> local = read(at, local_size + name.size());
         if (little_endian(local, 0, 4) != 0x04034b50) {
@@ -248,7 +248,7 @@ private:
         }
         const std::string_view local_name(reinterpret_cast<const char*>(local.data()) + local_size, name.size());
         if (little_endian(local, 26, 2) != name.size() || local_name != name || little_endian(local, 8, 2) != 0) {
-            fail_file(name, {"is another name or method in its own header"});
+            fail_file(name, {"has another name or method in its own header"});
         }
         // Zeros where the sizes follow the data, all ones where they are in a zip64 field: the directory knows them.
         const bool later = (little_endian(local, 6, 2) & flags & 8) != 0;
@@ -260,7 +260,7 @@ private:
             }
         }
         const std::size_t begin = at + local.size() + static_cast<std::size_t>(little_endian(local, 28, 2));
-        check_room(begin, size, "its data");
+        check_room("data", begin, size);
         files_.push_back({name, at, begin, static_cast<std::size_t>(size)});
     }
 
