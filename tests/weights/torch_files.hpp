@@ -13,7 +13,7 @@
 /// `value` in `width` bytes, little-endian.
 inline std::string le(std::uint64_t value, int width) {
     std::string out;
-    for (int i = 0; i < width; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+    for (int i = 0; i < width; ++i, value >>= 8) out += static_cast<char>(value & 0xff);
     return out;
 }
 
