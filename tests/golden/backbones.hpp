@@ -16,7 +16,7 @@ inline std::vector<std::string> published(const std::string& model) {
 
 /// Every stage that the file holds, for 1, 2 and 3 threads; the last one by forward_final too.
 template <class Backbone>
-void check_backbone(const std::string& name, ev::Isa isa) {
+void check_backbone(const std::string& name, ev::Isa isa, double limit = bound) {
     const GoldenFile golden("backbone_" + name);
     const Backbone backbone = golden_layer<Backbone>(isa);
     const ev::Tensor image = golden_input(golden.input_shape());
@@ -35,7 +35,7 @@ void check_backbone(const std::string& name, ev::Isa isa) {
             if (!golden.has(stage)) continue;
             ++stages;
             const double error = relative_error(first[i], golden.map(stage));
-            EXPECT_LE(error, bound) << stage;
+            EXPECT_LE(error, limit) << stage;
             golden.report(stage, isa, error);
         }
         EXPECT_TRUE(same_bits(backbone.forward_final(image, context), first.stage_final())) << threads << " threads";
@@ -44,8 +44,8 @@ void check_backbone(const std::string& name, ev::Isa isa) {
 }
 
 template <class Classifier>
-void check_classifier(const std::string& name, ev::Isa isa) {
+void check_classifier(const std::string& name, ev::Isa isa, double limit = bound) {
     const GoldenFile golden(name);
     const auto classifier = golden_layer<Classifier>(isa);
-    golden.report("logits", isa, check_forward(classifier, golden.input_shape(), golden.map("logits"), name));
+    golden.report("logits", isa, check_forward(classifier, golden.input_shape(), golden.map("logits"), name, limit));
 }

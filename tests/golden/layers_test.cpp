@@ -98,6 +98,19 @@ TEST_P(GoldenLayers, MBConvFewerNorm) {
         "mbconv_fewer_norm");
 }
 
+TEST_P(GoldenLayers, FusedMBConv) {
+    check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 16,
+                                                .out_channels = 24,
+                                                .stride = 2,
+                                                .expand_ratio = 4,
+                                                .act_func = {Activation::gelu, Activation::none}}>>("fusedmbconv");
+}
+
+TEST_P(GoldenLayers, ResBlock) {
+    check<ev::ResBlock<ev::ResBlockConfig{
+        .in_channels = 12, .out_channels = 12, .act_func = {Activation::gelu, Activation::none}}>>("resblock");
+}
+
 TEST_P(GoldenLayers, LiteMLALinear) {
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 32, .out_channels = 32, .dim = 16}>>("litemla_linear");
 }

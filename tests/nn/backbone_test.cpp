@@ -2,6 +2,8 @@
 //
 // Backbones and classifiers of any configuration against the reference; b0 at sizes from one pixel up. The published
 // networks are in golden/.
+#include "../reference_large.hpp"
+
 #include "check_layer.hpp"
 
 #include <utility>
@@ -45,8 +47,9 @@ private:
     Backbone backbone_;
 };
 
-/// Every stage, for 1, 2 and 3 threads, on every ISA.
-void check_backbone(AnyBackbone& backbone, const BackboneConfig& config, const std::vector<ev::Shape>& sizes,
+/// Every stage, for 1, 2 and 3 threads, on every ISA. Config is BackboneConfig or LargeBackboneConfig.
+template <class Config>
+void check_backbone(AnyBackbone& backbone, const Config& config, const std::vector<ev::Shape>& sizes,
                     const std::string& what) {
     const ev::StateDict weights = golden_weights(backbone.parameters());
     for (ev::Shape size : sizes) {
@@ -182,6 +185,79 @@ void check_random(std::index_sequence<Seed...>) {
     (check<random_backbone(int(Seed))>("random " + std::to_string(Seed)), ...);
 }
 TEST(Backbone, Random) { check_random(std::make_index_sequence<4>()); }
+
+// ---- EfficientViTLargeBackbone
+// ---------------------------------------------------------------------------------------
+
+using ev::LargeBackboneConfig;
+using ev::LargeBlock;
+
+template <LargeBackboneConfig C>
+void check_large(const std::string& what) {
+    check_backbone<ev::EfficientViTLargeBackbone<C>>({{1, 0, 1, 1}, {2, 0, 19, 34}, {1, 0, 48, 41}}, what);
+}
+
+TEST(LargeBackbone, DefaultsAreTheReferences) {
+    constexpr LargeBackboneConfig c{.width_list = {4, 9, 12, 16, 20}, .depth_list = {1, 1, 1, 1, 1}, .qkv_dim = 8};
+    static_assert(c.block_list == ev::ShortList<LargeBlock>{LargeBlock::res, LargeBlock::fmb, LargeBlock::fmb,
+                                                            LargeBlock::mb, LargeBlock::att});
+    static_assert(c.expand_list == ev::ShortList<double>{1, 4, 4, 4, 6});
+    static_assert(c.fewer_norm_list == ev::ShortList<bool>{false, false, false, true, true});
+    check_large<c>("defaults");
+}
+
+TEST(LargeBackbone, EveryBlockInEveryPlace) {
+    using enum LargeBlock;
+    check_large<{.width_list = {5, 8, 12},
+                 .depth_list = {2, 2, 1},
+                 .block_list = {fmb, res, att_at_3},
+                 .expand_list = {2, 1, 2},
+                 .fewer_norm_list = {true, true, false},
+                 .qkv_dim = 4}>("fmb, res, att@3");
+    check_large<{.width_list = {8, 9, 16},
+                 .depth_list = {1, 1, 1},
+                 .block_list = {mb, att, mb},
+                 .expand_list = {1, 1.5, 1},
+                 .fewer_norm_list = {true, false, false},
+                 .in_channels = 4,
+                 .qkv_dim = 3}>("mb, att, mb");
+    check_large<{.width_list = {16, 17},
+                 .depth_list = {0, 0},
+                 .block_list = {res, fmb},
+                 .expand_list = {1, 2},
+                 .fewer_norm_list = {false, true},
+                 .in_channels = 5}>("no depth");
+    check_large<{.width_list = {12, 20, 8, 24},
+                 .depth_list = {1, 0, 1, 1},
+                 .block_list = {res, att_at_3, fmb, mb},
+                 .expand_list = {4, 1, 3, 2},  // of which res takes no notice
+                 .fewer_norm_list = {true, true, true, true},
+                 .norm = Norm::none,
+                 .act_func = Activation::hswish}>("hswish, no norm");
+}
+
+TEST(LargeBackbone, NormEps) {
+    constexpr LargeBackboneConfig c{.width_list = {8, 12},
+                                    .depth_list = {1, 1},
+                                    .block_list = {LargeBlock::res, LargeBlock::fmb},
+                                    .expand_list = {1, 2},
+                                    .fewer_norm_list = {false, false}};
+    static_assert(ev::with_norm_eps(c, 0.25).norm_eps == 0.25);
+    check_large<ev::with_norm_eps(c, 0.25)>("eps 0.25");
+}
+
+TEST(LargeBackbone, Constants) {
+    EXPECT_EQ(ev::BackboneL1::stages, 5);
+    EXPECT_EQ(ev::BackboneL1::stride, 32);
+    EXPECT_EQ(ev::BackboneL3::out_channels, 1024);
+    EXPECT_EQ(ev::BackboneXL0::stages, 6);
+    EXPECT_EQ(ev::BackboneXL1::stride, 64);
+    EXPECT_EQ(ev::BackboneXL1::stage_channels<4>, 512);
+    const auto shapes = ev::BackboneL0::stage_shapes({2, 3, 97, 131});
+    EXPECT_EQ(shapes[0], (ev::Shape{2, 32, 49, 66}));
+    EXPECT_EQ(shapes[4], (ev::Shape{2, 512, 4, 5}));
+    EXPECT_THROW(ev::BackboneL0::stage_shapes({1, 4, 97, 131}), ev::ShapeError);
+}
 
 TEST(Classifier, AnyHead) {
     static constexpr BackboneConfig c{.width_list = {4, 6, 8, 8, 12}, .depth_list = {1, 1, 1, 1, 1}, .dim = 4};

@@ -181,6 +181,22 @@ constexpr Index attention_scratch(int dim, int block, int pixels) {
     return lanes * dim + lanes + pixels + 16;
 }
 
+/// One output row of a separable resampling with four taps each way, for one block of channels:
+///   y[column] = sum over t of column_weights[column][t] * mixed[column_taps[column][t]] + residual[column]
+/// where mixed is the sum of the four rows by their weights. y may be residual.
+struct Resample {
+    const float* const* rows = nullptr;     // [4] input rows, column 0
+    const float* row_weights = nullptr;     // [4]
+    const int* column_taps = nullptr;       // [y_width][4] input columns
+    const float* column_weights = nullptr;  // [y_width][4]
+    float* mixed = nullptr;                 // x_width pixels of scratch
+    const float* residual = nullptr;        // may be absent
+    float* y = nullptr;
+    int x_width = 0;
+    int y_width = 0;
+    int block = 16;
+};
+
 /// The kernels of one instruction set.
 struct Table {
     Isa isa = Isa::scalar;
@@ -192,6 +208,7 @@ struct Table {
     void (*inverted_bottleneck)(const InvertedBottleneck&) = nullptr;
     void (*linear_attention)(const Attention&) = nullptr;
     void (*quadratic_attention)(const Attention&) = nullptr;
+    void (*resample)(const Resample&) = nullptr;
 };
 
 }  // namespace kernels

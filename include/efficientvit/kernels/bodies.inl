@@ -13,3 +13,5 @@
 #include <efficientvit/kernels/inverted_bottleneck.inl>
 
 #include <efficientvit/kernels/attention.inl>
+
+#include <efficientvit/kernels/resample.inl>

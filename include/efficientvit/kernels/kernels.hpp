@@ -157,7 +157,7 @@ namespace kernels {
 #define EFFICIENTVIT_TABLE(isa)                                                                                    \
     Table {                                                                                                        \
         Isa::isa, isa::pointwise, isa::depthwise, isa::dense, isa::grouped, isa::affine, isa::inverted_bottleneck, \
-            isa::linear_attention, isa::quadratic_attention                                                        \
+            isa::linear_attention, isa::quadratic_attention, isa::resample                                         \
     }
 
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <efficientvit/models/backbone.hpp>
+#include <efficientvit/models/large_backbone.hpp>
 #include <efficientvit/nn/linear_layer.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
@@ -35,12 +36,13 @@ using ClsHead = OpSequential<ConvLayer<ConvConfig{.in_channels = InChannels,
 
 /// head(backbone(x)): (N, in_channels, H, W) to logits (N, n_classes, 1, 1), which the reference gives as
 /// [N, n_classes]. State dict: backbone.…, head.op_list.<i>….
-template <class Backbone, ClsHeadConfig H>
-class EfficientViTCls : public Module<EfficientViTCls<Backbone, H>> {
+template <class BackboneType, ClsHeadConfig H>
+class EfficientViTCls : public Module<EfficientViTCls<BackboneType, H>> {
     static_assert(H.width_list.size() == 2, "EfficientViTCls: width_list holds two widths");
-    using Network = detail::Sequence<Backbone, detail::ClsHead<Backbone::out_channels, H>>;
+    using Network = detail::Sequence<BackboneType, detail::ClsHead<BackboneType::out_channels, H>>;
 
 public:
+    using Backbone = BackboneType;
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
     static constexpr int n_classes = H.n_classes;
@@ -63,7 +65,7 @@ private:
     Network network_;
 };
 
-/// The published classifiers, for any number of classes.
+/// The published classifiers, for any number of classes. Those of the L family have norm eps 1e-7 and gelu.
 template <int Classes = 1000>
 using ClsB0 = EfficientViTCls<BackboneB0, ClsHeadConfig{.width_list = {1024, 1280}, .n_classes = Classes}>;
 template <int Classes = 1000>
@@ -72,5 +74,20 @@ template <int Classes = 1000>
 using ClsB2 = EfficientViTCls<BackboneB2, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
 template <int Classes = 1000>
 using ClsB3 = EfficientViTCls<BackboneB3, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
+
+namespace detail {
+template <LargeBackboneConfig C, int W0, int W1, int Classes>
+using LargeCls =
+    EfficientViTCls<EfficientViTLargeBackbone<with_norm_eps(C, 1e-7)>,
+                    ClsHeadConfig{
+                        .width_list = {W0, W1}, .n_classes = Classes, .act_func = Activation::gelu, .norm_eps = 1e-7}>;
+}  // namespace detail
+
+template <int Classes = 1000>
+using ClsL1 = detail::LargeCls<l1, 3072, 3200, Classes>;
+template <int Classes = 1000>
+using ClsL2 = detail::LargeCls<l2, 3072, 3200, Classes>;
+template <int Classes = 1000>
+using ClsL3 = detail::LargeCls<l3, 6144, 6400, Classes>;
 
 EFFICIENTVIT_END_NAMESPACE

@@ -78,6 +78,17 @@ public:
 
     using Features = StageFeatures<stages>;
 
+    /// The shape of every stage's map. Throws ShapeError where the input does not fit.
+    static std::array<Shape, static_cast<std::size_t>(stages)> stage_shapes(const Shape& input) {
+        std::array<Shape, static_cast<std::size_t>(stages)> out;
+        auto next = out.begin();
+        Module<Derived>::output_shape(input);  // which checks it
+        Sequence::for_each_output(detail::planar_map({nullptr, input}), [&](const FeatureMap& map) {
+            *next++ = {map.batch, map.channels, map.height, map.width};
+        });
+        return out;
+    }
+
     /// Every stage of an NCHW tensor, map or view. Throws ShapeError, WeightsError.
     template <class X>
     Features forward(const X& x) const {
@@ -95,9 +106,7 @@ public:
         const ConstTensorView in = Module<Derived>::to_const(view(x));
         detail::check_input(in, in_channels, "forward");
         int index = 0;
-        Sequence::for_each_output(detail::planar_map(in), [&](const FeatureMap& map) {
-            detail::resize(features.tensor(index++), {map.batch, map.channels, map.height, map.width});
-        });
+        for (const Shape& shape : stage_shapes(in.shape)) detail::resize(features.tensor(index++), shape);
         context.run(this->kernels(), [&](Session& session) {
             stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map(in)),
                         [&](int i, const FeatureMap& map) {
@@ -129,6 +138,12 @@ public:
             stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map({nullptr, input})),
                         [](int, const FeatureMap&) {});
         }));
+    }
+
+    /// For models with a backbone in them: visit(i, map) sees the map of stage i before the next stage is run.
+    template <class Visit>
+    void run_stages(Session& session, const FeatureMap& x, const Visit& visit) const {
+        stages_.run(session, x, visit);
     }
 
     static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }

@@ -22,25 +22,27 @@ EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
-/// A short list of ints as a template argument: `.scales = {3, 5}`.
-struct IntList {
+/// A short list as a template argument: `.scales = {3, 5}`.
+template <class T>
+struct ShortList {
     static constexpr int capacity = 12;
-    int values[capacity] = {};
+    T values[capacity] = {};
     int count = 0;
 
-    constexpr IntList() = default;
-    constexpr IntList(std::initializer_list<int> list) {
-        for (const int value : list) {
-            if (count == capacity) throw "IntList holds at most 12 values";  // fails to compile: always constant
+    constexpr ShortList() = default;
+    constexpr ShortList(std::initializer_list<T> list) {
+        for (const T value : list) {
+            if (count == capacity) throw "ShortList holds at most 12 values";  // fails to compile: always constant
             values[count++] = value;
         }
     }
-    constexpr int operator[](int i) const { return values[i]; }
+    constexpr T operator[](int i) const { return values[i]; }
     constexpr int size() const { return count; }
-    constexpr const int* begin() const { return values; }
-    constexpr const int* end() const { return values + count; }
-    bool operator==(const IntList&) const = default;
+    constexpr const T* begin() const { return values; }
+    constexpr const T* end() const { return values + count; }
+    bool operator==(const ShortList&) const = default;
 };
+using IntList = ShortList<int>;
 
 namespace detail {
 

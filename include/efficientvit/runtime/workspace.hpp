@@ -36,6 +36,11 @@ public:
         return reinterpret_cast<const float**>(take(count * (sizeof(void*) / sizeof(float))));
     }
 
+    int* take_ints(std::size_t count) {
+        static_assert(sizeof(int) == sizeof(float));
+        return reinterpret_cast<int*>(take(count));
+    }
+
     /// Memory for a map of this shape.
     void place(FeatureMap& map) {
         // Rows begin aligned behind their padding only if the padding itself is whole lines; a block of 8 with one

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A network whose type is forgotten, for programs that choose at run time. What it costs is one virtual call a forward:
+// inside, everything is as it was compiled. Which networks there are is make_model.hpp's.
+#pragma once
+
+#include <efficientvit/models/features.hpp>
+
+#include <array>
+#include <cstddef>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+/// What a network is for.
+enum class Task {
+    backbone,        ///< outputs "stage0", "stage1", …
+    classification,  ///< output "logits", (N, n_classes, 1, 1)
+    segmentation,    ///< output "segout", (N, n_classes, H / 8, W / 8)
+    image_encoder    ///< output "image_embeddings", (N, 256, 64, 64): SAM's
+};
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// What a model is, and the pictures that it was trained on.
+struct ModelInfo {
+    std::string name{};
+    Task task = Task::backbone;
+    int in_channels = 3;
+    int n_classes = 0;        ///< 0 where there are none
+    int height = 224;         ///< of the usual input
+    int width = 224;          ///< of the usual input
+    int size_multiple = 1;    ///< what H and W must be multiples of
+    double crop_ratio = 1.0;  ///< of classification: the short side is resized to ceil(height / crop_ratio)
+    std::array<float, 3> mean{0.485f, 0.456f, 0.406f};  ///< R, G, B in [0, 1] are normalised by these
+    std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+};
+
+/// Tensors by name, in the model's order.
+class NamedTensors {
+public:
+    struct Item {
+        std::string name;
+        Tensor tensor;
+    };
+
+    NamedTensors() = default;
+    explicit NamedTensors(std::vector<Item> items) : items_(std::move(items)) {}
+
+    /// Throws Error where there is no such tensor. A backbone's last stage is "stage_final" too.
+    const Tensor& operator[](std::string_view name) const {
+        std::string names;
+        for (const Item& item : items_) {
+            if (item.name == name) return item.tensor;
+            names += detail::concat({names.empty() ? "" : ", ", item.name});
+        }
+        if (name == "stage_final" && !items_.empty() && items_.back().name.starts_with("stage")) {
+            return items_.back().tensor;
+        }
+        throw Error(detail::concat({"outputs: no '", name, "'; there are ", names.empty() ? "none" : names}));
+    }
+
+    std::size_t size() const { return items_.size(); }
+    auto begin() const { return items_.begin(); }
+    auto end() const { return items_.end(); }
+    std::vector<Item>& items() { return items_; }
+
+private:
+    std::vector<Item> items_;
+};
+
+/// Any network of this library. Made by make_model(), or from a type of one's own: `AnyModelOf<Mine> model({.name =
+/// "mine"});`.
+class AnyModel {
+public:
+    struct Output {
+        std::string name;
+        Shape shape;
+    };
+
+    explicit AnyModel(ModelInfo info) : info_(std::move(info)) {}
+    AnyModel(const AnyModel&) = delete;
+    AnyModel& operator=(const AnyModel&) = delete;
+    virtual ~AnyModel() = default;
+
+    const ModelInfo& info() const { return info_; }
+
+    /// These are as in Module (nn/module.hpp), and throw what that throws.
+    virtual std::vector<Parameter> parameters() const = 0;
+    virtual LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) = 0;
+    virtual bool loaded() const = 0;
+    virtual Isa isa() const = 0;
+    virtual std::size_t workspace_bytes(const Shape& input, const Context& context) const = 0;
+
+    /// Names and shapes of what forward gives for an input of this shape. Throws ShapeError where that does not fit.
+    virtual std::vector<Output> outputs(const Shape& input) const = 0;
+
+    /// Every output of an NCHW tensor, map or view. Const: any number of threads may share a model, each with a Context
+    /// of its own. Throws ShapeError, WeightsError.
+    template <class X>
+    NamedTensors forward(const X& x, Context& context) const {
+        NamedTensors y;
+        forward(x, y, context);
+        return y;
+    }
+    template <class X>
+    NamedTensors forward(const X& x) const {
+        return forward(x, thread_context());
+    }
+    /// The same into tensors that are resized only where their shape differs.
+    template <class X>
+    void forward(const X& x, NamedTensors& y, Context& context) const {
+        const auto in = view(x);
+        forward_all({in.data, in.shape}, y, context);
+    }
+
+protected:
+    virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
+
+private:
+    ModelInfo info_;
+};
+
+namespace detail {
+
+/// What output i of a network for this task is called.
+constexpr const char* output_name(Task task, std::size_t i) {
+    constexpr const char* stages[] = {"stage0", "stage1", "stage2", "stage3", "stage4",  "stage5",
+                                      "stage6", "stage7", "stage8", "stage9", "stage10", "stage11"};
+    static_assert(std::size(stages) == std::size_t{IntList::capacity});
+    switch (task) {
+        case Task::classification:
+            return "logits";
+        case Task::segmentation:
+            return "segout";
+        case Task::image_encoder:
+            return "image_embeddings";
+        case Task::backbone:
+            break;
+    }
+    return stages[i];
+}
+
+/// Lends tensors to a backbone's forward for as long as this lives.
+template <class Features>
+class LentTensors {
+public:
+    LentTensors(Features& features, std::vector<NamedTensors::Item>& items) : features_(features), items_(items) {
+        exchange();
+    }
+    LentTensors(const LentTensors&) = delete;
+    LentTensors& operator=(const LentTensors&) = delete;
+    ~LentTensors() { exchange(); }
+
+private:
+    void exchange() {
+        for (std::size_t i = 0; i < items_.size(); ++i) {
+            std::swap(features_.tensor(static_cast<int>(i)), items_[i].tensor);
+        }
+    }
+
+    Features& features_;
+    std::vector<NamedTensors::Item>& items_;
+};
+
+}  // namespace detail
+
+/// A network of this type as an AnyModel. The info's in_channels, and n_classes and size_multiple where the network
+/// has such, are the type's.
+template <class Network>
+class AnyModelOf : public AnyModel {
+    static constexpr bool is_backbone = requires { typename Network::Features; };
+
+public:
+    explicit AnyModelOf(ModelInfo info) : AnyModel(with_constants(std::move(info))) {}
+
+    const Network& network() const { return network_; }
+
+    std::vector<Parameter> parameters() const override { return Network::parameters(); }
+    LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) override {
+        return network_.load_state_dict(weights, options);
+    }
+    bool loaded() const override { return network_.loaded(); }
+    Isa isa() const override { return network_.isa(); }
+    std::size_t workspace_bytes(const Shape& input, const Context& context) const override {
+        return network_.workspace_bytes(input, context);
+    }
+
+    std::vector<Output> outputs(const Shape& input) const override {
+        std::vector<Output> out;
+        const auto add = [&](const Shape& shape) {
+            out.push_back({detail::output_name(info().task, out.size()), shape});
+        };
+        if constexpr (is_backbone) {
+            for (const Shape& shape : Network::stage_shapes(input)) add(shape);
+        } else {
+            add(Network::output_shape(input));
+        }
+        return out;
+    }
+
+protected:
+    void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const override {
+        std::vector<NamedTensors::Item>& items = y.items();
+        items.resize(output_count);
+        for (std::size_t i = 0; i < output_count; ++i) {
+            const char* const name = detail::output_name(info().task, i);
+            if (items[i].name != name) items[i].name = name;
+        }
+        if constexpr (is_backbone) {
+            typename Network::Features features;
+            const detail::LentTensors lent(features, items);
+            network_.forward(x, features, context);
+        } else {
+            network_.forward(x, items[0].tensor, context);
+        }
+    }
+
+private:
+    static constexpr std::size_t output_count = [] {
+        if constexpr (is_backbone) return static_cast<std::size_t>(Network::stages);
+        return std::size_t{1};
+    }();
+
+    static ModelInfo with_constants(ModelInfo info) {
+        info.in_channels = Network::in_channels;
+        if constexpr (requires { Network::n_classes; }) info.n_classes = Network::n_classes;
+        if constexpr (requires { Network::size_multiple; }) info.size_multiple = Network::size_multiple;
+        return info;
+    }
+
+    Network network_;
+};
+
+EFFICIENTVIT_END_NAMESPACE

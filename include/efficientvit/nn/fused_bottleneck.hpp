@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The schedule of FusedMBConv: a few rows of the spatial convolution at a time, projected before the next, so that the
+// widened map (512 channels at 56x56 in l1) never exists as a whole. Not a layer.
+#pragma once
+
+#include <efficientvit/nn/convolution.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// The parts of a FusedMBConv that are known when its weights are packed.
+struct FusedBottleneck {
+    ConvConfig spatial{};
+    const PackedConvolution* spatial_weights = nullptr;
+    const PackedConvolution* point_weights = nullptr;
+    kernels::Act point_act = kernels::Act::none;
+};
+
+/// Spatial convolutions of other kinds (groups, few input channels) are in no network: these take their time.
+inline void run_unfused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x,
+                                   const FeatureMap& y, const FeatureMap* residual) {
+    const Workspace::Frame frame(session.workspace);
+    const FeatureMap middle = new_map(session, y.batch, layer.spatial.out_channels, y.extent(), 0);
+    run_convolution(session, layer.spatial, *layer.spatial_weights, x, middle, nullptr);
+    run_pointwise(session, *layer.point_weights, layer.point_act, middle.channels, middle, y, residual);
+}
+
+/// y = point(spatial(x)) + residual. x has conv_padding(spatial) columns of padding.
+inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x,
+                                 const FeatureMap& y, const FeatureMap* residual) {
+    const ConvConfig& c = layer.spatial;
+    if (conv_kind(c) != ConvKind::dense || c.groups != 1) {
+        return run_unfused_bottleneck(session, layer, x, y, residual);
+    }
+    // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
+    // nothing is computed twice, and steps can be chunks of work for threads.
+    constexpr Index step_floats = 64 * 1024;
+    const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
+    const Index row_floats = Index{blocks} * block * y.width;
+    const int fitting = static_cast<int>(std::max<Index>(1, step_floats / row_floats));
+    const int steps = std::max((y.height + fitting - 1) / fitting, chunks_of(session, y.height));
+    const int step = (y.height + steps - 1) / steps;
+
+    const Workspace::Frame frame(session.workspace);
+    const Index middle_block = Index{step} * y.width * block;
+    const Index middle_floats = middle_block * blocks;
+    const Index pointers_each = Index{c.kernel_size} + 8;  // a cache line apart
+    const auto workers = static_cast<std::size_t>(session.workers());
+    float* const middles = session.workspace.take(static_cast<std::size_t>(middle_floats) * workers);
+    const float** const pointers = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each) * workers);
+    if (session.measuring()) return;
+
+    session.parallel(y.batch * steps, [&](int chunk, int worker) {
+        const int n = chunk / steps;
+        const Session::Range range = Session::split(y.height, steps, chunk % steps);
+        const float** const rows = pointers + pointers_each * worker;
+        float* const middle = middles + middle_floats * worker;
+
+        kernels::Dense spatial;
+        spatial.rows = rows;
+        spatial.x_block_stride = x.block_stride();
+        spatial.x_block = x.block;
+        spatial.channels = c.in_channels;
+        spatial.weights = layer.spatial_weights->weights.data();
+        spatial.bias = layer.spatial_weights->bias.data();
+        spatial.y_block_stride = middle_block;
+        spatial.y_block = block;
+        spatial.y_blocks = blocks;
+        spatial.y_blocks_per_group = blocks;
+        spatial.y_width = y.width;
+        spatial.kernel_size = c.kernel_size;
+        spatial.stride = c.stride;
+        spatial.dilation = c.dilation;
+        spatial.act = kernel_act(c.act_func);
+        const float* const first_row = x.image(n) - Index{conv_padding(c)} * x.block;
+        for (int row = range.begin; row < range.end; ++row) {
+            kernel_rows(c, x, first_row, row, nullptr, rows, 1);
+            spatial.y = middle + Index{row - range.begin} * y.width * block;
+            session.kernels.dense(spatial);
+        }
+
+        kernels::Pointwise point;
+        point.x = middle;
+        point.x_block_stride = middle_block;
+        point.x_block = block;
+        point.channels = c.out_channels;
+        point.weights = layer.point_weights->weights.data();
+        point.bias = layer.point_weights->bias.data();
+        point.y = y.image(n) + range.begin * y.row_stride();
+        point.y_block_stride = y.block_stride();
+        point.y_row_stride = y.row_stride();
+        point.y_block = y.block;
+        point.y_blocks = y.blocks();
+        point.y_width = y.width;
+        point.pixels = range.size() * y.width;
+        point.act = layer.point_act;
+        if (residual != nullptr) {
+            point.residual = residual->image(n) + range.begin * residual->row_stride();
+            point.residual_block_stride = residual->block_stride();
+            point.residual_row_stride = residual->row_stride();
+        }
+        session.kernels.pointwise(point);
+    });
+}
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE
