@@ -108,6 +108,14 @@ TEST(Preprocess, SegmenterInputsAreResizedOrPadded) {
     EXPECT_LE(largest_error(input, image), 1e-6);
 }
 
+TEST(Preprocess, PlainInputsAreThePicture) {
+    ev::Tensor input;
+    ev::preprocess_plain(fixture("chelsea.png"), {}, input);
+    ASSERT_EQ(shape(input), (ev::Shape{1, 3, 101, 67}));
+    EXPECT_LE(largest_error(input, fixture("chelsea.png")), 1e-6);
+    EXPECT_THROW(ev::preprocess_plain(ev::Image(), {}, input), ev::ImageError);
+}
+
 TEST(Preprocess, SamInputsAreNormalizedThenPadded) {
     const ev::Image image = fixture("chelsea.png");  // 101 x 67
     ev::Tensor input;

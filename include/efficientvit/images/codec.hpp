@@ -11,7 +11,7 @@
 #include <efficientvit/images/image.hpp>
 #include <efficientvit/images/stb.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
-#include <efficientvit/weights/save_safetensors.hpp>
+#include <efficientvit/weights/replacement_file.hpp>
 
 #include <algorithm>
 #include <climits>

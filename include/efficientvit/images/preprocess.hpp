@@ -68,6 +68,12 @@ inline int centered(int outer, int inner) { return static_cast<int>(std::nearbyi
 
 }  // namespace detail
 
+/// The whole picture at its own size, normalized: (1, 3, H, W). Backbones take any size. Throws ImageError.
+inline void preprocess_plain(const Image& image, const Normalization& normalization, Tensor& input) {
+    detail::check_size(image.size(), "preprocess_plain");
+    detail::fill_input(image, 0, 0, image.size(), detail::normalization_table(normalization), {}, input);
+}
+
 // ---- Classification -------------------------------------------------------------------------------------------------
 
 /// How a classifier sees pictures: the short side is resized to size / crop_ratio, and size x size cut from the middle.
