@@ -87,7 +87,8 @@ ev::Image draw_sheet(const std::vector<Result>& results, const Names& names) {
         int y = top + 16;
         for (const ev::Prediction& p : result.top) {
             if (y + line > top + card_height) break;
-            const std::string percent = std::to_string(std::lround(100 * p.probability)) + " %";
+            char percent[16];
+            std::snprintf(percent, sizeof(percent), "%.1f %%", 100 * p.probability);
             const int room = bars - examples::text_width(percent) - gap;
             examples::draw_text(sheet, x, y, names[static_cast<std::size_t>(p.index)], examples::ink, 1, room);
             examples::draw_text(sheet, x + bars - examples::text_width(percent), y, percent, examples::ink);

@@ -38,12 +38,13 @@ Metadata describe(const ev::AnyModel& model, const fs::path& weights, const std:
 bool is_done(const fs::path& path, const Metadata& wanted) {
     if (!fs::exists(path)) return false;
     const ev::StateDict found = ev::load_safetensors(path);
-    for (const auto& [key, value] : wanted) {
+    for (const char* const key : {"model", "weights", "output", "input_size"}) {
+        const std::string& value = wanted.at(key);
         const auto at = found.metadata().find(key);
         const std::string was = at == found.metadata().end() ? "nothing" : at->second;
         if (was != value) {
-            throw std::runtime_error(path.string() + ": is there already, of another run: its " + key + " is " + was +
-                                     ", now " + value + "; say --overwrite, or another --output");
+            throw std::runtime_error(path.string() + ": is there already, of another run: its " + std::string(key) +
+                                     " is " + was + ", now " + value + "; say --overwrite, or another --output");
         }
     }
     return true;
