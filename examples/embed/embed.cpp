@@ -75,8 +75,8 @@ int embed(const cxxopts::ParseResult& arguments) {
     const bool overwrite = arguments.count("overwrite") != 0;
     const Metadata about = describe(*model, weights_path, output, size);
 
-    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Context context = examples::context_of(arguments);
+    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Tensor input;
     ev::NamedTensors outputs;
     std::size_t done = 0, skipped = 0;

@@ -64,8 +64,8 @@ int features(const cxxopts::ParseResult& arguments) {
     const int side = arguments["size"].as<int>();
     if (side < 64 || side > 4096) throw examples::UsageError("--size must be 64 to 4096");
 
-    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Context context = examples::context_of(arguments);
+    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Tensor input;
     ev::NamedTensors outputs;
     return examples::for_each_image(

@@ -96,8 +96,8 @@ int segment(const cxxopts::ParseResult& arguments) {
     const double opacity = arguments["opacity"].as<double>();
     if (!(opacity >= 0 && opacity <= 1)) throw examples::UsageError("--opacity must be 0 to 1");
 
-    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Context context = examples::context_of(arguments);
+    const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
     ev::Tensor input;
     ev::NamedTensors outputs;
     ev::LabelMap labels;
