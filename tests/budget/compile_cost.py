@@ -48,11 +48,21 @@ def compile_once(command):
     return seconds, usage.ru_maxrss / 1000, max(others, 0.0)
 
 
+def check_size(compiler, compiled, allowed):
+    program = compiled.with_suffix("")
+    subprocess.run([compiler, "-s", compiled, "-o", program, "-pthread"], check=True)
+    megabytes = program.stat().st_size / 1e6
+    print(f"{megabytes:.1f} MB stripped, allowed: {allowed:g} MB")
+    if megabytes > allowed:
+        sys.exit("too large")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--megabytes", type=float, required=True)
     parser.add_argument("--tries", type=int, default=2)
+    parser.add_argument("--program-megabytes", type=float, help="of the linked and stripped program")
     parser.add_argument("program", type=pathlib.Path)
     parser.add_argument("compiler", nargs="+", help="the compiler and its flags, behind --")
     arguments = parser.parse_args()
@@ -62,6 +72,8 @@ def main():
         source.write_text(program_in(arguments.program), encoding="utf-8")
         command = [*arguments.compiler, "-c", str(source), "-o", str(source.with_suffix(".o"))]
         tries = [compile_once(command) for _ in range(arguments.tries)]
+        if arguments.program_megabytes is not None:
+            check_size(arguments.compiler[0], source.with_suffix(".o"), arguments.program_megabytes)
 
     for seconds, megabytes, others in tries:
         print(f"{seconds:.1f} s of processor time, {megabytes:.0f} MB; others had {others:.2f} of a core")

@@ -5,6 +5,8 @@
 #include "../support.hpp"
 #include "counting_allocator.hpp"
 
+#include <efficientvit/models/any_model.hpp>
+
 namespace {
 
 /// How many allocations action() makes.
@@ -82,6 +84,27 @@ TEST_P(NoAllocation, InAnyLayer) {
               ev::EfficientViTBackbone<ev::BackboneConfig{.width_list = {3, 5}, .depth_list = {1, 1}}>,
               ev::ClsHeadConfig{.width_list = {9, 17}, .n_classes = 3}>>(),
           {2, 3, 30, 11});
+    using Large = ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{
+        .width_list = {4, 8, 9},
+        .depth_list = {1, 1, 1},
+        .block_list = {ev::LargeBlock::res, ev::LargeBlock::fmb, ev::LargeBlock::mb},
+        .expand_list = {1, 2, 2},
+        .fewer_norm_list = {false, false, true}}>;
+    check(golden_layer<ev::EfficientViTSeg<
+              Large, ev::SegHeadConfig{.head_width = 8, .head_depth = 1, .final_expand = 2, .n_classes = 3}>>(),
+          {2, 3, 40, 16});
+    check(golden_layer<ev::SamImageEncoder<Large, ev::SamNeckConfig{.head_depth = 1, .size = {5, 7}}>>(),
+          {2, 3, 30, 11});
+}
+
+TEST_P(NoAllocation, WhereTheTypeIsForgotten) {
+    ev::AnyModelOf<ev::BackboneB0> any({.name = "b0"});
+    any.load_state_dict(golden_weights(any.parameters()));
+    const ev::AnyModel& model = any;
+    const ev::Tensor x = golden_input({1, 3, 70, 61});
+    ev::NamedTensors y;
+    model.forward(x, y, context);
+    EXPECT_EQ(count([&] { model.forward(x, y, context); }), 0);
 }
 
 TEST_P(NoAllocation, TheFirstTakesWhatItSaidAndNoMore) {

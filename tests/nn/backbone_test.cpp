@@ -208,32 +208,32 @@ TEST(LargeBackbone, DefaultsAreTheReferences) {
 
 TEST(LargeBackbone, EveryBlockInEveryPlace) {
     using enum LargeBlock;
-    check_large<{.width_list = {5, 8, 12},
-                 .depth_list = {2, 2, 1},
-                 .block_list = {fmb, res, att_at_3},
-                 .expand_list = {2, 1, 2},
-                 .fewer_norm_list = {true, true, false},
-                 .qkv_dim = 4}>("fmb, res, att@3");
-    check_large<{.width_list = {8, 9, 16},
-                 .depth_list = {1, 1, 1},
-                 .block_list = {mb, att, mb},
-                 .expand_list = {1, 1.5, 1},
-                 .fewer_norm_list = {true, false, false},
-                 .in_channels = 4,
-                 .qkv_dim = 3}>("mb, att, mb");
-    check_large<{.width_list = {16, 17},
-                 .depth_list = {0, 0},
-                 .block_list = {res, fmb},
-                 .expand_list = {1, 2},
-                 .fewer_norm_list = {false, true},
-                 .in_channels = 5}>("no depth");
-    check_large<{.width_list = {12, 20, 8, 24},
-                 .depth_list = {1, 0, 1, 1},
-                 .block_list = {res, att_at_3, fmb, mb},
-                 .expand_list = {4, 1, 3, 2},  // of which res takes no notice
-                 .fewer_norm_list = {true, true, true, true},
-                 .norm = Norm::none,
-                 .act_func = Activation::hswish}>("hswish, no norm");
+    check_large<LargeBackboneConfig{.width_list = {5, 8, 12},
+                                    .depth_list = {2, 2, 1},
+                                    .block_list = {fmb, res, att_at_3},
+                                    .expand_list = {2, 1, 2},
+                                    .fewer_norm_list = {true, true, false},
+                                    .qkv_dim = 4}>("fmb, res, att@3");
+    check_large<LargeBackboneConfig{.width_list = {8, 9, 16},
+                                    .depth_list = {1, 1, 1},
+                                    .block_list = {mb, att, mb},
+                                    .expand_list = {1, 1.5, 1},
+                                    .fewer_norm_list = {true, false, false},
+                                    .in_channels = 4,
+                                    .qkv_dim = 3}>("mb, att, mb");
+    check_large<LargeBackboneConfig{.width_list = {16, 17},
+                                    .depth_list = {0, 0},
+                                    .block_list = {res, fmb},
+                                    .expand_list = {1, 2},
+                                    .fewer_norm_list = {false, true},
+                                    .in_channels = 5}>("no depth");
+    check_large<LargeBackboneConfig{.width_list = {12, 20, 8, 24},
+                                    .depth_list = {1, 0, 1, 1},
+                                    .block_list = {res, att_at_3, fmb, mb},
+                                    .expand_list = {4, 1, 3, 2},  // of which res takes no notice
+                                    .fewer_norm_list = {true, true, true, true},
+                                    .norm = Norm::none,
+                                    .act_func = Activation::hswish}>("hswish, no norm");
 }
 
 TEST(LargeBackbone, NormEps) {

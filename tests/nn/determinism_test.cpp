@@ -16,6 +16,23 @@ namespace {
 
 using ev::ConvConfig;
 
+/// Small networks that together have every layer that b0 has not.
+using Large = ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{
+    .width_list = {12, 16, 24},
+    .depth_list = {1, 1, 1},
+    .block_list = {ev::LargeBlock::res, ev::LargeBlock::fmb, ev::LargeBlock::att},
+    .expand_list = {1, 4, 2},
+    .fewer_norm_list = {false, false, true},
+    .qkv_dim = 8}>;
+using Segmenter = ev::EfficientViTSeg<Large, ev::SegHeadConfig{.head_width = 20,
+                                                               .head_depth = 1,
+                                                               .middle_op = ev::SegMiddleOp::fmbconv,
+                                                               .final_expand = 2,
+                                                               .n_classes = 3,
+                                                               .act_func = ev::Activation::gelu}>;
+using Encoder = ev::SamImageEncoder<
+    Large, ev::SamNeckConfig{.head_width = 16, .head_depth = 2, .out_dim = 20, .size = {9, 14}, .norm_eps = 1e-5}>;
+
 class Unchanged : public IsaTest {
 protected:
     const ev::BackboneB0 backbone = golden_layer<ev::BackboneB0>(GetParam());
@@ -42,6 +59,26 @@ TEST_P(Unchanged, ByTheRestOfTheBatch) {
             }
         }
     }
+}
+
+TEST_P(Unchanged, ByTheRestOfTheBatchInHeads) {
+    const auto check = [&](const auto& model, int h, int w) {
+        const ev::Tensor x = golden_input({3, 3, h, w});
+        for (const int threads : {1, 2, 3}) {
+            ev::Context context({.threads = threads});
+            const ev::Tensor together = model.forward(x, context);
+            for (int n = 0; n < 3; ++n) {
+                const ev::Tensor alone =
+                    model.forward(ev::ConstTensorView{x.data() + n * 3 * h * w, {1, 3, h, w}}, context);
+                const ev::Tensor part = together.slice(
+                    Eigen::array<Eigen::Index, 4>{n, 0, 0, 0},
+                    Eigen::array<Eigen::Index, 4>{1, alone.dimension(1), alone.dimension(2), alone.dimension(3)});
+                EXPECT_TRUE(same_bits(part, alone)) << "image " << n << ", " << threads << " threads";
+            }
+        }
+    };
+    check(golden_layer<Segmenter>(GetParam()), 40, 24);
+    check(golden_layer<Encoder>(GetParam()), 37, 50);
 }
 
 /// Fills a Context's memory with NaN.
@@ -99,6 +136,8 @@ TEST_P(Unchanged, ByWhatScratchMemoryHeldInOtherLayers) {
               ev::EfficientViTBackbone<ev::BackboneConfig{.width_list = {3, 5}, .depth_list = {1, 1}}>,
               ev::ClsHeadConfig{.width_list = {9, 17}, .n_classes = 3}>>(GetParam()),
           {2, 3, 30, 11});
+    check(golden_layer<Segmenter>(GetParam()), {2, 3, 40, 24});
+    check(golden_layer<Encoder>(GetParam()), {2, 3, 37, 50});
 }
 
 TEST_P(Unchanged, FromRunToRun) {

@@ -45,37 +45,39 @@ void check_seg(const std::string& what, const std::vector<ev::Shape>& sizes) {
 TEST(Segmenter, AnyHead) {
     using B = ev::EfficientViTBackbone<small>;
     const std::vector<ev::Shape> sizes{{1, 0, 32, 32}, {2, 0, 64, 32}, {1, 0, 32, 160}};
-    check_seg<B, {.head_width = 8, .head_depth = 2, .final_expand = 4, .n_classes = 19}>("MBConv", sizes);
-    check_seg<B, {.head_width = 5, .head_depth = 1, .expand_ratio = 3, .n_classes = 2}>("no expansion", sizes);
-    check_seg<B, {.head_width = 20,
-                  .head_depth = 1,
-                  .expand_ratio = 1,
-                  .middle_op = ev::SegMiddleOp::fmbconv,
-                  .final_expand = 2,
-                  .n_classes = 3,
-                  .act_func = Activation::gelu,
-                  .norm_eps = 0.1}>("FusedMBConv", sizes);
-    check_seg<B, {.head_width = 7, .head_depth = 0, .n_classes = 4}>("no blocks", sizes);
-    check_seg<B, {.inputs = 1, .head_width = 8, .head_depth = 1, .n_classes = 4}>("one input",
-                                                                                  {{1, 0, 33, 17}, {1, 0, 5, 64}});
-    check_seg<B, {.inputs = 5, .head_width = 8, .head_depth = 1, .n_classes = 4}>("all stages", sizes);
+    check_seg<B, ev::SegHeadConfig{.head_width = 8, .head_depth = 2, .final_expand = 4, .n_classes = 19}>("MBConv",
+                                                                                                          sizes);
+    check_seg<B, ev::SegHeadConfig{.head_width = 5, .head_depth = 1, .expand_ratio = 3, .n_classes = 2}>("no expansion",
+                                                                                                         sizes);
+    check_seg<B, ev::SegHeadConfig{.head_width = 20,
+                                   .head_depth = 1,
+                                   .expand_ratio = 1,
+                                   .middle_op = ev::SegMiddleOp::fmbconv,
+                                   .final_expand = 2,
+                                   .n_classes = 3,
+                                   .act_func = Activation::gelu,
+                                   .norm_eps = 0.1}>("FusedMBConv", sizes);
+    check_seg<B, ev::SegHeadConfig{.head_width = 7, .head_depth = 0, .n_classes = 4}>("no blocks", sizes);
+    check_seg<B, ev::SegHeadConfig{.inputs = 1, .head_width = 8, .head_depth = 1, .n_classes = 4}>(
+        "one input", {{1, 0, 33, 17}, {1, 0, 5, 64}});
+    check_seg<B, ev::SegHeadConfig{.inputs = 5, .head_width = 8, .head_depth = 1, .n_classes = 4}>("all stages", sizes);
 }
 
 TEST(Segmenter, OfTheLFamily) {
     using L = ev::EfficientViTLargeBackbone<small_large>;
-    check_seg<L, {.inputs = 2,
-                  .head_width = 16,
-                  .head_depth = 2,
-                  .middle_op = ev::SegMiddleOp::fmbconv,
-                  .n_classes = 5,
-                  .act_func = Activation::gelu}>("two inputs", {{1, 0, 16, 48}, {2, 0, 32, 16}});
+    check_seg<L, ev::SegHeadConfig{.inputs = 2,
+                                   .head_width = 16,
+                                   .head_depth = 2,
+                                   .middle_op = ev::SegMiddleOp::fmbconv,
+                                   .n_classes = 5,
+                                   .act_func = Activation::gelu}>("two inputs", {{1, 0, 16, 48}, {2, 0, 32, 16}});
 }
 
 /// Sizes that are no multiples but halve like one are taken, as in the reference.
 TEST(Segmenter, SizesThatAddUp) {
     using B = ev::EfficientViTBackbone<small>;
-    check_seg<B, {.head_width = 8, .head_depth = 1, .n_classes = 3}>("sizes",
-                                                                     {{1, 0, 25, 32}, {1, 0, 31, 58}, {1, 0, 57, 90}});
+    check_seg<B, ev::SegHeadConfig{.head_width = 8, .head_depth = 1, .n_classes = 3}>(
+        "sizes", {{1, 0, 25, 32}, {1, 0, 31, 58}, {1, 0, 57, 90}});
 }
 
 TEST(Segmenter, SizesThatDoNotAddUp) {
@@ -121,9 +123,11 @@ void check_sam(const std::string& what, const std::vector<ev::Shape>& sizes) {
 TEST(SamImageEncoder, AnyNeck) {
     using L = ev::EfficientViTLargeBackbone<small_large>;
     const std::vector<ev::Shape> sizes{{1, 0, 64, 64}, {1, 0, 9, 30}, {2, 0, 96, 40}};
-    check_sam<L, {.head_width = 8, .head_depth = 1, .out_dim = 12, .size = {5, 7}, .norm_eps = 0.01}>("5x7", sizes);
-    check_sam<L, {.head_width = 12, .head_depth = 0, .expand_ratio = 4, .out_dim = 40, .size = {16, 16}}>("16x16",
-                                                                                                          sizes);
+    check_sam<L, ev::SamNeckConfig{.head_width = 8, .head_depth = 1, .out_dim = 12, .size = {5, 7}, .norm_eps = 0.01}>(
+        "5x7", sizes);
+    check_sam<L,
+              ev::SamNeckConfig{.head_width = 12, .head_depth = 0, .expand_ratio = 4, .out_dim = 40, .size = {16, 16}}>(
+        "16x16", sizes);
 }
 
 TEST(SamImageEncoder, PublishedOnes) {

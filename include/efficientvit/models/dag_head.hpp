@@ -15,15 +15,20 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
+/// The convolution of an input op.
+constexpr ConvConfig head_input_config(int in_channels, int width, Norm norm, double norm_eps) {
+    return {.in_channels = in_channels,
+            .out_channels = width,
+            .kernel_size = 1,
+            .norm = norm,
+            .act_func = Activation::none,
+            .norm_eps = norm_eps};
+}
+
 /// An input op: 1x1 to the head's width, then perhaps interpolation. Factor 1 is the convolution alone.
-template <int InChannels, int Width, UpSampleConfig Up, Norm NormType, double NormEps>
+template <ConvConfig C, UpSampleConfig Up>
 auto build_head_input() {
-    using Conv = ConvLayer<ConvConfig{.in_channels = InChannels,
-                                      .out_channels = Width,
-                                      .kernel_size = 1,
-                                      .norm = NormType,
-                                      .act_func = Activation::none,
-                                      .norm_eps = NormEps}>;
+    using Conv = ConvLayer<C>;
     if constexpr (Up.size[0] == 0 && Up.factor == 1) {
         return Conv{};
     } else {

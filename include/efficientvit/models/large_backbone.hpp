@@ -98,12 +98,13 @@ struct LargeStageOf {
     static constexpr LargeBlock block = C.block_list[Stage];
     static constexpr double expand_ratio = C.expand_list[Stage];
 
-    template <LargeBlock Kind, int InChannels, int Stride, double Ratio>
+    /// A block that halves the resolution is four times as wide inside.
+    template <LargeBlock Kind, int InChannels, int Stride>
     using Local = decltype(build_large_block<LargeBlockConfig{.block = Kind,
                                                               .in_channels = InChannels,
                                                               .out_channels = width,
                                                               .stride = Stride,
-                                                              .expand_ratio = Ratio,
+                                                              .expand_ratio = expand_ratio*(Stride == 2 ? 4 : 1),
                                                               .norm = C.norm,
                                                               .act_func = C.act_func,
                                                               .fewer_norm = C.fewer_norm_list[Stage],
@@ -120,7 +121,7 @@ struct LargeStageOf {
                                         .norm_eps = C.norm_eps}>{};
         } else {
             constexpr LargeBlock kind = block == LargeBlock::fmb ? LargeBlock::fmb : LargeBlock::mb;
-            return ResidualBlock<Local<kind, C.width_list[Stage - 1], 2, expand_ratio * 4>>{};
+            return ResidualBlock<Local<kind, C.width_list[Stage - 1], 2>>{};
         }
     }
     /// What follows it, depth times.
@@ -136,7 +137,7 @@ struct LargeStageOf {
                 .norm_eps = C.norm_eps,
                 .attention_eps = C.attention_eps}>{};
         } else {
-            return ResidualBlock<Local<block, width, 1, expand_ratio>, IdentityLayer>{};
+            return ResidualBlock<Local<block, width, 1>, IdentityLayer>{};
         }
     }
 
@@ -157,7 +158,7 @@ struct LargeBackboneOf<C, Derived, std::index_sequence<Stage...>> {
     using type = Backbone<Derived, typename LargeStageOf<C, int(Stage)>::type...>;
 };
 
-/// Whether all lists have as many entries, and stage 0 blocks that exist there.
+/// Whether all lists have as many entries.
 constexpr bool lists_fit(const LargeBackboneConfig& c) {
     const int stages = c.width_list.size();
     return stages > 0 && c.depth_list.size() == stages && c.block_list.size() == stages &&

@@ -30,8 +30,10 @@ class SamImageEncoder : public Module<SamImageEncoder<BackboneType, K>> {
     static_assert(BackboneType::stages >= 3, "SamImageEncoder: the backbone must have three stages or more");
     template <int FromEnd>
     using Input =
-        decltype(detail::build_head_input<BackboneType::template stage_channels<BackboneType::stages - 1 - FromEnd>,
-                                          K.head_width, UpSampleConfig{.size = K.size}, K.norm, K.norm_eps>());
+        decltype(detail::build_head_input<detail::head_input_config(
+                                              BackboneType::template stage_channels<BackboneType::stages - 1 - FromEnd>,
+                                              K.head_width, K.norm, K.norm_eps),
+                                          UpSampleConfig{.size = K.size}>());
     using Block = FusedMBConv<FusedMBConvConfig{.in_channels = K.head_width,
                                                 .out_channels = K.head_width,
                                                 .expand_ratio = K.expand_ratio,

@@ -8,6 +8,9 @@
 #include <efficientvit/models/dag_head.hpp>
 #include <efficientvit/models/large_backbone.hpp>
 
+#include <span>
+#include <string>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's middle_op of a segmentation head.
@@ -78,25 +81,18 @@ template <class Backbone, SegHeadConfig H, std::size_t... I>
 auto build_seg_head(std::index_sequence<I...>) {
     return DAGHead<
         ResidualsOf<decltype(build_seg_middle<H>()), H.head_depth>, decltype(build_seg_output<H>()),
-        decltype(build_head_input<Backbone::template stage_channels<Backbone::stages - 1 - int(I)>, H.head_width,
-                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(I))}, H.norm, H.norm_eps>())...>{};
+        decltype(build_head_input<head_input_config(Backbone::template stage_channels<Backbone::stages - 1 - int(I)>,
+                                                    H.head_width, H.norm, H.norm_eps),
+                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(I))}>())...>{};
 }
 
-/// Throws ShapeError where inputs of a head differ in extent.
-template <std::size_t Inputs>
-EFFICIENTVIT_COLD void check_sum(const std::array<Extent, Inputs>& inputs, Extent image, int multiple) {
+[[noreturn]] EFFICIENTVIT_COLD inline void throw_no_sum(std::span<const Extent> inputs, Extent image, int multiple) {
     const auto text = [](Extent e) { return concat({std::to_string(e.height), " x ", std::to_string(e.width)}); };
     std::string found;
-    bool same = true;
-    for (const Extent& input : inputs) {
-        same = same && input == inputs[0];
-        found += concat({found.empty() ? "" : ", ", text(input)});
-    }
-    if (same) return;
-    const std::string number = std::to_string(multiple);
-    throw ShapeError(
-        concat({"EfficientViTSeg: the input has H x W of ", text(image),
-                ", for which the head would have to add maps of ", found, "; H and W must be multiples of ", number}));
+    for (const Extent& input : inputs) found += concat({found.empty() ? "" : ", ", text(input)});
+    throw ShapeError(concat({"EfficientViTSeg: the input has H x W of ", text(image),
+                             ", for which the head would have to add maps of ", found,
+                             "; H and W must be multiples of ", std::to_string(multiple)}));
 }
 
 }  // namespace detail
@@ -126,7 +122,9 @@ public:
 
     static detail::Extent output_extent(detail::Extent in) {
         const auto inputs = Head::template input_extents<Backbone>(in);
-        detail::check_sum(inputs, in, size_multiple);
+        for (const detail::Extent& input : inputs) {
+            if (input != inputs[0]) detail::throw_no_sum(inputs, in, size_multiple);
+        }
         return inputs[0];
     }
     EFFICIENTVIT_COLD static void describe(const detail::Describer& d) {
