@@ -437,6 +437,8 @@ TEST_F(HostileTensor, StorageMissingOrOfAnotherSize) {
                         "its storage '1' is not in the archive");
     expect_tensor_error(p_tensor(p_storage("../version", 6), 0, p_tuple({6}), p_tuple({1})),
                         "its storage '../version' is not in the archive");
+    expect_tensor_error(p_tensor(p_storage(std::string(1000, '0'), 6), 0, p_tuple({6}), p_tuple({1})),
+                        "its storage '" + std::string(300, '0') + "... (1000 bytes)' is not in the archive");
     for (const std::int64_t count : {std::int64_t{5}, std::int64_t{7}, std::int64_t{-6}, std::int64_t{1} << 62}) {
         expect_tensor_error(p_tensor(p_storage("0", count), 0, p_tuple({5}), p_tuple({1})),
                             "its storage '0' has 24 bytes, expected " + std::to_string(count) + " elements of 4");
@@ -503,7 +505,7 @@ TEST_F(HostileTensor, WhatIsNotStoredAsItIs) {
     const std::string stride = p_tuple({1});
     const std::string conjugated = p_dict({p_text("conj"), "\x88"});
     expect_tensor_error(p_tensor(p_storage("0", 6), 0, shape, stride, conjugated),
-                        "it has metadata, a dict of 1, expected none");
+                        "it has metadata, a dict of 1, expected an empty dict");
     const std::string content =
         checkpoint_of(pickle_of(p_dict({p_text("w"), p_tensor(p_storage("0", 6), 0, shape, stride, "}")}))).bytes();
     EXPECT_EQ(ev::parse_torch_checkpoint(bytes_of(content)).size(), 1u);
