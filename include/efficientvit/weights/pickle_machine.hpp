@@ -29,16 +29,13 @@ namespace detail {
 /// Reads one pickle, in the constructor.
 class PickleMachine {
 public:
-    /// Larger pickles are refused. A model's takes some 150 bytes for each tensor.
+    /// The size up to which a pickle may be read. A model's takes some 150 bytes for each tensor.
     static constexpr std::size_t largest = std::size_t{64} << 20;
 
-    /// Reads `bytes` whole; `source` begins the messages. Throws WeightsError with the byte at which it is not what it
-    /// should be.
+    /// Reads `bytes` whole, of which there are at most `largest`; `source` begins the messages. Throws WeightsError
+    /// with the byte at which it is not what it should be.
     EFFICIENTVIT_COLD PickleMachine(std::vector<std::byte> bytes, std::string source)
         : out_(std::move(bytes)), source_(std::move(source)) {
-        if (out_.bytes_.size() > largest) {
-            fail({std::to_string(out_.bytes_.size()), " bytes, expected at most ", std::to_string(largest)});
-        }
         if (take(1) != 0x80) fail({"not a pickle of protocol 2 or later"});
         const std::uint64_t protocol = take(1);
         if (protocol < 2 || protocol > 5) {
