@@ -29,16 +29,13 @@ namespace detail {
 /// Reads one pickle, in the constructor.
 class PickleMachine {
 public:
-    /// Larger pickles are refused. A model's takes some 150 bytes for each tensor.
+    /// The size up to which a pickle may be read. A model's takes some 150 bytes for each tensor.
     static constexpr std::size_t largest = std::size_t{64} << 20;
 
-    /// Reads `bytes` whole; `source` begins the messages. Throws WeightsError with the byte at which it is not what it
-    /// should be.
+    /// Reads `bytes` whole, of which there are at most `largest`; `source` begins the messages. Throws WeightsError
+    /// with the byte at which it is not what it should be.
     EFFICIENTVIT_COLD PickleMachine(std::vector<std::byte> bytes, std::string source)
         : out_(std::move(bytes)), source_(std::move(source)) {
-        if (out_.bytes_.size() > largest) {
-            fail({std::to_string(out_.bytes_.size()), " bytes, expected at most ", std::to_string(largest)});
-        }
         if (take(1) != 0x80) fail({"not a pickle of protocol 2 or later"});
         const std::uint64_t protocol = take(1);
         if (protocol < 2 || protocol > 5) {
@@ -63,6 +60,9 @@ public:
     Pickle result() && { return std::move(out_); }
 
 private:
+    // Python writes dicts and lists by the thousand items; only the items of a tuple wait all together.
+    static constexpr std::size_t deepest = 65536;
+
     using Kind = PickleKind;
     using Role = PickleRole;
 
@@ -120,7 +120,10 @@ private:
 
     // ---- The stack ----
 
-    void push(const PickleValue& value) { stack_.push_back(value); }
+    void push(const PickleValue& value) {
+        if (stack_.size() == deepest) fail({"more than ", std::to_string(deepest), " values wait on its stack"});
+        stack_.push_back(value);
+    }
 
     PickleValue& top() {
         if (stack_.empty() || stack_.back().is(Kind::mark)) fail({"takes a value where there is none"});
@@ -177,6 +180,9 @@ private:
         expect(target, Kind::dict, "what takes a key");
         Pickle::Dict& dict = out_.dicts_[static_cast<std::size_t>(target.number)];
         for (std::size_t i = begin; i < stack_.size(); i += 2) {
+            if (stack_[i].is(Kind::dict) || stack_[i].is(Kind::list)) {
+                fail({Pickle::name(stack_[i].kind), " as a key, which Python does not allow"});
+            }
             out_.pairs_.push_back({stack_[i], stack_[i + 1]});
             const auto link = static_cast<std::uint32_t>(out_.pairs_.size());
             (dict.last == 0 ? dict.first : out_.pairs_[dict.last - 1].next) = link;

@@ -55,8 +55,10 @@ public:
     }
 
     void write(std::span<const std::byte> bytes) {
-        if (file_ == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size())
-            fail("cannot be written", errno);
+        // An empty span may be null, which fwrite must not be given.
+        const bool written =
+            bytes.empty() || (file_ != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size());
+        if (!written) fail("cannot be written", errno);
     }
 
     void keep() {

@@ -19,7 +19,6 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
