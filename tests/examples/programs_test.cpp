@@ -3,6 +3,7 @@
 // The examples as a person runs them: what they print, write and leave, and with which status they end, when all is
 // well and when it is not. Weights are made from names, so what is seen in the pictures means nothing.
 #include <efficientvit/images/codec.hpp>
+#include <efficientvit/images/resize.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/sam_image_encoder.hpp>
 #include <efficientvit/models/segmenter.hpp>
@@ -188,6 +189,15 @@ TEST_F(Programs, SegmentWritesMasksAndOverlays) {
         const ev::Image overlay = ev::read_image(scratch_ / fit / "flower_overlay.png");
         EXPECT_EQ(overlay.height(), 96);
         EXPECT_GT(overlay.width(), 128);  // the legend
+    }
+}
+
+TEST_F(Programs, SegmentTakesFullHd) {
+    ev::write_png(scratch_ / "hd.png", ev::resize_opencv_cubic(fixture("china.png"), {1080, 1920}));
+    for (const std::string fit : {"pad", "resize"}) {
+        const Outcome out = run("segment" + weights("seg_b0") + "--fit " + fit + " --output out hd.png");
+        ASSERT_EQ(out.status, 0) << out.text;
+        EXPECT_EQ(ev::read_image(scratch_ / "out" / "hd_mask.png").size(), (ev::ImageSize{1080, 1920}));
     }
 }
 
