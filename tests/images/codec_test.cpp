@@ -97,6 +97,22 @@ TEST(Codec, TruncatedFilesAreBrokenWhereverTheyEnd) {
     }
 }
 
+TEST(Codec, TheEndOfAThumbnailIsNotTheEndOfAJpeg) {
+    const Scratch scratch;
+    const std::string whole = bytes_of(fixture_path("flower_444.jpg"));
+    // A segment of an application with the end marker in it, behind the start of the file; and a film behind its end.
+    const std::string with_thumbnail =
+        whole.substr(0, 2) + std::string("\xff\xe1\x00\x06\xff\xd8\xff\xd9", 8) + whole.substr(2);
+    write_bytes(scratch / "whole.jpg", with_thumbnail + "film" + std::string("\xff\xda\x00\x00", 4) + "film");
+    EXPECT_EQ(ev::read_image(scratch / "whole.jpg"), fixture("flower_444.jpg"));
+    write_bytes(scratch / "cut.jpg", with_thumbnail.substr(0, with_thumbnail.size() / 2));
+    expect_part("ends before the JPEG does", message_of_reading(scratch / "cut.jpg"));
+    for (std::size_t missing : {1U, 2U, 3U}) {
+        write_bytes(scratch / "cut.jpg", whole.substr(0, whole.size() - missing));
+        expect_part("ends before the JPEG does", message_of_reading(scratch / "cut.jpg"));
+    }
+}
+
 TEST(Codec, DamagedFilesNeverCrash) {
     for (const std::string name : {"small.png", "flower_444.jpg", "flower_420_progressive.jpg"}) {
         const std::string whole = bytes_of(fixture_path(name));

@@ -28,14 +28,25 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// A JPEG ends with a marker. stb fills what is missing with gray where it does not come.
-inline bool is_truncated_jpeg(std::span<const std::byte> file) {
-    constexpr std::byte ff{0xff}, start{0xd8}, end{0xd9};
-    if (file.size() < 4 || file[0] != ff || file[1] != start) return false;
-    for (std::size_t i = file.size() - 1; i-- > 2;) {  // something may follow the picture
-        if (file[i] == ff && file[i + 1] == end) return false;
+/// Whether a JPEG ends before its last marker does: stb fills what is missing with gray. Goes from marker to marker, so
+/// that neither a thumbnail in the file's head nor a film behind its end is taken for the picture's.
+EFFICIENTVIT_COLD inline bool is_truncated_jpeg(std::span<const std::byte> file) {
+    const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(file[i]); };
+    if (file.size() < 2 || at(0) != 0xff || at(1) != 0xd8) return false;
+    std::size_t i = 2;
+    while (i + 3 < file.size()) {
+        const unsigned marker = at(i + 1);
+        if (at(i) != 0xff || marker == 0xff) {
+            ++i;  // the picture's data, or a byte that fills up
+        } else if (marker == 0xd9) {
+            return false;
+        } else if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
+            i += 2;  // without a length: 0xff in data, restarts
+        } else {
+            i += 2 + (at(i + 2) << 8 | at(i + 3));
+        }
     }
-    return true;
+    return i + 2 > file.size() || at(file.size() - 2) != 0xff || at(file.size() - 1) != 0xd9;
 }
 
 EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name) {
