@@ -196,7 +196,8 @@ private:
         std::uint64_t size = little_endian(left, 24, 4);
         const auto name_size = static_cast<std::size_t>(little_endian(left, 28, 2));
         const auto extra_size = static_cast<std::size_t>(little_endian(left, 30, 2));
-        const std::size_t record = central_size + name_size + extra_size + little_endian(left, 32, 2);
+        const std::size_t record =
+            central_size + name_size + extra_size + static_cast<std::size_t>(little_endian(left, 32, 2));
         std::uint64_t header = little_endian(left, 42, 4);
         if (record > left.size()) fail({which, " is cut short"});
         const std::string_view name(reinterpret_cast<const char*>(left.data()) + central_size, name_size);
