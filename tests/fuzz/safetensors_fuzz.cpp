@@ -11,12 +11,12 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     namespace ev = efficientvit;
-    // Once with the bytes as they are and once with a length of the header that fits, which is hard to guess.
+    // Once as it is, and once with a header that ends behind the first line: its length would be hard to guess.
     std::string fitting(8, '\0');
     if (size >= 8) {
         std::uint64_t length = size - 8;
         if (const void* end = std::memchr(data + 8, '\n', size - 8)) {
-            length = static_cast<std::uint64_t>(static_cast<const std::uint8_t*>(end) - data - 8);
+            length = static_cast<std::uint64_t>(static_cast<const std::uint8_t*>(end) - data - 7);
         }
         std::memcpy(fitting.data(), &length, 8);
         fitting.append(reinterpret_cast<const char*>(data) + 8, size - 8);

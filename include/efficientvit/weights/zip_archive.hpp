@@ -63,6 +63,9 @@ public:
         check_names();
     }
 
+    ZipArchive(const ZipArchive&) = delete;
+    ZipArchive& operator=(const ZipArchive&) = delete;
+
     const std::string& source() const { return source_; }
     std::size_t size() const { return archive_.data.size(); }
 
@@ -112,14 +115,15 @@ private:
         return out;
     }
 
-    static Claims claims(std::span<const std::byte> record, std::size_t first, std::size_t narrow, std::size_t wide) {
-        // Two disk numbers and two counts of `narrow` bytes, then size and offset of `wide`; zip64 has wider counts.
-        const std::size_t disk = wide == 8 ? 4 : narrow;
-        const std::size_t counts = first + 2 * disk;
-        const std::size_t sizes = counts + 2 * narrow;
-        return {little_endian(record, first, disk),    little_endian(record, first + disk, disk),
-                little_endian(record, counts, narrow), little_endian(record, counts + narrow, narrow),
-                little_endian(record, sizes, wide),    little_endian(record, sizes + wide, wide)};
+    /// Reads them from `at` on: disk numbers, counts and sizes of so many bytes each.
+    static Claims claims(std::span<const std::byte> record, std::size_t at, std::size_t disk, std::size_t count,
+                         std::size_t size) {
+        const auto next = [&](std::size_t width) {
+            at += width;
+            return little_endian(record, at - width, width);
+        };
+        // In the order of the members, as braces promise.
+        return {next(disk), next(disk), next(count), next(count), next(size), next(size)};
     }
 
     EFFICIENTVIT_COLD Directory find_directory() const {
@@ -131,7 +135,7 @@ private:
         if (little_endian(last, 0, 4) != 0x06054b50 || little_endian(last, 20, 2) != 0) {
             fail({"its last 22 bytes are not the end of a zip archive: cut short, or something stands behind it"});
         }
-        Claims said = claims(last, 4, 2, 4);
+        Claims said = claims(last, 4, 2, 2, 4);
         if (end >= locator_size) {
             const std::vector<std::byte> locator = read(end - locator_size, locator_size);
             if (little_endian(locator, 0, 4) == 0x07064b50) {
@@ -168,9 +172,9 @@ private:
             fail({"its zip64 record at byte ", std::to_string(at), " does not end where it should, at byte ",
                   std::to_string(end)});
         }
-        const Claims wide = claims(record, 16, 8, 8);
-        const auto differs = [](std::uint64_t little, std::uint64_t big, std::uint64_t unknown) {
-            return little != unknown && little != big;
+        const Claims wide = claims(record, 16, 4, 8, 8);
+        const auto differs = [](std::uint64_t in_narrow, std::uint64_t in_wide, std::uint64_t unknown) {
+            return in_narrow != unknown && in_narrow != in_wide;
         };
         if (differs(narrow.count, wide.count, 0xffff) || differs(narrow.size, wide.size, 0xffffffff) ||
             differs(narrow.offset, wide.offset, 0xffffffff) || differs(narrow.count_here, wide.count_here, 0xffff)) {
@@ -192,7 +196,8 @@ private:
         std::uint64_t size = little_endian(left, 24, 4);
         const auto name_size = static_cast<std::size_t>(little_endian(left, 28, 2));
         const auto extra_size = static_cast<std::size_t>(little_endian(left, 30, 2));
-        const std::size_t record = central_size + name_size + extra_size + little_endian(left, 32, 2);
+        const std::size_t record =
+            central_size + name_size + extra_size + static_cast<std::size_t>(little_endian(left, 32, 2));
         std::uint64_t header = little_endian(left, 42, 4);
         if (record > left.size()) fail({which, " is cut short"});
         const std::string_view name(reinterpret_cast<const char*>(left.data()) + central_size, name_size);
