@@ -97,8 +97,8 @@ void run(const Options& options) {
               << (context.threads() == 1 ? "\n" : "s\n");
     print_confusion(images, results.predicted);
 
-    const digits::Canvas sheet = digits::draw_contact_sheet(images, results.predicted);
-    digits::write_png(options.output, sheet);
+    const ev::Image sheet = digits::draw_contact_sheet(images, results.predicted);
+    ev::write_png(options.output, sheet);
     std::cout << "all images with their predicted class: " << options.output.string() << '\n';
 }
 

@@ -5,18 +5,16 @@
 #pragma once
 
 #include <efficientvit/efficientvit.hpp>
+#include <efficientvit/images/codec.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include "../stb.hpp"
 
 namespace digits {
 
@@ -44,22 +42,17 @@ struct Image {
     std::array<std::uint8_t, image_size * image_size> gray{};
 };
 
-/// Reads one 8x8 PNG. Throws std::runtime_error with the path and what is wrong.
+/// Reads one 8x8 PNG, whose colors are gray. Throws ev::ImageError with the path and what is wrong.
 inline Image load_image(const std::filesystem::path& path, int label) {
-    const std::string name = path.string();
-    int width = 0, height = 0, channels = 0;
-    if (stbi_info(name.c_str(), &width, &height, &channels) == 0) {
-        throw std::runtime_error(name + ": cannot be read as PNG (" + stbi_failure_reason() + ")");
+    const ev::Image read = ev::read_image(path);
+    if (read.size() != ev::ImageSize{image_size, image_size}) {
+        throw ev::ImageError(path.string() + ": expected 8 x 8 pixels, found " + std::to_string(read.width()) + " x " +
+                             std::to_string(read.height()));
     }
-    if (width != image_size || height != image_size) {
-        throw std::runtime_error(name + ": expected 8 x 8 pixels, found " + std::to_string(width) + " x " +
-                                 std::to_string(height));
-    }
-    const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(stbi_load(name.c_str(), &width, &height, &channels, 1),
-                                                           stbi_image_free);
-    if (pixels == nullptr) throw std::runtime_error(name + ": broken PNG (" + stbi_failure_reason() + ")");
     Image image{.path = path, .label = label};
-    for (std::size_t i = 0; i < image.gray.size(); ++i) image.gray[i] = pixels.get()[i];
+    for (int i = 0; i < image_size * image_size; ++i) {
+        image.gray[static_cast<std::size_t>(i)] = read.at(i / image_size, i % image_size).red;
+    }
     return image;
 }
 

@@ -5,6 +5,7 @@
 #include "golden_file.hpp"
 
 #include <efficientvit/weights/save_safetensors.hpp>
+#include <efficientvit/weights/torch_checkpoint.hpp>
 
 #include <bit>
 #include <random>
@@ -159,6 +160,15 @@ TEST_F(Files, OfAWholeClassifier) {
     expect_in(path.string(), message);
     expect_in("found [8, 3, 3, 3], expected [16, 3, 3, 3]", message);
     EXPECT_FALSE(other.loaded());
+}
+
+/// As torch.save wrote it, `{"state_dict": …}`.
+TEST_F(Files, OfPyTorchItself) {
+    const fs::path path = fs::path(EFFICIENTVIT_TEST_DATA) / "checkpoints" / "backbone_b0_official.pt";
+    ev::BackboneB0 backbone;
+    const ev::LoadReport report = backbone.load_state_dict(ev::load_torch_checkpoint(path));
+    EXPECT_TRUE(report.missing.empty() && report.unexpected.empty());
+    EXPECT_TRUE(same_bits(backbone.forward_final(image()), golden_layer<ev::BackboneB0>().forward_final(image())));
 }
 
 /// What was loaded stays when the file changes or goes.

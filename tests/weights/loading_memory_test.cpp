@@ -4,8 +4,10 @@
 // allocation fails. Replaces the global operator new, so it must be a program of its own.
 #include <efficientvit/weights/load.hpp>
 #include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/torch_checkpoint.hpp>
 
 #include "safetensors_files.hpp"
+#include "torch_files.hpp"
 
 #include <cstdlib>
 #include <new>
@@ -43,22 +45,36 @@ void operator delete(void* pointer, std::size_t) noexcept { operator delete(poin
 
 namespace {
 
-/// The largest memory in use while reading, beyond what was before, per byte of the header.
-double cost(const std::string& header, std::string* message = nullptr) {
-    const std::string content = file_with(header);
+/// The largest memory in use during `parse`, beyond what was before, per byte of `size`.
+template <class Parse>
+double cost_of(Parse parse, std::size_t size, std::string* message) {
     const std::size_t before = in_use;
     peak = in_use;
     try {
-        const ev::StateDict dict = ev::parse_safetensors_borrowed(bytes_of(content));
+        parse();
         if (message != nullptr) *message = "";
     } catch (const ev::WeightsError& error) {
         if (message != nullptr) *message = error.what();
     }
-    return static_cast<double>(peak - before) / static_cast<double>(header.size());
+    return static_cast<double>(peak - before) / static_cast<double>(size);
+}
+
+/// Of safetensors, per byte of the header.
+double cost(const std::string& header, std::string* message = nullptr) {
+    const std::string content = file_with(header);
+    return cost_of([&] { ev::parse_safetensors_borrowed(bytes_of(content)); }, header.size(), message);
+}
+
+/// Of a checkpoint, per byte of the pickle; the copy that is made of the archive counts too.
+double checkpoint_cost(const std::string& pickle, std::string* message = nullptr) {
+    const std::string content = checkpoint_of(pickle).bytes();
+    return cost_of([&] { ev::parse_torch_checkpoint(bytes_of(content), {.skip_extra_entries = true}); }, pickle.size(),
+                   message);
 }
 
 constexpr std::size_t large = 4'000'000;
 constexpr double small_multiple = 6.0;
+constexpr double worst_pickle = 30.0;
 constexpr double with_copies_of_a_token =
     11.0;  // the JSON library's, for its message, where one token is the whole header
 
@@ -129,10 +145,84 @@ TEST(LoadingMemory, ALengthThatLiesTakesNothing) {
     EXPECT_LT(peak - before, 10'000u);
 }
 
+// ---- Checkpoints ----
+
+std::string repeat(const std::string& piece, std::size_t bytes) {
+    std::string out;
+    while (out.size() < bytes) out += piece;
+    return out;
+}
+
+TEST(CheckpointMemory, EveryInstructionRepeated) {
+    for (const std::string piece :
+         {"N", "(", "]", "}", ")", "K\1", "\x94", "\x85", "N\x94", "\x85\x94", "NNs", "K\1Ns", "}(u", "X\1"}) {
+        EXPECT_LT(checkpoint_cost("\x80\2}" + repeat(piece, large) + "."), worst_pickle)
+            << ev::detail::printable(piece);
+    }
+    // A thousand at once, as Python does it.
+    for (const std::string value : {"N", "K\1", "]", "}", ")", "N\x85", "N\x94"}) {
+        const std::string piece = "(" + repeat("N" + value, 1000 * (1 + value.size())) + "u";
+        EXPECT_LT(checkpoint_cost("\x80\2}" + repeat(piece, large) + "."), worst_pickle)
+            << ev::detail::printable(value);
+    }
+}
+
+TEST(CheckpointMemory, ManyTensorsAsPythonWritesThem) {
+    std::string pickle = "\x80\2}";
+    for (int i = 0; pickle.size() < large; ++i) pickle += p_text(std::to_string(i)) + p_good_tensor() + "s";
+    std::string message;
+    EXPECT_LT(checkpoint_cost(pickle + ".", &message), small_multiple);
+    EXPECT_EQ(message, "");
+}
+
+TEST(CheckpointMemory, ManyNamesForOneTensor) {
+    std::string extents = "(";
+    for (int i = 0; i < 64; ++i) extents += "K\1";
+    extents += "t";
+    const std::string deep = p_tensor(p_storage("0", 6), 0, extents, extents);
+    for (const std::string& tensor : {deep, p_good_tensor()}) {
+        std::string pickle = "\x80\2}" + p_text("") + tensor + std::string("q\0s", 3);
+        for (int i = 0; pickle.size() < large; ++i) {
+            const std::string name = std::to_string(i);
+            pickle += "\x8c" + le(name.size(), 1) + name + std::string("h\0s", 3);
+        }
+        std::string message;
+        EXPECT_LT(checkpoint_cost(pickle + ".", &message), worst_pickle);
+        EXPECT_NE(message.find("there are more names than"), std::string::npos);
+    }
+}
+
+TEST(CheckpointMemory, ManyFilesInTheArchive) {
+    Zip zip = checkpoint_of(pickle_of("}"));
+    for (int i = 0; i < 50'000; ++i) zip.members.push_back({.name = std::to_string(i)});
+    const std::string content = zip.bytes();
+    std::string message;
+    EXPECT_LT(cost_of([&] { ev::parse_torch_checkpoint(bytes_of(content)); }, content.size(), &message),
+              small_multiple);
+    EXPECT_EQ(message, "");
+}
+
+TEST(CheckpointMemory, LengthsThatLieTakeNothing) {
+    Zip zip = checkpoint_of(pickle_of("}"));
+    zip.zip64 = true;
+    zip.count = std::uint64_t{1} << 40;
+    const std::string content = zip.bytes();
+    const double size = 1000;
+    EXPECT_LT(cost_of([&] { ev::parse_torch_checkpoint(bytes_of(content)); }, 1, nullptr), 3 * size);
+    std::string message;
+    EXPECT_LT(checkpoint_cost(std::string("\x80\2X\xff\xff\xff\x7f", 7), &message) * 7, 4 * size);
+    EXPECT_NE(message.find("cut short"), std::string::npos);
+}
+
 class LoadingFailures : public InDirectory {};
 
 TEST_F(LoadingFailures, EveryAllocationFailingIsAnExceptionWithoutALeak) {
     const fs::path path = write(good);
+    // One tensor as it lies, one laid out anew.
+    const std::string pt =
+        checkpoint_of(pickle_of(p_dict({p_text("a"), p_good_tensor(), p_text("b"),
+                                        p_tensor(p_storage("0", 6), 0, p_tuple({3, 2}), p_tuple({1, 3}))})))
+            .bytes();
     const std::vector<ev::Parameter> wanted{{"b", {2, 1}}, {"missing", {1}}};
     ev::LoadOptions options;
     options.strict = false;
@@ -144,6 +234,7 @@ TEST_F(LoadingFailures, EveryAllocationFailingIsAnExceptionWithoutALeak) {
             until_failure = n;
             const ev::StateDict dict = ev::load_safetensors(path);
             const ev::StateDict copied = ev::parse_safetensors(bytes_of(good));
+            const ev::StateDict checkpoint = ev::parse_torch_checkpoint(bytes_of(pt));
             const ev::MatchedWeights matched(dict, wanted, options);
             const std::vector<float> values = ev::WeightReader(matched).read("b");
             until_failure = -1;

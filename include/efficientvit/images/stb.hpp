@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The declarations of stb's image reader and writer, wherever the system keeps them: Debian's libstb-dev in stb/, stb's
-// own repository at its top. The code itself is compiled in stb_implementation.cpp alone.
+// The declarations of stb's reader and writer of pictures, wherever the system keeps them: Debian's libstb-dev in stb/,
+// stb's own repository at its top. Their code is compiled once in a program, by stb_implementation.inl.
 #pragma once
 
 #if __has_include(<stb/stb_image.h>)

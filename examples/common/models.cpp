@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one file that knows all networks. It takes a minute to compile; the examples beside it take seconds.
+#include "models.hpp"
+
+#include <efficientvit/models/make_model.hpp>
+#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/torch_checkpoint.hpp>
+
+#include <string_view>
+
+namespace examples {
+
+ev::StateDict read_weights(const std::filesystem::path& path) {
+    const std::filesystem::path extension = path.extension();
+    if (extension == ".safetensors") return ev::load_safetensors(path);
+    if (extension == ".pt" || extension == ".pth" || extension == ".bin") return ev::load_torch_checkpoint(path);
+    throw ev::WeightsError(path.string() + ": weights are read from .safetensors, .pt, .pth and .bin files");
+}
+
+std::string identify(const ev::StateDict& weights, const std::filesystem::path& path) {
+    std::string name = ev::identify(weights);
+    if (name.empty()) throw ev::WeightsError(path.string() + ": these look like the weights of no known model");
+    return name;
+}
+
+std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights) {
+    std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
+    model->load_state_dict(weights);
+    return model;
+}
+
+std::string backbone_name(const std::string& model) {
+    const std::string name = ev::make_model(model)->info().name;  // as in model_names()
+    std::string_view size = std::string_view(name).substr(name.find('_') + 1);
+    return "backbone_" + std::string(size.substr(0, size.find('_')));
+}
+
+std::string model_list() {
+    std::string list;
+    for (const std::string& name : ev::model_names()) list += name + '\n';
+    return list;
+}
+
+}  // namespace examples

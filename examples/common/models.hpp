@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every network, chosen at run time, with weights from a file: models.cpp compiles them once for all examples.
+#pragma once
+
+#include <efficientvit/models/any_model.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace examples {
+
+namespace ev = efficientvit;
+
+/// Reads *.safetensors, and *.pt, *.pth or *.bin as PyTorch writes them. Throws ev::WeightsError.
+ev::StateDict read_weights(const std::filesystem::path& path);
+
+/// What the model that these weights belong to is called. Throws ev::WeightsError, which names `path`, if they look
+/// like none.
+std::string identify(const ev::StateDict& weights, const std::filesystem::path& path);
+
+/// ev::make_model(name) with these weights. Throws ev::ConfigError for a name that there is not, ev::WeightsError for
+/// weights of another model.
+std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights);
+
+/// The backbone of a model: "backbone_b1" for "cls_b1", "efficientvit_b1.r224_in1k", "seg_b1_ade20k". Throws
+/// ev::ConfigError for a name that there is not.
+std::string backbone_name(const std::string& model);
+
+/// All names, one a line.
+std::string model_list();
+
+}  // namespace examples

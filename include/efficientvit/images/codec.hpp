@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pictures from PNG and JPEG files and back to PNG, by stb. One .cpp of the program must include
+// <efficientvit/images/stb_implementation.inl>.
+//
+// A JPEG may differ from other decoders' by a few grey levels: the standard leaves the enlarging of its coarser colors
+// open. As in the reference, the orientation that a camera notes beside the picture is not applied, and transparency
+// is dropped.
+#pragma once
+
+#include <efficientvit/images/image.hpp>
+#include <efficientvit/images/stb.hpp>
+#include <efficientvit/weights/mapped_file.hpp>
+#include <efficientvit/weights/replacement_file.hpp>
+
+#include <algorithm>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// Whether a JPEG ends before its last marker does: stb fills what is missing with gray. Goes from marker to marker, so
+/// that neither a thumbnail in the file's head nor a film behind its end is taken for the picture's.
+EFFICIENTVIT_COLD inline bool is_truncated_jpeg(std::span<const std::byte> file) {
+    const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(file[i]); };
+    if (file.size() < 2 || at(0) != 0xff || at(1) != 0xd8) return false;
+    std::size_t i = 2;
+    while (i + 3 < file.size()) {
+        const unsigned marker = at(i + 1);
+        if (at(i) != 0xff || marker == 0xff) {
+            ++i;  // the picture's data, or a byte that fills up
+        } else if (marker == 0xd9) {
+            return false;
+        } else if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
+            i += 2;  // without a length: 0xff in data, restarts
+        } else {
+            i += 2 + (at(i + 2) << 8 | at(i + 3));
+        }
+    }
+    return i + 2 > file.size() || at(file.size() - 2) != 0xff || at(file.size() - 1) != 0xd9;
+}
+
+EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name) {
+    const auto fail = [&](std::string_view what) { throw ImageError(concat({name, ": ", what})); };
+    const auto reason = [] {
+        const char* const text = stbi_failure_reason();
+        return std::string_view(text == nullptr ? "unknown" : text);
+    };
+    if (file.empty()) fail("is empty, not a PNG or JPEG picture");
+    if (file.size() > INT_MAX) fail("is larger than 2 GiB");
+    const auto* const data = reinterpret_cast<const stbi_uc*>(file.data());
+    const int bytes = static_cast<int>(file.size());
+
+    int width = 0, height = 0, channels = 0;
+    if (stbi_info_from_memory(data, bytes, &width, &height, &channels) == 0) {
+        fail(concat({"not a PNG or JPEG picture, or a broken one (", reason(), ")"}));
+    }
+    check_size({height, width}, std::string(name).c_str());
+    if (is_truncated_jpeg(file)) fail("broken picture (the file ends before the JPEG does)");
+    const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+        stbi_load_from_memory(data, bytes, &width, &height, &channels, Image::channels), stbi_image_free);
+    if (pixels == nullptr) fail(concat({"broken picture (", reason(), ")"}));
+    Image image({height, width});
+    std::copy_n(pixels.get(), image.bytes().size(), image.bytes().data());
+    return image;
+}
+
+/// PNG of height x width pixels of 1 (gray) or 3 (RGB) bytes each.
+EFFICIENTVIT_COLD inline std::vector<std::byte> encode_png(const std::uint8_t* pixels, ImageSize size, int channels) {
+    check_size(size, "encode_png");
+    std::vector<std::byte> file;
+    const auto append = [](void* to, void* data, int bytes) {
+        const auto* const begin = static_cast<const std::byte*>(data);
+        auto& out = *static_cast<std::vector<std::byte>*>(to);
+        out.insert(out.end(), begin, begin + bytes);
+    };
+    if (stbi_write_png_to_func(append, &file, size.width, size.height, channels, pixels, size.width * channels) == 0) {
+        throw ImageError(concat({"a picture of ", to_string(size), " could not be encoded as PNG: out of memory"}));
+    }
+    return file;
+}
+
+EFFICIENTVIT_COLD inline void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+    try {
+        ReplacementFile file(path);
+        file.write(bytes);
+        file.keep();
+    } catch (const WeightsError& error) {
+        throw ImageError(error.what());
+    }
+}
+
+}  // namespace detail
+
+/// Decodes a PNG or JPEG file in memory; gray and palettes become RGB, 16 bits become 8. Throws ImageError.
+EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file) {
+    return detail::decode_image(file, "picture in memory");
+}
+
+/// The same from a file. Throws ImageError, which names it.
+EFFICIENTVIT_COLD inline Image read_image(const std::filesystem::path& path) {
+    std::vector<std::byte> bytes;
+    std::string name;
+    try {
+        const detail::FileHandle file(path);
+        name = file.path();
+        bytes.resize(file.size());
+        file.read_at(0, bytes);
+    } catch (const WeightsError& error) {
+        throw ImageError(error.what());
+    }
+    return detail::decode_image(bytes, name);
+}
+
+/// A PNG file's bytes.
+EFFICIENTVIT_COLD inline std::vector<std::byte> encode_png(const Image& image) {
+    return detail::encode_png(image.bytes().data(), image.size(), Image::channels);
+}
+
+/// Writes a PNG: whole, or not at all. Throws ImageError with the path and the reason; what was there stays then.
+EFFICIENTVIT_COLD inline void write_png(const std::filesystem::path& path, const Image& image) {
+    detail::write_whole(path, encode_png(image));
+}
+
+/// The same for one byte a pixel, such as the labels of a LabelMap: a gray PNG that holds these very numbers.
+EFFICIENTVIT_COLD inline void write_gray_png(const std::filesystem::path& path, ImageSize size,
+                                             std::span<const std::uint8_t> pixels) {
+    detail::check_size(size, "write_gray_png");
+    if (pixels.size() != static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width)) {
+        throw ImageError(detail::concat(
+            {"write_gray_png: ", std::to_string(pixels.size()), " bytes for ", detail::to_string(size), " pixels"}));
+    }
+    detail::write_whole(path, detail::encode_png(pixels.data(), size, 1));
+}
+
+/// The pictures that a path means: itself if it is a file, else all *.png, *.jpg and *.jpeg in the folder (not in
+/// folders below), sorted by name. Throws ImageError if there are none.
+EFFICIENTVIT_COLD inline std::vector<std::filesystem::path> find_images(const std::filesystem::path& path) {
+    const std::string name = detail::path_text(path);
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(path, error);
+    if (!std::filesystem::exists(status)) throw ImageError(detail::concat({name, ": no such file or folder"}));
+    if (!std::filesystem::is_directory(status)) return {path};
+    std::vector<std::filesystem::path> found;
+    for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+        std::string extension = entry->path().extension().string();
+        for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+        if (extension == ".png" || extension == ".jpg" || extension == ".jpeg") found.push_back(entry->path());
+    }
+    if (error) throw ImageError(detail::concat({name, ": cannot be listed: ", error.message()}));
+    if (found.empty()) throw ImageError(detail::concat({name, ": no PNG or JPEG pictures in this folder"}));
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+EFFICIENTVIT_END_NAMESPACE

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a classifier's logits to probabilities, the largest first. Names of classes are in imagenet_classes.hpp.
+#pragma once
+
+#include <efficientvit/error.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <span>
+#include <string>
+#include <vector>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+struct Prediction {
+    int index = 0;
+    double probability = 0;  ///< softmax over all classes
+};
+
+/// The k most probable classes of one image's logits, or all if there are fewer; of equal ones the first comes first.
+/// Throws ShapeError if there are no logits or one is not a number.
+inline std::vector<Prediction> top_k(std::span<const float> logits, int k) {
+    if (logits.empty()) throw ShapeError("top_k: no logits");
+    double sum = 0;
+    const float largest = *std::max_element(logits.begin(), logits.end());
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+        if (std::isnan(logits[i])) throw ShapeError(detail::concat({"top_k: logit ", std::to_string(i), " is NaN"}));
+        sum += std::exp(double{logits[i]} - largest);
+    }
+    std::vector<int> all(logits.size());
+    std::iota(all.begin(), all.end(), 0);
+    std::vector<int> order(std::min(all.size(), static_cast<std::size_t>(std::max(k, 0))));
+    std::partial_sort_copy(all.begin(), all.end(), order.begin(), order.end(), [&](int a, int b) {
+        const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
+        return x > y || (x == y && a < b);
+    });
+    std::vector<Prediction> out;
+    for (const int i : order) out.push_back({i, std::exp(double{logits[static_cast<std::size_t>(i)]} - largest) / sum});
+    return out;
+}
+
+EFFICIENTVIT_END_NAMESPACE

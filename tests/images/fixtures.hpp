@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where the pictures of make_fixtures.py are, and how two pictures are compared.
+#pragma once
+
+#include <efficientvit/images/codec.hpp>
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+namespace ev = efficientvit;
+namespace fs = std::filesystem;
+
+inline fs::path fixture_path(const std::string& name) { return fs::path(EFFICIENTVIT_TEST_DATA) / "images" / name; }
+inline ev::Image fixture(const std::string& name) { return ev::read_image(fixture_path(name)); }
+
+/// The largest difference of a byte; 256 if the sizes differ.
+inline int largest_difference(const ev::Image& a, const ev::Image& b) {
+    if (a.size() != b.size() || a.empty()) return 256;
+    int largest = 0;
+    for (std::size_t i = 0; i < a.bytes().size(); ++i) {
+        largest = std::max(largest, std::abs(int{a.bytes()[i]} - int{b.bytes()[i]}));
+    }
+    return largest;
+}
+
+inline double mean_difference(const ev::Image& a, const ev::Image& b) {
+    if (a.size() != b.size() || a.empty()) return 256;
+    double sum = 0;
+    for (std::size_t i = 0; i < a.bytes().size(); ++i) sum += std::abs(int{a.bytes()[i]} - int{b.bytes()[i]});
+    return sum / static_cast<double>(a.bytes().size());
+}
+
+/// The message of the Exception that action() throws; fails where it throws none or another.
+template <class Exception, class Action>
+std::string thrown_by(const Action& action) {
+    try {
+        action();
+    } catch (const Exception& error) {
+        return error.what();
+    } catch (const std::exception& error) {
+        ADD_FAILURE() << "another exception: " << error.what();
+        return {};
+    }
+    ADD_FAILURE() << "no exception";
+    return {};
+}
+
+inline void expect_part(const std::string& part, const std::string& message) {
+    EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
+}
+
+/// A folder of the test's own, gone afterwards.
+class Scratch {
+public:
+    Scratch() {
+        const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
+        path_ = fs::path(testing::TempDir()) / (std::string("efficientvit_") + test->test_suite_name() + test->name());
+        fs::remove_all(path_);
+        fs::create_directories(path_);
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    ~Scratch() {
+        std::error_code ignored;
+        fs::remove_all(path_, ignored);
+    }
+    fs::path operator/(const std::string& name) const { return path_ / name; }
+    const fs::path& path() const { return path_; }
+    bool empty() const { return fs::is_empty(path_); }
+
+private:
+    fs::path path_;
+};

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Each task's preprocessing: torchvision's bytes for classifiers, the reference's sizes and padding for the others.
+#include <efficientvit/images/preprocess.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "fixtures.hpp"
+
+#include <efficientvit/images/imagenet_classes.hpp>
+#include <efficientvit/images/predictions.hpp>
+
+namespace {
+
+float normalized(int byte, int channel) {
+    const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
+    return static_cast<float>((byte / 255.0 - mean[channel]) / std[channel]);
+}
+
+/// The largest difference between the input and the normalized picture in its upper left, zeros elsewhere.
+double largest_error(const ev::Tensor& input, const ev::Image& image) {
+    double error = 0;
+    for (int c = 0; c < 3; ++c) {
+        for (int y = 0; y < input.dimension(2); ++y) {
+            for (int x = 0; x < input.dimension(3); ++x) {
+                const bool inside = y < image.height() && x < image.width();
+                const float expected = inside ? normalized(image.row(y)[3 * x + c], c) : 0;
+                const double difference = std::abs(double{input(0, c, y, x)} - expected);
+                if (!(difference <= error)) error = difference;
+            }
+        }
+    }
+    return error;
+}
+
+ev::Shape shape(const ev::Tensor& x) { return {x.dimension(0), x.dimension(1), x.dimension(2), x.dimension(3)}; }
+
+TEST(Preprocess, ClassifierInputsAreTorchvisions) {
+    struct Case {
+        ev::ClsPreprocessing how;
+        const char* file;
+    };
+    for (const std::string name : {"china", "chelsea"}) {
+        for (const Case& c : {Case{{.size = 64}, "64_of_68"}, Case{{.size = 64, .round_up = false}, "64_of_67"},
+                              Case{{.size = 57, .crop_ratio = 1}, "57_of_57"}}) {
+            ev::Tensor input;
+            ev::preprocess_cls(fixture(name + ".png"), c.how, input);
+            ASSERT_EQ(shape(input), (ev::Shape{1, 3, c.how.size, c.how.size}));
+            EXPECT_LE(largest_error(input, fixture(name + "_cls_" + c.file + ".png")), 1e-6) << name << c.file;
+        }
+    }
+}
+
+TEST(Preprocess, TagsTellSizeAndCrop) {
+    struct Case {
+        const char* name;
+        int size;
+        double crop_ratio;
+        bool round_up;
+    };
+    for (const Case& c : {Case{"efficientvit_b0.r224_in1k", 224, 0.95, false},
+                          {"timm/efficientvit_b3.r224_in1k", 224, 0.95, false},
+                          {"efficientvit_b1.r256_in1k", 256, 1, false},
+                          {"efficientvit_b3.r288_in1k", 288, 1, false},
+                          {"efficientvit_l1.r224_in1k", 224, 1, false},
+                          {"efficientvit_l2.r384_in1k", 384, 1, false},
+                          {"efficientvit_l3.r320_in1k", 320, 1, false},
+                          {"efficientvit-b1-r288", 288, 0.95, true},
+                          {"efficientvit_l2_r384.pt", 384, 0.95, true},
+                          {"efficientvit-cls-l1", 224, 0.95, true}}) {
+        const ev::ClsPreprocessing how = ev::cls_preprocessing(c.name);
+        EXPECT_EQ(how.size, c.size) << c.name;
+        EXPECT_EQ(how.crop_ratio, c.crop_ratio) << c.name;
+        EXPECT_EQ(how.round_up, c.round_up) << c.name;
+    }
+    EXPECT_THROW(
+        [] {
+            ev::Tensor input;
+            ev::preprocess_cls(ev::Image({4, 4}), {.crop_ratio = 0}, input);
+        }(),
+        ev::ImageError);
+}
+
+TEST(Preprocess, SegmenterSizesAreTheReferences) {
+    const ev::SegPreprocessing ade{.dataset = ev::SegDataset::ade20k};
+    EXPECT_EQ(ev::seg_input_size({427, 640}, ade), (ev::ImageSize{512, 768}));  // 767.4
+    EXPECT_EQ(ev::seg_input_size({640, 427}, ade), (ev::ImageSize{768, 512}));
+    EXPECT_EQ(ev::seg_input_size({300, 300}, ade), (ev::ImageSize{512, 512}));
+    EXPECT_EQ(ev::seg_input_size({1080, 1920}, ade), (ev::ImageSize{512, 928}));  // 910.2
+    EXPECT_EQ(ev::seg_input_size({1080, 1920}, {}), (ev::ImageSize{1024, 2048}));
+    EXPECT_EQ(ev::seg_input_size({1080, 1920}, {.fit = ev::SegFit::pad}), (ev::ImageSize{1088, 1920}));
+    EXPECT_EQ(ev::seg_input_size({1, 33}, {.fit = ev::SegFit::pad}), (ev::ImageSize{32, 64}));
+}
+
+TEST(Preprocess, SegmenterInputsAreResizedOrPadded) {
+    const ev::Image image = fixture("china.png");  // 96 x 144
+    ev::Tensor input;
+    EXPECT_EQ(ev::preprocess_seg(image, {.dataset = ev::SegDataset::ade20k}, input), image.size());
+    ASSERT_EQ(shape(input), (ev::Shape{1, 3, 512, 768}));
+    EXPECT_LE(largest_error(input, ev::resize_opencv_cubic(image, {512, 768})), 1e-6);
+    EXPECT_EQ(ev::preprocess_seg(image, {.fit = ev::SegFit::pad}, input), (ev::ImageSize{96, 160}));
+    ASSERT_EQ(shape(input), (ev::Shape{1, 3, 96, 160}));
+    EXPECT_LE(largest_error(input, image), 1e-6);
+}
+
+TEST(Preprocess, PlainInputsAreThePicture) {
+    ev::Tensor input;
+    ev::preprocess_plain(fixture("chelsea.png"), {}, input);
+    ASSERT_EQ(shape(input), (ev::Shape{1, 3, 101, 67}));
+    EXPECT_LE(largest_error(input, fixture("chelsea.png")), 1e-6);
+    EXPECT_THROW(ev::preprocess_plain(ev::Image(), {}, input), ev::ImageError);
+}
+
+TEST(Preprocess, SamInputsAreNormalizedThenPadded) {
+    const ev::Image image = fixture("chelsea.png");  // 101 x 67
+    ev::Tensor input;
+    ev::preprocess_sam(image, {.size = 40}, input);
+    ASSERT_EQ(shape(input), (ev::Shape{1, 3, 40, 40}));
+    // 67 * 40 / 101 = 26.53
+    const ev::Image resized = ev::resize_pillow(image, {40, 27}, ev::PillowFilter::bilinear);
+    EXPECT_LE(largest_error(input, resized), 2e-6);
+    EXPECT_EQ(input(0, 0, 39, 27), 0.0F);
+    EXPECT_NE(input(0, 0, 39, 26), 0.0F);
+}
+
+TEST(Preprocess, PromptsLieInTheFrameOf1024) {
+    const ev::ImageSize image{427, 640};  // 683.2 rows there, rounded to 683
+    EXPECT_EQ(ev::sam_resized(image, 1024), (ev::ImageSize{683, 1024}));
+    const ev::Point corner = ev::sam_prompt({640, 427}, image), middle = ev::sam_prompt({100, 200}, image);
+    EXPECT_DOUBLE_EQ(corner.x, 1024);
+    EXPECT_DOUBLE_EQ(corner.y, 683);
+    EXPECT_DOUBLE_EQ(middle.x, 160);
+    EXPECT_DOUBLE_EQ(middle.y, 200 * (683.0 / 427.0));
+}
+
+TEST(Predictions, AreSoftmaxedAndSorted) {
+    const std::vector<float> logits{1, 3, 3, -1000, 2};
+    const std::vector<ev::Prediction> top = ev::top_k(logits, 3);
+    ASSERT_EQ(top.size(), 3U);
+    EXPECT_EQ(top[0].index, 1);
+    EXPECT_EQ(top[1].index, 2);
+    EXPECT_EQ(top[2].index, 4);
+    const double sum = std::exp(-2) + 2 + std::exp(-1);
+    EXPECT_NEAR(top[0].probability, 1 / sum, 1e-12);
+    EXPECT_NEAR(top[2].probability, std::exp(-1) / sum, 1e-12);
+    EXPECT_EQ(ev::top_k(logits, 99).size(), 5U);
+    EXPECT_EQ(ev::top_k(std::vector<float>{-5e37F}, 1).front().probability, 1);
+    EXPECT_THROW(ev::top_k({}, 1), ev::ShapeError);
+    EXPECT_THROW(ev::top_k(std::vector<float>{1, std::numeric_limits<float>::quiet_NaN()}, 1), ev::ShapeError);
+}
+
+TEST(Predictions, ImageNetsClassesAreInOrder) {
+    EXPECT_EQ(ev::imagenet_classes[0], "tench, Tinca tinca");
+    EXPECT_EQ(ev::imagenet_classes[134], "crane (bird)");
+    EXPECT_EQ(ev::imagenet_classes[281], "tabby, tabby cat");
+    EXPECT_EQ(ev::imagenet_classes[517], "crane (machine)");
+    EXPECT_EQ(ev::imagenet_classes[963], "pizza, pizza pie");
+    EXPECT_EQ(ev::imagenet_classes[999], "toilet tissue, toilet paper, bathroom tissue");
+}
+
+}  // namespace

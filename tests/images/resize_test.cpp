@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Resizing against the originals: the same bytes as Pillow, within one grey level of OpenCV.
+#include <efficientvit/images/resize.hpp>
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "fixtures.hpp"
+
+namespace {
+
+const std::string names[] = {"china", "chelsea"};
+constexpr ev::ImageSize sizes[] = {{40, 61}, {150, 200}, {33, 160}};
+
+std::string file_of(const std::string& name, ev::ImageSize size, const std::string& by) {
+    return name + "_" + std::to_string(size.height) + "x" + std::to_string(size.width) + "_" + by + ".png";
+}
+
+TEST(Resize, PillowsBytes) {
+    for (const std::string& name : names) {
+        const ev::Image image = fixture(name + ".png");
+        for (const ev::ImageSize size : sizes) {
+            EXPECT_EQ(ev::resize_pillow(image, size, ev::PillowFilter::bilinear),
+                      fixture(file_of(name, size, "pillow_bilinear")));
+            EXPECT_EQ(ev::resize_pillow(image, size, ev::PillowFilter::bicubic),
+                      fixture(file_of(name, size, "pillow_bicubic")));
+        }
+    }
+}
+
+TEST(Resize, OpenCVsBytesWithinOne) {
+    for (const std::string& name : names) {
+        const ev::Image image = fixture(name + ".png");
+        for (const ev::ImageSize size : sizes) {
+            const ev::Image expected = fixture(file_of(name, size, "opencv_cubic"));
+            const ev::Image found = ev::resize_opencv_cubic(image, size);
+            EXPECT_LE(largest_difference(found, expected), 1) << file_of(name, size, "opencv_cubic");
+            EXPECT_LE(mean_difference(found, expected), 0.1);
+        }
+    }
+}
+
+TEST(Resize, OneSizeIsOneSizeAndFlatStaysFlat) {
+    const ev::Image image = fixture("small.png");
+    EXPECT_EQ(ev::resize_opencv_cubic(image, image.size()), image);
+    EXPECT_EQ(ev::resize_pillow(image, image.size(), ev::PillowFilter::bicubic), image);
+    const ev::Rgb color{255, 0, 77};
+    for (const ev::ImageSize from : {ev::ImageSize{1, 1}, ev::ImageSize{2, 3}, ev::ImageSize{50, 7}}) {
+        for (const ev::ImageSize to : {ev::ImageSize{1, 1}, ev::ImageSize{5, 9}, ev::ImageSize{1, 100}}) {
+            const ev::Image flat(from, color), expected(to, color);
+            EXPECT_EQ(ev::resize_opencv_cubic(flat, to), expected);
+            EXPECT_EQ(ev::resize_pillow(flat, to, ev::PillowFilter::bicubic), expected);
+            EXPECT_EQ(ev::resize_pillow(flat, to, ev::PillowFilter::bilinear), expected);
+        }
+    }
+}
+
+TEST(Resize, SizesThatAreNoneAreRefused) {
+    EXPECT_THROW(ev::resize_opencv_cubic(ev::Image(), {4, 4}), ev::ImageError);
+    EXPECT_THROW(ev::resize_pillow(ev::Image(), {4, 4}, ev::PillowFilter::bilinear), ev::ImageError);
+    EXPECT_THROW(ev::resize_opencv_cubic(ev::Image({4, 4}), {0, 4}), ev::ImageError);
+    EXPECT_THROW(ev::resize_pillow(ev::Image({4, 4}), {4, -1}, ev::PillowFilter::bilinear), ev::ImageError);
+}
+
+}  // namespace
