@@ -68,8 +68,8 @@ public:
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
-        const detail::FusedBottleneck layer{spatial, &spatial_conv_.packed(), &point_conv_.packed(),
-                                            detail::kernel_act(C.act_func[1])};
+        const detail::FusedBottleneck layer{spatial, detail::kernel_act(C.act_func[0]), &spatial_conv_.packed(),
+                                            &point_conv_.packed(), detail::kernel_act(C.act_func[1])};
         detail::run_fused_bottleneck(session, layer, x, y, residual);
     }
 
