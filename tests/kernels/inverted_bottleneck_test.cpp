@@ -17,7 +17,7 @@ struct Case {
     int stride = 1;
     bool expands = true;
     int step_rows = 2;
-    bool whole = false;   // all input rows in the ring, which every block uses in turn
+    bool whole = false;   // all input rows in the ring, which pairs of blocks use in turn
     int bands = 1;        // of output rows, one call each
     int block_parts = 0;  // calls for a range of blocks each, without projection; 0: with it
     Act expand_act = Act::hswish_x6, depth_act = Act::hswish_x6, project_act = Act::none;
@@ -154,7 +154,8 @@ protected:
             std::fill(buffer.begin(), buffer.end(), std::numeric_limits<float>::quiet_NaN());
             return buffer;
         };
-        GuardedBuffer<float> ring = scratch(c.whole ? ring_block : ring_block * mid_blocks);
+        const int ring_blocks = c.whole ? std::min(mid_blocks, 2) : mid_blocks;
+        GuardedBuffer<float> ring = scratch(ring_block * ring_blocks);
         const GuardedBuffer<float> zero_row(static_cast<std::size_t>(pixel * mid_block), c.guard);
         GuardedBuffer<const float*> row_pointers(static_cast<std::size_t>(window), c.guard);
         Output middle(static_cast<std::size_t>(middle_block * mid_blocks), c.guard);
@@ -207,7 +208,8 @@ protected:
         }
         a.step_rows = step;
         a.ring = ring.data();
-        a.ring_block_stride = c.whole ? 0 : ring_block;
+        a.ring_block_stride = ring_block;
+        a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
         a.middle = middle.data();
         a.middle_block_stride = middle_block;

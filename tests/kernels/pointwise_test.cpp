@@ -21,17 +21,13 @@ struct Case {
     int y_block = 16;
     int y_blocks = 1;
     Act act = Act::none;
-    bool scaled = false;
     bool residual = false;
-    bool copy = false;
-    Act copy_act = Act::none;
     Guard guard = Guard::behind;
 
     friend std::ostream& operator<<(std::ostream& out, const Case& c) {
         return out << "pixels " << c.pixels << ", y_width " << c.y_width << ", channels " << c.channels << ", x_block "
                    << c.x_block << ", y_block " << c.y_block << ", y_blocks " << c.y_blocks << ", act "
-                   << static_cast<int>(c.act) << ", scaled " << c.scaled << ", residual " << c.residual << ", copy "
-                   << c.copy << ", copy_act " << static_cast<int>(c.copy_act) << ", guard "
+                   << static_cast<int>(c.act) << ", residual " << c.residual << ", guard "
                    << (c.guard == Guard::before ? "before" : "behind");
     }
 };
@@ -49,7 +45,6 @@ protected:
         const Index row = Index{c.y_width} * c.y_block;
         const Layout y_at{c.y_block, (row + 40) * rows + 16, row + 40};
         const Layout r_at{c.y_block, (row + 16) * rows + 8, row + 16};
-        const Layout copy_at{c.y_block, row * rows + 32, row};
 
         GuardedBuffer<float> x(floats_of(x_at, x_blocks, 1, c.pixels), c.guard);
         std::fill(x.begin(), x.end(), std::numeric_limits<float>::quiet_NaN());  // between and beyond the channels
@@ -63,10 +58,7 @@ protected:
         random.fill(weights);
         random.fill(bias, 4);
         random.fill(residual, 4);
-        GuardedBuffer<float> scale(static_cast<std::size_t>(c.pixels), c.guard);
-        random.fill(scale, 2);
         Output y(floats_of(y_at, c.y_blocks, rows, c.y_width), c.guard);
-        Output copy(floats_of(copy_at, c.y_blocks, rows, c.y_width), c.guard);
 
         for (int o = 0; o < lanes; ++o) {
             for (int p = 0; p < c.pixels; ++p) {
@@ -78,10 +70,8 @@ protected:
                 }
                 const int r = p / c.y_width, column = p % c.y_width;
                 Bounded value = activate(sum.result(), c.act);
-                if (c.scaled) value = multiply(value, scale[p]);
                 if (c.residual) value = add(value, {residual[r_at.at(o, r, column)]});
                 y.expect(y_at.at(o, r, column), value);
-                if (c.copy) copy.expect(copy_at.at(o, r, column), activate(value, c.copy_act));
             }
         }
 
@@ -100,20 +90,13 @@ protected:
         a.y_width = c.y_width;
         a.pixels = c.pixels;
         a.act = c.act;
-        if (c.scaled) a.pixel_scale = scale.data();
         if (c.residual) {
             a.residual = residual.data();
             a.residual_block_stride = r_at.block_stride;
             a.residual_row_stride = r_at.row_stride;
         }
-        if (c.copy) {
-            a.copy = copy.data();
-            a.copy_block_stride = copy_at.block_stride;
-            a.copy_act = c.copy_act;
-        }
         table().pointwise(a);
         ASSERT_TRUE(y.check()) << c;
-        ASSERT_TRUE(copy.check()) << "copy, " << c;
     }
 };
 
@@ -136,7 +119,6 @@ TEST_P(Pointwise, EveryTileAndChannelCount) {
                     c.y_blocks = 1 + random.below(3);
                     c.act = random.pick(
                         {Act::none, Act::relu, Act::relu6, Act::hswish, Act::hswish_x6, Act::silu, Act::gelu});
-                    c.scaled = kernels::in_epilogue(c.act) && random.below(3) == 0;
                     c.residual = random.below(2) == 0;
                     c.guard = random.pick({Guard::before, Guard::behind});
                     run(c, ++seed);
@@ -156,18 +138,10 @@ TEST_P(Pointwise, EveryActivationWithEveryEnding) {
                     for (const int width : {1, 3, 5, 6, 10, 15, 30}) {
                         Case c{.pixels = 30, .y_width = width, .channels = 19, .y_block = y_block, .y_blocks = 2};
                         c.act = act;
-                        c.scaled = width % 2 == 0 && kernels::in_epilogue(act);  // others cannot be scaled
                         c.residual = residual;
                         c.guard = guard;
                         run(c, ++seed);
                         if (HasFatalFailure()) return;
-                        if (!kernels::in_epilogue(act)) continue;  // these cannot be copied
-                        c.copy = true;
-                        for (const Act copy_act : {Act::none, Act::relu}) {
-                            c.copy_act = copy_act;
-                            run(c, ++seed);
-                            if (HasFatalFailure()) return;
-                        }
                     }
                 }
             }
@@ -175,14 +149,14 @@ TEST_P(Pointwise, EveryActivationWithEveryEnding) {
     }
 }
 
-TEST_P(Pointwise, EveryTileWithCopy) {
+/// Two blocks and an odd one behind them, with what is fetched ahead.
+TEST_P(Pointwise, EveryTileOfThreeBlocks) {
     Random random(2);
     std::uint64_t seed = 2000;
     for (const int y_block : {8, 16}) {
         for (int pixels = 1; pixels <= most_pixels; ++pixels) {
-            Case c{.pixels = pixels, .channels = 8 + random.below(17), .y_block = y_block, .y_blocks = 2, .copy = true};
+            Case c{.pixels = pixels, .channels = 8 + random.below(17), .y_block = y_block, .y_blocks = 3};
             c.y_width = width_for(pixels, random);
-            c.copy_act = random.pick({Act::none, Act::relu});
             c.guard = random.pick({Guard::before, Guard::behind});
             run(c, ++seed);
             if (HasFatalFailure()) return;

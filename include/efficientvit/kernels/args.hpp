@@ -26,12 +26,12 @@ enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
 constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gelu && act != Act::hswish; }
 
 /// 1x1 convolution over a run of pixels, all output blocks:
-///   y[pixel] = act(bias + weights * x[pixel]) * pixel_scale[pixel] + residual[pixel]
+///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
 /// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
 struct Pointwise {
     const float* x = nullptr;
     Index x_block_stride = 0;
-    int x_block = 16;
+    int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
     const float* bias = nullptr;     // [y_blocks][y_block]
@@ -42,14 +42,12 @@ struct Pointwise {
     int y_blocks = 0;
     int y_width = 0;
     int pixels = 0;
-    const float* pixel_scale = nullptr;  // may be absent
-    const float* residual = nullptr;     // blocks of y_block, rows of y_width; may be absent
+    const float* residual = nullptr;  // blocks of y_block, rows of y_width; may be absent
     Index residual_block_stride = 0;
     Index residual_row_stride = 0;
-    float* copy = nullptr;  // a second, gapless y of which copy_act was taken; may be absent; needs in_epilogue(act)
-    Index copy_block_stride = 0;
     Act act = Act::none;
-    Act copy_act = Act::none;  // none or relu
+    const float* next = nullptr;  // weights that are wanted after this call, fetched into the cache meanwhile
+    Index next_floats = 0;
 };
 
 /// Depthwise convolution of one block of channels, y_rows rows of y_width columns.
@@ -93,14 +91,17 @@ struct Dense {
     Act act = Act::none;
 };
 
-/// y = act(x * scale + shift) + residual for one block of one row of pixels. scale and shift may be absent.
+/// y = act(x * scale + shift) + residual for one block of channels. scale and shift may be absent; y and residual have
+/// no gaps between rows.
 struct Affine {
     const float* x = nullptr;
+    Index x_row_stride = 0;
+    int rows = 1;
     const float* scale = nullptr;
     const float* shift = nullptr;
     const float* residual = nullptr;
     float* y = nullptr;
-    int pixels = 0;
+    int pixels = 0;  // a row
     int block = 16;
     Act act = Act::none;
 };
@@ -149,8 +150,9 @@ struct InvertedBottleneck {
     int last_row = 0;
     int step_rows = 2;  // output rows from one expansion to the next
 
-    float* ring = nullptr;        // [mid block or 1][ring_rows][in_width + 2 padding][mid_block]
-    Index ring_block_stride = 0;  // 0: every block uses the same rows, for when all rows fit at once
+    float* ring = nullptr;  // [ring_blocks][ring_rows][in_width + 2 padding][mid_block]
+    Index ring_block_stride = 0;
+    int ring_blocks = 0;  // 2: blocks take turns, for when all rows fit at once; else as many as are computed
     int ring_rows = 0;
     float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;
@@ -174,11 +176,11 @@ struct Attention {
     float* scratch = nullptr;  // attention_scratch(dim, block, pixels) floats
 };
 
-/// Floats that Attention needs as scratch: v k^T by output block, the column sums of k, and denominators; for the
-/// quadratic form one column of scores.
+/// Floats that Attention needs as scratch: v k^T by output block, the column sums of k, a bias of zeros and
+/// denominators; for the quadratic form one column of scores.
 constexpr Index attention_scratch(int dim, int block, int pixels) {
     const Index lanes = Index{(dim + block - 1) / block} * block;
-    return lanes * dim + lanes + pixels + 16;
+    return lanes * dim + lanes + block + pixels + 16;
 }
 
 /// One output row of a separable resampling with four taps each way, for one block of channels:

@@ -29,6 +29,23 @@ EFFICIENTVIT_NOINLINE void outer_products(const float* k, const float* v, int pi
     for (int i = 0; i < Count * vectors; ++i) acc[i].store(vk + i * V::width);
 }
 
+// total[lane] += x[pixel][lane], in four chains.
+template <int Block>
+EFFICIENTVIT_INLINE void sum_pixels(const float* x, int pixels, float* total) {
+    using V = typename Lanes<Block>::V;
+    for (int lane = 0; lane < Block; lane += V::width) {
+        V sum[4] = {V::load(total + lane), V::set(0.0f), V::set(0.0f), V::set(0.0f)};
+        const float* at = x + lane;
+        int p = 0;
+        for (; p + 4 <= pixels; p += 4, at += 4 * Block) {
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < 4; ++i) sum[i] = V::add(sum[i], V::load(at + i * Block));
+        }
+        for (; p < pixels; ++p, at += Block) sum[0] = V::add(sum[0], V::load(at));
+        V::add(V::add(sum[0], sum[1]), V::add(sum[2], sum[3])).store(total + lane);
+    }
+}
+
 template <int Block>
 EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     using V = typename Lanes<Block>::V;
@@ -40,29 +57,15 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     const int blocks = (a.dim + Block - 1) / Block;
     float* const vk = a.scratch;                                 // [block of v][dim of k][lane of v]
     float* const key_sums = vk + Index{blocks} * Block * a.dim;  // [block of k][lane]
-    float* const inverse = key_sums + Index{blocks} * Block;     // [pixel]
-    float* const bias = inverse + a.pixels;                      // zeros
+    float* const bias = key_sums + Index{blocks} * Block;        // [lane], zeros
+    float* const inverse = bias + Block;                         // [pixel], and up to a vector beyond
 
     for (Index i = 0; i < inverse - vk; ++i) vk[i] = 0.0f;
-    for (int i = 0; i < Block; ++i) bias[i] = 0.0f;
     for (int first = 0; first < a.pixels; first += run) {
         const int pixels = a.pixels - first < run ? a.pixels - first : run;
         for (int kb = 0; kb < blocks; ++kb) {
             const float* k = a.k + kb * a.block_stride + Index{first} * Block;
-            V sums[vectors];
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) sums[j] = V::set(0.0f);
-            for (int p = 0; p < pixels; ++p) {
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    sums[j] = V::add(sums[j], V::load(k + Index{p} * Block + j * V::width));
-                }
-            }
-            float* total = key_sums + kb * Block;
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) {
-                V::add(V::load(total + j * V::width), sums[j]).store(total + j * V::width);
-            }
+            sum_pixels<Block>(k, pixels, key_sums + kb * Block);
             const int lanes = a.dim - kb * Block < Block ? a.dim - kb * Block : Block;
             for (int vb = 0; vb < blocks; ++vb) {
                 const float* v = a.v + vb * a.block_stride + Index{first} * Block;
@@ -75,18 +78,23 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
         }
     }
 
-    for (int p = 0; p < a.pixels; ++p) {
-        V dot = V::set(0.0f);
-        for (int kb = 0; kb < blocks; ++kb) {
-            const float* q = a.q + kb * a.block_stride + Index{p} * Block;
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) {
-                dot = V::fma(V::load(q + j * V::width), V::load(key_sums + kb * Block + j * V::width), dot);
+    // A vector of pixels at a time; beyond the last one stands the last one again.
+    for (int first = 0; first < a.pixels; first += V::width) {
+        V dot[V::width];
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < V::width; ++i) {
+            const int p = first + i < a.pixels ? first + i : a.pixels - 1;
+            dot[i] = V::set(0.0f);
+            for (int kb = 0; kb < blocks; ++kb) {
+                const float* q = a.q + kb * a.block_stride + Index{p} * Block;
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) {
+                    dot[i] = V::fma(V::load(q + j * V::width), V::load(key_sums + kb * Block + j * V::width), dot[i]);
+                }
             }
         }
-        inverse[p] = V::sum(dot) + a.eps;
+        V::div(V::set(1.0f), V::add(V::sums(dot), V::set(a.eps))).store(inverse + first);
     }
-    for (int p = 0; p < a.pixels; ++p) inverse[p] = 1.0f / inverse[p];
 
     Pointwise apply;
     apply.x = a.q;
@@ -99,11 +107,18 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     apply.y_width = a.pixels;
     apply.pixels = a.pixels;
     apply.bias = bias;
-    apply.pixel_scale = inverse;
     for (int vb = 0; vb < blocks; ++vb) {
         apply.weights = vk + Index{vb} * a.dim * Block;
         apply.y = a.y + vb * a.y_block_stride;
         pointwise(apply);
+        for (int p = 0; p < a.pixels; ++p) {
+            const V scale = V::broadcast(inverse + p);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) {
+                float* const y = apply.y + Index{p} * Block + j * V::width;
+                V::mul(V::load(y), scale).store(y);
+            }
+        }
     }
 }
 
@@ -150,7 +165,7 @@ inline void linear_attention(const Attention& a) {
     if (a.block == 16) {
         linear_attention_block<16>(a);
     } else {
-        linear_attention_block<8>(a);
+        narrow::linear_attention_block<8>(a);
     }
 }
 
@@ -158,6 +173,6 @@ inline void quadratic_attention(const Attention& a) {
     if (a.block == 16) {
         quadratic_attention_block<16>(a);
     } else {
-        quadratic_attention_block<8>(a);
+        narrow::quadratic_attention_block<8>(a);
     }
 }

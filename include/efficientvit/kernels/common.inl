@@ -17,11 +17,9 @@ EFFICIENTVIT_INLINE void activate(V (&x)[Count], Act act) {
             break;
         }
         case Act::hswish_x6: {
-            const V low = V::set(-3.0f), three = V::set(3.0f);
+            const V three = V::set(3.0f);
             EFFICIENTVIT_UNROLL
-            for (int i = 0; i < Count; ++i) {
-                x[i] = V::mul(x[i], V::add(V::min(three, V::max(low, x[i])), three));
-            }
+            for (int i = 0; i < Count; ++i) x[i] = V::mul(x[i], V::add(V::clamp(x[i], three), three));
             break;
         }
         default:
@@ -53,7 +51,7 @@ template <class V>
 EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
     if (act == Act::hswish) {
         // In this order: exactly zero from -3 down, exactly x from 3 up.
-        const V gate = V::add(V::min(V::set(3.0f), V::max(V::set(-3.0f), x)), V::set(3.0f));
+        const V gate = V::add(V::clamp(x, V::set(3.0f)), V::set(3.0f));
         return V::mul(x, V::mul(gate, V::set(1.0f / 6.0f)));
     }
     V t = V::sub(V::set(0.0f), x);
@@ -80,27 +78,39 @@ EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, I
 
 // ---- multiply-accumulate ------------------------------------------------------------------------------------------
 
-// acc[m][j] += x[m * step + k] * w[k][j] for k < n: M pixels, Vectors vectors of output channels. Returns the end of
-// the weights that it has read. All convolutions but the depthwise come down to this. Inlined, so that a constant
-// step becomes part of the addresses.
-template <class V, int Vectors, int M>
-EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Vectors], const float* x, Index step, const float* w,
-                                                     int n) {
+// acc[m][j] += x[m * step + k] * w[k][j] for k < n: M pixels, Vectors vectors of output channels, which come from
+// Blocks neighbouring output blocks; `panel` is the distance between the weights of two blocks. Returns the end of the
+// first block's weights that it has read. All convolutions but the depthwise come down to this. Inlined, so that a
+// constant step becomes part of the addresses.
+template <class V, int Blocks, int Vectors, int M>
+EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vectors], const float* x, Index step,
+                                                     const float* w, Index panel, int n) {
+    constexpr int each = Blocks * Vectors;
     for (int k = 0; k < n; ++k) {
-        V weight[Vectors];
+        V weight[each];
         EFFICIENTVIT_UNROLL
-        for (int j = 0; j < Vectors; ++j) weight[j] = V::load(w + j * V::width);
+        for (int j = 0; j < each; ++j) weight[j] = V::load(w + j / Vectors * panel + j % Vectors * V::width);
         w += Vectors * V::width;
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
             const V value = V::broadcast(x + m * step + k);
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < Vectors; ++j) {
-                acc[m * Vectors + j] = V::fma(value, weight[j], acc[m * Vectors + j]);
-            }
+            for (int j = 0; j < each; ++j) acc[m * each + j] = V::fma(value, weight[j], acc[m * each + j]);
         }
     }
     return w;
+}
+
+// Every pixel's sums begin with the bias.
+template <class V, int Blocks, int Vectors, int M>
+EFFICIENTVIT_INLINE void begin_sums(V (&acc)[M * Blocks * Vectors], const float* bias) {
+    constexpr int each = Blocks * Vectors;
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < each; ++j) {
+        const V b = V::load(bias + j * V::width);
+        EFFICIENTVIT_UNROLL
+        for (int m = 0; m < M; ++m) acc[m * each + j] = b;
+    }
 }
 
 // The number of equal tiles (they differ by one pixel at most) that `pixels` are split into, each at most `most` wide.

@@ -8,13 +8,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     V acc[M * vectors];
-    const float* bias = a.bias + block * Block;
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < vectors; ++j) {
-        const V b = V::load(bias + j * V::width);
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-    }
+    begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
 
     const Index step = Index{a.stride} * a.x_block;  // from one output column to the next
     const int in_blocks = (a.channels + a.x_block - 1) / a.x_block;
@@ -32,7 +26,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int column) {
             }
             const float* x = a.rows[ky] + x_offset;
             for (int i = 0; i < runs; ++i, x += Index{a.dilation} * a.x_block) {
-                w = multiply_accumulate<V, vectors, M>(acc, x, step, w, run);
+                w = multiply_accumulate<V, 1, vectors, M>(acc, x, step, w, 0, run);
             }
         }
     }
@@ -69,12 +63,7 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Dense& a, int block, int column, int
     const float* const weights = a.weights + Index{block} * a.channels * 9 * Block;
     for (; count > 0; --count, column += M) {
         V acc[M * vectors];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < vectors; ++j) {
-            const V b = V::load(bias + j * V::width);
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-        }
+        begin_sums<V, 1, vectors, M>(acc, bias);
         const float* w = weights;
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
@@ -168,8 +157,8 @@ inline void finish_dense(const Dense& args) {
     if (in_epilogue(args.act)) return;
     for (int block = 0; block < args.y_blocks; ++block) {
         const float* residual = args.residual == nullptr ? nullptr : args.residual + block * args.residual_block_stride;
-        activate_in_memory<typename Lanes<8>::V>(args.y + block * args.y_block_stride, residual,
-                                                 Index{args.y_width} * args.y_block, args.act);
+        narrow::activate_in_memory<typename narrow::Lanes<8>::V>(args.y + block * args.y_block_stride, residual,
+                                                                 Index{args.y_width} * args.y_block, args.act);
     }
 }
 
@@ -177,14 +166,14 @@ inline void dense(const Dense& args) {
     const bool stem = args.x_block == 1 && args.kernel_size == 3 && args.stride == 2 && args.dilation == 1 &&
                       args.residual == nullptr;
     if (stem && (in_epilogue(args.act) || args.act == Act::hswish)) {
-        return args.y_block == 16 ? stem_blocks<16>(args) : stem_blocks<8>(args);
+        return args.y_block == 16 ? stem_blocks<16>(args) : narrow::stem_blocks<8>(args);
     }
     Dense a = args;
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     if (a.y_block == 16) {
         dense_blocks<16>(a);
     } else {
-        dense_blocks<8>(a);
+        narrow::dense_blocks<8>(a);
     }
     finish_dense(args);
 }
@@ -195,26 +184,33 @@ inline void grouped(const Dense& args) {
     if (a.y_block == 16) {
         grouped_block<16>(a);
     } else {
-        grouped_block<8>(a);
+        narrow::grouped_block<8>(a);
     }
     finish_dense(args);
 }
 
-inline void affine(const Affine& a) {
-    using V = typename Lanes<8>::V;
-    for (int lane = 0; lane < a.block; lane += V::width) {
+template <int Block>
+EFFICIENTVIT_NOINLINE void affine_block(const Affine& a) {
+    using V = typename Lanes<Block>::V;
+    for (int lane = 0; lane < Block; lane += V::width) {
         const V scale = a.scale == nullptr ? V::set(1.0f) : V::load(a.scale + lane);
         const V shift = a.shift == nullptr ? V::set(0.0f) : V::load(a.shift + lane);
-        for (Index i = lane; i < Index{a.pixels} * a.block; i += a.block) {
-            V x[1] = {V::load(a.x + i)};
-            if (a.scale != nullptr) x[0] = V::fma(x[0], scale, shift);
-            if (in_epilogue(a.act)) {
-                activate(x, a.act);
-            } else {
-                x[0] = rare_activation(x[0], a.act);
+        Index at = lane;
+        for (int row = 0; row < a.rows; ++row) {
+            const float* from = a.x + row * a.x_row_stride + lane;
+            for (int p = 0; p < a.pixels; ++p, from += Block, at += Block) {
+                V x[1] = {V::load(from)};
+                if (a.scale != nullptr) x[0] = V::fma(x[0], scale, shift);
+                if (in_epilogue(a.act)) {
+                    activate(x, a.act);
+                } else {
+                    x[0] = rare_activation(x[0], a.act);
+                }
+                if (a.residual != nullptr) x[0] = V::add(x[0], V::load(a.residual + at));
+                x[0].store(a.y + at);
             }
-            if (a.residual != nullptr) x[0] = V::add(x[0], V::load(a.residual + i));
-            x[0].store(a.y + i);
         }
     }
 }
+
+inline void affine(const Affine& a) { a.block == 16 ? affine_block<16>(a) : narrow::affine_block<8>(a); }

@@ -3,72 +3,54 @@
 // Depthwise convolution of one channel block. A strip is Columns outputs wide, of one vector of channels; every
 // input vector is loaded once a kernel row and used for all outputs that it touches.
 
-// Kernel and stride known; all rows of one strip of columns. Rows > 1 keeps all weights in registers and uses each
-// input row for several output rows; with sixteen registers there is only room for one kernel row's weights, and Rows
-// is 1. The order of additions is ky, then kx, for any tile: results do not depend on how a map was split.
-template <class V, int Block, int Kernel, int Stride, int Rows, int Columns>
-EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int first_row, int end_row, int column, int lane) {
-    const Index x_offset = Index{column} * Stride * Block + lane;
-    const float* const weights = a.weights + lane;
-    for (int row = first_row; row + Rows <= end_row; row += Rows) {
-        const float* const* const rows = a.rows + row * Stride;
-        const V bias = V::load(a.bias + lane);  // in here: a register that lives across rows is one too many for 5x5
-        V acc[Rows * Columns];
+// One kernel row of a strip: weights in registers, every input vector loaded once and used for all outputs it touches.
+template <class V, int Block, int Kernel, int Stride, int Columns>
+EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns], const float* x, const float* w) {
+    V weight[Kernel];
+    EFFICIENTVIT_UNROLL
+    for (int kx = 0; kx < Kernel; ++kx) weight[kx] = V::load(w + kx * Block);
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < (Columns - 1) * Stride + Kernel; ++i) {
+        V value = V::load(x + i * Block);
+        value.hold();
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < Rows * Columns; ++i) acc[i] = bias;
-
-        if constexpr (Rows == 1) {
-            for (int ky = 0; ky < Kernel; ++ky) {
-                const float* const x = rows[ky] + x_offset;
-                V weight[Kernel];
-                EFFICIENTVIT_UNROLL
-                for (int kx = 0; kx < Kernel; ++kx) weight[kx] = V::load(weights + (ky * Kernel + kx) * Block);
-                EFFICIENTVIT_UNROLL
-                for (int i = 0; i < (Columns - 1) * Stride + Kernel; ++i) {
-                    const V value = V::load(x + i * Block);
-                    EFFICIENTVIT_UNROLL
-                    for (int kx = 0; kx < Kernel; ++kx) {
-                        const int first = i - kx;
-                        if (first >= 0 && first % Stride == 0 && first / Stride < Columns) {
-                            acc[first / Stride] = V::fma(value, weight[kx], acc[first / Stride]);
-                        }
-                    }
-                }
-            }
-        } else {
-            V weight[Kernel * Kernel];
-            EFFICIENTVIT_UNROLL
-            for (int k = 0; k < Kernel * Kernel; ++k) weight[k] = V::load(weights + k * Block);
-            EFFICIENTVIT_UNROLL
-            for (int iy = 0; iy < (Rows - 1) * Stride + Kernel; ++iy) {
-                const float* const x = rows[iy] + x_offset;
-                EFFICIENTVIT_UNROLL
-                for (int i = 0; i < (Columns - 1) * Stride + Kernel; ++i) {
-                    const V value = V::load(x + i * Block);
-                    EFFICIENTVIT_UNROLL
-                    for (int r = 0; r < Rows; ++r) {
-                        const int ky = iy - r * Stride;
-                        if (ky < 0 || ky >= Kernel) continue;
-                        EFFICIENTVIT_UNROLL
-                        for (int kx = 0; kx < Kernel; ++kx) {
-                            const int first = i - kx;
-                            if (first >= 0 && first % Stride == 0 && first / Stride < Columns) {
-                                const int out = r * Columns + first / Stride;
-                                acc[out] = V::fma(value, weight[ky * Kernel + kx], acc[out]);
-                            }
-                        }
-                    }
-                }
+        for (int kx = 0; kx < Kernel; ++kx) {
+            const int first = i - kx;
+            if (first >= 0 && first % Stride == 0 && first / Stride < Columns) {
+                acc[first / Stride] = V::fma(value, weight[kx], acc[first / Stride]);
             }
         }
+    }
+}
 
+// Kernel and stride known; all rows of one strip of columns. The order of additions is ky, then kx, for any strip:
+// results do not depend on how a map was split.
+template <class V, int Block, int Kernel, int Stride, int Columns>
+EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int column, int lane) {
+    const Index x_offset = Index{column} * Stride * Block + lane;
+    const float* const weights = a.weights + lane;
+    for (int row = 0; row < a.y_rows; ++row) {
+        const float* const* const rows = a.rows + row * Stride;
+        const V bias = V::load(a.bias + lane);  // in here: a register that lives across rows is one too many for 5x5
+        V acc[Columns];
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < Columns; ++i) acc[i] = bias;
+        // Three kernel rows are written out: a loop as short as that costs a wrong guess at its end.
+        if constexpr (Kernel == 3) {
+            EFFICIENTVIT_UNROLL
+            for (int ky = 0; ky < 3; ++ky) {
+                depthwise_kernel_row<V, Block, 3, Stride, Columns>(acc, rows[ky] + x_offset, weights + ky * 3 * Block);
+            }
+        } else {
+            for (int ky = 0; ky < Kernel; ++ky) {
+                depthwise_kernel_row<V, Block, Kernel, Stride, Columns>(acc, rows[ky] + x_offset,
+                                                                        weights + ky * Kernel * Block);
+            }
+        }
         activate(acc, a.act);
         float* const y = a.y + row * a.y_row_stride + Index{column} * Block + lane;
         EFFICIENTVIT_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            EFFICIENTVIT_UNROLL
-            for (int c = 0; c < Columns; ++c) acc[r * Columns + c].store(y + r * a.y_row_stride + c * Block);
-        }
+        for (int c = 0; c < Columns; ++c) acc[c].store(y + c * Block);
     }
 }
 
@@ -89,31 +71,21 @@ EFFICIENTVIT_NOINLINE void depthwise_any(const Depthwise& a, const float* const*
     }
 }
 
-// All columns of rows [first, end): strips of 8 and 7 where these suffice (they do from 42 columns on, and for 7, 14,
-// 21 and 28), else smaller ones behind them.
-template <class V, int Block, int Kernel, int Stride, int Rows>
-EFFICIENTVIT_NOINLINE void depthwise_rows(const Depthwise& a, int first, int end, int lane) {
-    const int strips = tile_count(a.y_width, 8);
-    const int sevens = 8 * strips - a.y_width <= strips ? 8 * strips - a.y_width : 0;
-    int c = 0;
-    if constexpr (Kernel == 3 || Stride == 1) {
-        for (; c < 7 * sevens; c += 7) depthwise_strip<V, Block, Kernel, Stride, Rows, 7>(a, first, end, c, lane);
-        for (; c + 8 <= a.y_width; c += 8) depthwise_strip<V, Block, Kernel, Stride, Rows, 8>(a, first, end, c, lane);
-    }
-    for (; c + 4 <= a.y_width; c += 4) depthwise_strip<V, Block, Kernel, Stride, 1, 4>(a, first, end, c, lane);
-    for (; c < a.y_width; ++c) depthwise_strip<V, Block, Kernel, Stride, 1, 1>(a, first, end, c, lane);
-}
-
+// Strips of 8 and 7 columns where these suffice (they do from 42 columns on, and for 7, 14, 21 and 28), else smaller
+// ones behind them.
 template <int Block, int Kernel, int Stride>
 inline void depthwise_kernel(const Depthwise& a) {
     using V = typename Lanes<Block>::V;
+    const int strips = tile_count(a.y_width, 8);
+    const int sevens = 8 * strips - a.y_width <= strips ? 8 * strips - a.y_width : 0;
     for (int lane = 0; lane < Block; lane += V::width) {
-        int done = 0;
-        if constexpr (Lanes<Block>::registers >= 32 && Kernel == 3 && Stride == 1) {
-            done = a.y_rows / 2 * 2;
-            depthwise_rows<V, Block, Kernel, Stride, 2>(a, 0, done, lane);
+        int c = 0;
+        if constexpr (Kernel == 3 || Stride == 1) {
+            for (; c < 7 * sevens; c += 7) depthwise_strip<V, Block, Kernel, Stride, 7>(a, c, lane);
+            for (; c + 8 <= a.y_width; c += 8) depthwise_strip<V, Block, Kernel, Stride, 8>(a, c, lane);
         }
-        depthwise_rows<V, Block, Kernel, Stride, 1>(a, done, a.y_rows, lane);
+        for (; c + 4 <= a.y_width; c += 4) depthwise_strip<V, Block, Kernel, Stride, 4>(a, c, lane);
+        for (; c < a.y_width; ++c) depthwise_strip<V, Block, Kernel, Stride, 1>(a, c, lane);
     }
 }
 
@@ -148,11 +120,11 @@ inline void depthwise(const Depthwise& args) {
     if (a.block == 16) {
         depthwise_block<16>(a);
     } else {
-        depthwise_block<8>(a);
+        narrow::depthwise_block<8>(a);
     }
     if (in_epilogue(args.act)) return;
     for (int r = 0; r < a.y_rows; ++r) {
-        activate_in_memory<typename Lanes<8>::V>(a.y + r * a.y_row_stride, nullptr, Index{a.y_width} * a.block,
-                                                 args.act);
+        narrow::activate_in_memory<typename narrow::Lanes<8>::V>(a.y + r * a.y_row_stride, nullptr,
+                                                                 Index{a.y_width} * a.block, args.act);
     }
 }

@@ -12,8 +12,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
 
     // The padding of the ring is written once; expansions fill only what is between.
     if (expands && a.padding > 0) {
-        const int copies = a.ring_block_stride == 0 ? 1 : a.last_mid_block - a.first_mid_block;
-        for (int copy = 0; copy < copies; ++copy) {
+        for (int copy = 0; copy < a.ring_blocks; ++copy) {
             for (int slot = 0; slot < a.ring_rows; ++slot) {
                 float* row = a.ring + copy * a.ring_block_stride + slot * ring_row;
                 for (int i = 0; i < a.padding * a.mid_block; ++i) row[i] = row[ring_row - 1 - i] = 0.0f;
@@ -30,9 +29,10 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
         const int taps_in = end_in - first_in;
         if (end_in > a.in_height) end_in = a.in_height;
 
-        for (int block = a.first_mid_block; block < a.last_mid_block; ++block) {
-            const int local = block - a.first_mid_block;
-            float* ring = a.ring + local * a.ring_block_stride;
+        // Two blocks at a time, which is what one pass of the 1x1 convolution computes.
+        for (int block = a.first_mid_block; block < a.last_mid_block; block += 2) {
+            const int group = a.last_mid_block - block < 2 ? 1 : 2;
+            float* const ring = a.ring + (block - a.first_mid_block) % a.ring_blocks * a.ring_block_stride;
             if (expands) {
                 // Runs of rows that are neighbours in the ring; more than one only where the ring wraps around.
                 for (int in = expanded; in < end_in;) {
@@ -47,39 +47,48 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                     expand.weights = a.expand_weights + Index{block} * a.in_channels * a.mid_block;
                     expand.bias = a.expand_bias + block * a.mid_block;
                     expand.y = ring + slot * ring_row + a.padding * a.mid_block;
+                    expand.y_block_stride = a.ring_block_stride;
                     expand.y_row_stride = ring_row;
                     expand.y_block = a.mid_block;
-                    expand.y_blocks = 1;
+                    expand.y_blocks = group;
                     expand.y_width = a.in_width;
                     expand.pixels = run * a.in_width;
                     expand.act = a.expand_act;
+                    const int left = a.last_mid_block - block - group;
+                    const int following = left < 2 ? left : 2;
+                    expand.next =
+                        following > 0 ? expand.weights + Index{group} * a.in_channels * a.mid_block : a.project_weights;
+                    expand.next_floats = following > 0 ? Index{following} * a.in_channels * a.mid_block
+                                                       : Index{2} * a.mid_channels * a.y_block;
                     pointwise(expand);
                     in += run;
                 }
             }
-            for (int i = 0; i < taps_in; ++i) {
-                const int in = first_in + i;
-                if (in < 0 || in >= a.in_height) {
-                    a.row_pointers[i] = a.zero_row;
-                } else if (expands) {
-                    a.row_pointers[i] = ring + (in % a.ring_rows) * ring_row;
-                } else {
-                    a.row_pointers[i] = a.x + block * a.x_block_stride + in * a.x_row_stride - a.padding * a.mid_block;
+            for (int b = block; b < block + group; ++b) {
+                const float* const from = expands ? ring + (b - block) * a.ring_block_stride
+                                                  : a.x + b * a.x_block_stride - a.padding * a.mid_block;
+                for (int i = 0; i < taps_in; ++i) {
+                    const int in = first_in + i;
+                    if (in < 0 || in >= a.in_height) {
+                        a.row_pointers[i] = a.zero_row;
+                    } else {
+                        a.row_pointers[i] = from + (expands ? in % a.ring_rows * ring_row : in * a.x_row_stride);
+                    }
                 }
+                Depthwise depth;
+                depth.rows = a.row_pointers;
+                depth.weights = a.depth_weights + Index{b} * taps * a.mid_block;
+                depth.bias = a.depth_bias + b * a.mid_block;
+                depth.y = a.middle + b * a.middle_block_stride;
+                depth.y_row_stride = Index{a.out_width} * a.mid_block;
+                depth.y_rows = rows;
+                depth.y_width = a.out_width;
+                depth.block = a.mid_block;
+                depth.kernel_size = a.kernel_size;
+                depth.stride = a.stride;
+                depth.act = a.depth_act;
+                depthwise(depth);
             }
-            Depthwise depth;
-            depth.rows = a.row_pointers;
-            depth.weights = a.depth_weights + Index{block} * taps * a.mid_block;
-            depth.bias = a.depth_bias + block * a.mid_block;
-            depth.y = a.middle + block * a.middle_block_stride;
-            depth.y_row_stride = Index{a.out_width} * a.mid_block;
-            depth.y_rows = rows;
-            depth.y_width = a.out_width;
-            depth.block = a.mid_block;
-            depth.kernel_size = a.kernel_size;
-            depth.stride = a.stride;
-            depth.act = a.depth_act;
-            depthwise(depth);
         }
         expanded = end_in;
 

@@ -1,111 +1,132 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// 1x1 convolution: a matrix product with run-time sizes. One output block by up to Lanes::tile_pixels pixels stays in
-// registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
+// 1x1 convolution: a matrix product with run-time sizes. Up to Lanes::tile_pixels pixels by Lanes::tile_blocks output
+// blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
-// `count` tiles of M pixels each, from `pixel` on, of one output block. XBlock == 0: known at run time only, which
-// takes an address register for each pixel.
-template <int Block, int XBlock, int M>
-EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, int block, int pixel, int count) {
+// The weights that will be read after those in use, fetched a few cache lines for each block of input channels, so that
+// all are there in time: the weights of the larger networks are in no cache when they are wanted.
+struct WeightsAhead {
+    static constexpr int line = 16;  // floats
+    const float* at;
+    const float* end;
+    int lines;  // a step
+
+    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index floats, int steps)
+        : at(begin), end(begin + floats), lines(static_cast<int>((floats / line + steps - 1) / steps)) {}
+    EFFICIENTVIT_INLINE void step() {
+        for (int i = 0; i < lines && at < end; ++i, at += line) EFFICIENTVIT_PREFETCH(at);
+    }
+};
+
+// `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
+template <int Block, int Blocks, int XBlock, int M>
+EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahead, int block, int pixel, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
-    const float* const bias = a.bias + block * Block;
-    const float* const weights = a.weights + Index{block} * a.channels * Block;
-    const int x_block = XBlock == 0 ? a.x_block : XBlock;
-    int row = pixel / a.y_width, column = pixel % a.y_width;
-    for (; count > 0; --count, pixel += M) {
-        V acc[M * vectors];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < vectors; ++j) {
-            const V b = V::load(bias + j * V::width);
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) acc[m * vectors + j] = b;
-        }
+    constexpr int each = Blocks * vectors;
+    const Index panel = Index{a.channels} * Block;
+    const float* const weights = a.weights + block * panel;
+    float* const y_blocks = a.y + block * a.y_block_stride;
+    const float* const residual = a.residual + block * a.residual_block_stride;
 
+    // Where a tile's pixels lie behind its first one. Rows may have gaps between them, and a tile may cross from one to
+    // the next; only then are the offsets others than before.
+    Index y_offset[M], residual_offset[M];
+    int row = pixel / a.y_width, column = pixel % a.y_width;
+    for (bool first = true, crossed = false; count > 0; --count, pixel += M, first = false) {
+        const bool crosses = column + M > a.y_width;
+        if (first || crosses || crossed) {
+            Index gaps = 0;
+            for (int m = 0, c = column; m < M; ++m) {
+                y_offset[m] = m * Block + gaps * (a.y_row_stride - Index{a.y_width} * Block);
+                residual_offset[m] = m * Block + gaps * (a.residual_row_stride - Index{a.y_width} * Block);
+                if (++c == a.y_width) c = 0, ++gaps;
+            }
+        }
+        crossed = crosses;
+
+        V acc[M * each];
+        begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
         const float* w = weights;
-        const float* x = a.x + Index{pixel} * x_block;
-        for (int left = a.channels; left > 0; left -= x_block, x += a.x_block_stride) {
-            w = multiply_accumulate<V, vectors, M>(acc, x, x_block, w, left < x_block ? left : x_block);
+        const float* x = a.x + Index{pixel} * XBlock;
+        for (int left = a.channels; left > 0; left -= XBlock, x += a.x_block_stride) {
+            ahead.step();
+            w = multiply_accumulate<V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
         }
 
         activate(acc, a.act);
-        if (a.pixel_scale != nullptr) {
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
-                const V scale = V::broadcast(a.pixel_scale + pixel + m);
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) acc[m * vectors + j] = V::mul(acc[m * vectors + j], scale);
-            }
-        }
-        // Rows may have gaps between them, and a tile may cross from one to the next.
         if (a.residual != nullptr) {
-            const float* r =
-                a.residual + block * a.residual_block_stride + row * a.residual_row_stride + Index{column} * Block;
-            const Index gap = a.residual_row_stride - Index{a.y_width} * Block;
-            int c = column;
+            const float* const r = residual + row * a.residual_row_stride + Index{column} * Block;
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
                 EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    acc[m * vectors + j] = V::add(acc[m * vectors + j], V::load(r + j * V::width));
-                }
-                r += Block;
-                if (++c == a.y_width) c = 0, r += gap;
-            }
-        }
-        if (a.copy != nullptr) {
-            float* const copy = a.copy + block * a.copy_block_stride + Index{pixel} * Block;
-            const V low = V::set(a.copy_act == Act::relu ? 0.0f : -__builtin_inff());
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    V::max(low, acc[m * vectors + j]).store(copy + m * Block + j * V::width);
+                for (int j = 0; j < each; ++j) {
+                    const Index at = j / vectors * a.residual_block_stride + j % vectors * V::width;
+                    acc[m * each + j] = V::add(acc[m * each + j], V::load(r + residual_offset[m] + at));
                 }
             }
         }
-        float* y = a.y + block * a.y_block_stride + row * a.y_row_stride + Index{column} * Block;
-        const Index gap = a.y_row_stride - Index{a.y_width} * Block;
+        float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) acc[m * vectors + j].store(y + j * V::width);
-            y += Block;
-            if (++column == a.y_width) column = 0, ++row, y += gap;
+            for (int j = 0; j < each; ++j) {
+                const Index at = j / vectors * a.y_block_stride + j % vectors * V::width;
+                acc[m * each + j].store(y + y_offset[m] + at);
+            }
         }
+        for (column += M; column >= a.y_width; column -= a.y_width) ++row;
     }
 }
 
-template <int Block, int XBlock, int M>
-EFFICIENTVIT_INLINE void pointwise_tiles_of(int m, const Pointwise& a, int block, int pixel, int count) {
-    if (m == M) {
-        pointwise_tiles<Block, XBlock, M>(a, block, pixel, count);
-    } else if constexpr (M > 1) {
-        pointwise_tiles_of<Block, XBlock, M - 1>(m, a, block, pixel, count);
+// All pixels from `pixel` on. Where equal tiles (they differ by one pixel at most) are among the largest three, these
+// are taken, else as many of M as there is room for, then smaller ones: half, 3 and 1. What is less common does without
+// the second and third largest, since every size costs the user's compiler time.
+template <int Block, int Blocks, int XBlock, int M>
+EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
+    constexpr int most = Lanes<Block>::tile_pixels;
+    constexpr bool common = Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks;
+    constexpr int least = common && most > 4 ? most - 2 : most;
+    constexpr int next = M > least ? M - 1 : M > 7 ? most / 2 : M > 3 ? 3 : 1;
+    const int left = a.pixels - pixel;
+    int count = left / M;
+    if (M > least && left > 0) {
+        const int tiles = tile_count(left, M);
+        const int equal = left / tiles;
+        if (equal >= least) count = equal == M ? tiles : equal == M - 1 ? left % tiles : 0;
     }
+    if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
+    if constexpr (M > 1) pointwise_rest<Block, Blocks, XBlock, next>(a, ahead, block, pixel + count * M);
+}
+
+// All pixels of the output blocks from `block` on.
+template <int Block, int Blocks, int XBlock>
+EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
+    constexpr int most = Lanes<Block>::tile_pixels;
+    const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
+    const Index panel = Index{a.channels} * Block;
+    const int rest = a.y_blocks - block - Blocks;
+    WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
+                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_floats, steps);
+    pointwise_rest<Block, Blocks, XBlock, most>(a, ahead, block, 0);
 }
 
 template <int Block, int XBlock>
 EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
-    constexpr int most = XBlock == 0 ? 6 : Lanes<16>::tile_pixels;
-    const int tiles = tile_count(a.pixels, most);
-    if (tiles == 0) return;
-    const int base = a.pixels / tiles;
-    const int wider = a.pixels % tiles;
-    for (int block = 0; block < a.y_blocks; ++block) {
-        if (wider > 0) pointwise_tiles_of<Block, XBlock, most>(base + 1, a, block, 0, wider);
-        pointwise_tiles_of<Block, XBlock, most>(base, a, block, wider * (base + 1), tiles - wider);
+    constexpr int most = Lanes<Block>::tile_blocks;
+    int block = 0;
+    if (a.pixels == 0) return;
+    for (; block + most <= a.y_blocks; block += most) pointwise_pass<Block, most, XBlock>(a, block);
+    if constexpr (most > 1) {
+        for (; block < a.y_blocks; ++block) pointwise_pass<Block, 1, XBlock>(a, block);
     }
 }
 
-// Networks have few blocks of eight. They share a body with smaller tiles, which compiles faster.
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
-    if (a.y_block == 8) {
-        pointwise_blocks<8, 0>(a);
-    } else if (a.x_block == 16) {
-        pointwise_blocks<16, 16>(a);
+    if (a.y_block == 16) {
+        a.x_block == 16 ? pointwise_blocks<16, 16>(a) : pointwise_blocks<16, 8>(a);
     } else {
-        pointwise_blocks<16, 0>(a);
+        a.x_block == 16 ? narrow::pointwise_blocks<8, 16>(a) : narrow::pointwise_blocks<8, 8>(a);
     }
 }
 
@@ -114,7 +135,7 @@ inline void pointwise(const Pointwise& args) {
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     pointwise_any(a);
     if (in_epilogue(args.act)) return;
-    using V = typename Lanes<8>::V;
+    using V = typename narrow::Lanes<8>::V;
     for (int block = 0; block < a.y_blocks; ++block) {
         for (int pixel = 0, row = 0; pixel < a.pixels; pixel += a.y_width, ++row) {
             const int left = a.pixels - pixel;
@@ -122,8 +143,8 @@ inline void pointwise(const Pointwise& args) {
             const float* residual = args.residual == nullptr ? nullptr
                                                              : args.residual + block * args.residual_block_stride +
                                                                    row * args.residual_row_stride;
-            activate_in_memory<V>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
-                                  Index{columns} * a.y_block, args.act);
+            narrow::activate_in_memory<V>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
+                                          Index{columns} * a.y_block, args.act);
         }
     }
 }

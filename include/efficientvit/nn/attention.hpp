@@ -115,79 +115,84 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     return packed;
 }
 
-/// One of q, k, v of one head, and its aggregations, from x into their places in qkv.
-class AttentionPart {
+/// Parts (q, k or v of one head) and their aggregations, from x into their places in qkv.
+class AttentionParts {
 public:
-    AttentionPart(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x)
+    AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x)
         : session_(session), c_(config), layout_(config), packed_(packed), x_(x) {
         const auto take = [&](Index floats) {
             return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
         };
-        planes_ = take(plane_floats_);
+        planes_ = take(plane_floats_ * group());
         aggregated_ = take(part_floats_);
         pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each_ * session.workers()));
         zero_row_ = session.workspace.take(static_cast<std::size_t>(plane_row_));
         if (session.measuring()) return;
-        std::fill_n(planes_, plane_floats_ * session.workers(), 0.0f);  // the margins stay so
+        std::fill_n(planes_, plane_floats_ * group() * session.workers(), 0.0f);  // the margins stay so
         std::fill_n(zero_row_, plane_row_, 0.0f);
     }
 
     Index part_floats() const { return part_floats_; }
 
-    void run(int n, int part, float* qkv, int worker) const {
-        float* const plane = planes_ + plane_floats_ * worker;
-        const kernels::Act relu = part % 3 == 2 ? kernels::Act::none : kernels::Act::relu;  // not v
-        project(n, part, relu, plane, qkv + part * part_floats_);
-        for (std::size_t s = 0; s < packed_.scales.size(); ++s) {
-            float* const to = qkv + (static_cast<Index>(s + 1) * layout_.parts + part) * part_floats_;
-            aggregate(packed_.scales[s], part, relu, plane, to, worker);
-        }
-    }
+    /// Parts that are run together: two blocks of channels are what one pass of the 1x1 convolution computes.
+    int group() const { return layout_.blocks == 1 ? 2 : 1; }
+    int groups() const { return (layout_.parts + group() - 1) / group(); }
 
-private:
-    /// qkv's 1x1 convolution: raw into the plane with margins, through relu into its compact place.
-    void project(int n, int part, kernels::Act relu, float* plane, float* compact) const {
-        const kernels::Act act = kernel_act(c_.act_func[0]);
-        const bool copies = kernels::in_epilogue(act);
-        kernels::Pointwise a;
-        a.x_block_stride = x_.block_stride();
-        a.x_block = x_.block;
-        a.channels = c_.in_channels;
-        a.weights = packed_.qkv.weights.data() + Index{part} * layout_.blocks * c_.in_channels * layout_.block;
-        a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
-        a.y_block_stride = plane_block_;
-        a.y_row_stride = plane_row_;
-        a.y_block = layout_.block;
-        a.y_blocks = layout_.blocks;
-        a.y_width = x_.width;
-        a.act = act;
-        a.copy_block_stride = pixels_ * layout_.block;
-        a.copy_act = relu;
-        const int run_rows = x_.padding == 0 ? x_.height : 1;
-        a.pixels = run_rows * x_.width;
-        for (int row = 0; row < x_.height; row += run_rows) {
-            a.x = x_.image(n) + row * x_.row_stride();
-            a.y = plane + row * plane_row_ + layout_.margin * layout_.block;
-            if (copies) a.copy = compact + Index{row} * x_.width * layout_.block;
-            session_.kernels.pointwise(a);
-        }
-        if (copies) return;
-        kernels::Affine copy;
-        copy.pixels = x_.width;
-        copy.block = layout_.block;
-        copy.act = relu;
-        for (int b = 0; b < layout_.blocks; ++b) {
-            for (int row = 0; row < x_.height; ++row) {
-                copy.x = plane + b * plane_block_ + row * plane_row_ + layout_.margin * layout_.block;
-                copy.y = compact + (b * pixels_ + Index{row} * x_.width) * layout_.block;
-                session_.kernels.affine(copy);
+    void run(int n, int index, float* qkv, int worker) const {
+        float* const planes = planes_ + plane_floats_ * group() * worker;
+        const int first = index * group(), end = std::min(first + group(), layout_.parts);
+        project(n, first, end - first, planes, qkv + first * part_floats_);
+        for (int part = first; part < end; ++part) {
+            for (std::size_t s = 0; s < packed_.scales.size(); ++s) {
+                float* const to = qkv + (static_cast<Index>(s + 1) * layout_.parts + part) * part_floats_;
+                aggregate(packed_.scales[s], part, planes + (part - first) * plane_floats_, to, worker);
             }
         }
     }
 
+private:
+    static kernels::Act relu(int part) { return part % 3 == 2 ? kernels::Act::none : kernels::Act::relu; }  // not v
+
+    /// qkv's 1x1 convolution into the planes with margins, then through relu into its compact place.
+    void project(int n, int part, int count, float* planes, float* compact) const {
+        kernels::Pointwise a;
+        a.x_block_stride = x_.block_stride();
+        a.x_block = x_.block;
+        a.channels = c_.in_channels;
+        const Index panel = Index{layout_.blocks} * c_.in_channels * layout_.block;  // of one part
+        a.weights = packed_.qkv.weights.data() + part * panel;
+        a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
+        a.y_block_stride = plane_block_;
+        a.y_row_stride = plane_row_;
+        a.y_block = layout_.block;
+        a.y_blocks = count * layout_.blocks;
+        a.y_width = x_.width;
+        a.act = kernel_act(c_.act_func[0]);
+        a.next = a.weights + count * panel;
+        a.next_floats = std::min(count, layout_.parts - part - count) * panel;
+        float* const first = planes + layout_.margin * layout_.block;
+        const int run_rows = x_.padding == 0 ? x_.height : 1;
+        a.pixels = run_rows * x_.width;
+        for (int row = 0; row < x_.height; row += run_rows) {
+            a.x = x_.image(n) + row * x_.row_stride();
+            a.y = first + row * plane_row_;
+            session_.kernels.pointwise(a);
+        }
+        kernels::Affine copy;
+        copy.x_row_stride = plane_row_;
+        copy.rows = x_.height;
+        copy.pixels = x_.width;
+        copy.block = layout_.block;
+        for (int b = 0; b < count * layout_.blocks; ++b) {
+            copy.x = first + b * plane_block_;
+            copy.y = compact + b * pixels_ * layout_.block;
+            copy.act = relu(part + b / layout_.blocks);
+            session_.kernels.affine(copy);
+        }
+    }
+
     /// aggreg of one scale: depthwise, then 1x1 within the part.
-    void aggregate(const PackedAttention::Scale& scale, int part, kernels::Act relu, const float* plane, float* to,
-                   int worker) const {
+    void aggregate(const PackedAttention::Scale& scale, int part, const float* plane, float* to, int worker) const {
         const int reach = scale.size / 2;
         const float** const rows = pointers_ + pointers_each_ * worker;
         float* const aggregated = aggregated_ + part_floats_ * worker;
@@ -224,7 +229,7 @@ private:
         point.y_blocks = layout_.blocks;
         point.y_width = static_cast<int>(pixels_);
         point.pixels = static_cast<int>(pixels_);
-        point.act = relu;
+        point.act = relu(part);
         session_.kernels.pointwise(point);
     }
 
@@ -257,10 +262,10 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
     float* const qkv = take(image_floats * x.batch);
     {
         const Workspace::Frame inner(session.workspace);
-        const AttentionPart part(session, c, packed, x);
-        session.parallel(x.batch * layout.parts, [&](int chunk, int worker) {
-            const int n = chunk / layout.parts;
-            part.run(n, chunk % layout.parts, qkv + n * image_floats, worker);
+        const AttentionParts parts(session, c, packed, x);
+        session.parallel(x.batch * parts.groups(), [&](int chunk, int worker) {
+            const int n = chunk / parts.groups();
+            parts.run(n, chunk % parts.groups(), qkv + n * image_floats, worker);
         });
     }
 

@@ -27,7 +27,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
                                     const FeatureMap& y, const FeatureMap* residual) {
     // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
     // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little.
-    constexpr int whole_floats = 56 * 1024, step_floats = 28 * 1024;
+    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;
@@ -52,7 +52,8 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const Index middle_block = Index{step} * y.width * block;
     const auto count = [](Index floats) { return static_cast<std::size_t>(floats); };
     const Workspace::Frame frame(session.workspace);
-    const Index ring_floats = whole ? ring_block : ring_block * blocks;
+    const int ring_blocks = whole ? std::min(blocks, 2) : blocks;
+    const Index ring_floats = ring_block * ring_blocks;
     const Index middle_floats = middle_block * blocks;
     const int middles = by_blocks ? 1 : workers;
     float* const rings = session.workspace.take(count(ring_floats * workers));
@@ -107,7 +108,8 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
         a.last_row = rows.end;
         a.step_rows = step;
         a.ring = rings + ring_floats * worker;
-        a.ring_block_stride = whole ? 0 : ring_block;
+        a.ring_block_stride = ring_block;
+        a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
         a.middle = middle + (by_blocks ? 0 : middle_floats * worker);
         a.middle_block_stride = middle_block;

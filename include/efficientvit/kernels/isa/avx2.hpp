@@ -10,6 +10,7 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
     static EFFICIENTVIT_INLINE Float8 set(float x) { return {_mm256_set1_ps(x)}; }
+    EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("x", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
 
     static EFFICIENTVIT_INLINE Float8 fma(Float8 a, Float8 b, Float8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
@@ -20,6 +21,10 @@ struct Float8 {
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float8 min(Float8 limit, Float8 x) { return {_mm256_min_ps(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float8 max(Float8 limit, Float8 x) { return {_mm256_max_ps(limit.v, x.v)}; }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float8 clamp(Float8 x, Float8 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     static EFFICIENTVIT_INLINE Float8 round(Float8 a) {
         return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }
@@ -27,6 +32,12 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 exp2_integral(Float8 n) {
         const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
         return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+    }
+    // Lane i is the sum of all lanes of x[i].
+    static EFFICIENTVIT_INLINE Float8 sums(const Float8 (&x)[8]) {
+        const __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(x[0].v, x[1].v), _mm256_hadd_ps(x[2].v, x[3].v));
+        const __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(x[4].v, x[5].v), _mm256_hadd_ps(x[6].v, x[7].v));
+        return {_mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31))};
     }
     static EFFICIENTVIT_INLINE float sum(Float8 a) {
         const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

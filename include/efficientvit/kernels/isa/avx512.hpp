@@ -9,6 +9,7 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float16 broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
     static EFFICIENTVIT_INLINE Float16 set(float x) { return {_mm512_set1_ps(x)}; }
+    EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("v", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
 
     static EFFICIENTVIT_INLINE Float16 fma(Float16 a, Float16 b, Float16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
@@ -19,6 +20,10 @@ struct Float16 {
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float16 min(Float16 limit, Float16 x) { return {_mm512_min_ps(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float16 max(Float16 limit, Float16 x) { return {_mm512_max_ps(limit.v, x.v)}; }
+    // To [-limit, limit] in one instruction, limit > 0. Where x is NaN, it may give limit or NaN.
+    static EFFICIENTVIT_INLINE Float16 clamp(Float16 x, Float16 limit) {
+        return {_mm512_range_ps(x.v, limit.v, 0b0010)};  // the smaller magnitude, with the sign of x
+    }
     static EFFICIENTVIT_INLINE Float16 round(Float16 a) {
         return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }
@@ -26,6 +31,23 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 exp2_integral(Float16 n) {
         const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
         return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+    }
+    // Lane i is the sum of all lanes of x[i].
+    static EFFICIENTVIT_INLINE Float16 sums(const Float16 (&x)[16]) {
+        __m512 fours[4];
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const __m512 a = x[4 * i].v, b = x[4 * i + 1].v, c = x[4 * i + 2].v, d = x[4 * i + 3].v;
+            const __m512d ab = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+            const __m512d cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+            fours[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                                     _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+        }
+        return {add_quarters(add_quarters(fours[0], fours[1]), add_quarters(fours[2], fours[3]))};
+    }
+    // Neighbouring quarters of a, then those of b.
+    static EFFICIENTVIT_INLINE __m512 add_quarters(__m512 a, __m512 b) {
+        return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
     }
     static EFFICIENTVIT_INLINE float sum(Float16 a) {
         const __m256 low = _mm512_castps512_ps256(a.v);

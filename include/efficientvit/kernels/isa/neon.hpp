@@ -10,6 +10,7 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {vld1q_f32(p)}; }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {vdupq_n_f32(x)}; }
+    EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("w", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
@@ -20,11 +21,19 @@ struct Float4 {
     // Where x is NaN, min and max give NaN.
     static EFFICIENTVIT_INLINE Float4 min(Float4 limit, Float4 x) { return {vminq_f32(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float4 max(Float4 limit, Float4 x) { return {vmaxq_f32(limit.v, x.v)}; }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float4 clamp(Float4 x, Float4 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return {vrndnq_f32(a.v)}; }
     // 2^n for integral n in [-126, 127].
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
         const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
         return {vreinterpretq_f32_s32(vshlq_n_s32(biased, 23))};
+    }
+    // Lane i is the sum of all lanes of x[i].
+    static EFFICIENTVIT_INLINE Float4 sums(const Float4 (&x)[4]) {
+        return {vpaddq_f32(vpaddq_f32(x[0].v, x[1].v), vpaddq_f32(x[2].v, x[3].v))};
     }
     static EFFICIENTVIT_INLINE float sum(Float4 a) { return vaddvq_f32(a.v); }
 };

@@ -30,6 +30,7 @@ struct Float4 {
     }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return set(*p); }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {Four{x, x, x, x}}; }
+    EFFICIENTVIT_INLINE void hold() {}
     EFFICIENTVIT_INLINE void store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {a.v * b.v + c.v}; }
@@ -55,6 +56,10 @@ struct Float4 {
         return {Four{larger(a.v[0], x.v[0]), larger(a.v[1], x.v[1]), larger(a.v[2], x.v[2]), larger(a.v[3], x.v[3])}};
 #endif
     }
+    // To [-limit, limit], limit > 0.
+    static EFFICIENTVIT_INLINE Float4 clamp(Float4 x, Float4 limit) {
+        return min(limit, max(sub(set(0.0f), limit), x));
+    }
     // To nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 leaves no bits below one. NaN stays.
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return sub(add(a, set(12582912.0f)), set(12582912.0f)); }
     // 2^n for integral n in [-126, 127]. A NaN must not become an integer; the caller multiplies by another NaN anyway.
@@ -64,6 +69,10 @@ struct Float4 {
     }
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
         return {Four{power(n.v[0]), power(n.v[1]), power(n.v[2]), power(n.v[3])}};
+    }
+    // Lane i is the sum of all lanes of x[i].
+    static EFFICIENTVIT_INLINE Float4 sums(const Float4 (&x)[4]) {
+        return {Four{sum(x[0]), sum(x[1]), sum(x[2]), sum(x[3])}};
     }
     static EFFICIENTVIT_INLINE float sum(Float4 a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 };
