@@ -59,7 +59,7 @@ TEST_P(Resample, EveryCombination) {
                         std::copy_n(residual.data(), out_size, y.data());
                         a.residual = y.data();
                     }
-                    table_of(GetParam()).resample(a);
+                    ::resample(table_of(GetParam()), a);
                     ASSERT_TRUE(y.check())
                         << x_width << " to " << y_width << ", block " << block << ", variant " << variant;
                 }

@@ -8,3 +8,4 @@
 const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);
 void dense(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
 void grouped(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
+void resample(const efficientvit::kernels::Table& table, const efficientvit::kernels::Resample& args);

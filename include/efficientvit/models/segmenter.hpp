@@ -55,24 +55,52 @@ auto build_seg_middle() {
     }
 }
 
+/// OpSequential of two 1x1 convolutions, a few rows at a time: the map between them, of 1024 channels in l1 for
+/// ADE20K, never exists as a whole.
+template <ConvConfig Expand, ConvConfig Classes>
+class ExpandedOutput {
+public:
+    static constexpr int in_channels = Expand.in_channels;
+    static constexpr int out_channels = Classes.out_channels;
+    static constexpr int wanted_padding = 0;
+
+    EFFICIENTVIT_COLD static void describe(const Describer& d) {
+        ConvLayer<Expand>::describe(d.at("op_list").at(0));
+        ConvLayer<Classes>::describe(d.at("op_list").at(1));
+    }
+    EFFICIENTVIT_COLD void pack(const Packer& p) {
+        expand_.pack(p.at("op_list").at(0));
+        classes_.pack(p.at("op_list").at(1), folded_scale(Expand.act_func));
+    }
+    void run(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
+        const FusedBottleneck layer{Expand, foldable_act(Expand.act_func), &expand_.packed(), &classes_.packed(),
+                                    kernel_act(Classes.act_func)};
+        run_fused_bottleneck<ConvKind::pointwise>(session, layer, x, y, residual);
+    }
+
+private:
+    ConvLayer<Expand> expand_;
+    ConvLayer<Classes> classes_;
+};
+
 template <SegHeadConfig H>
 auto build_seg_output() {
-    using Classes = ConvLayer<ConvConfig{.in_channels = H.head_width * (H.final_expand == 0 ? 1 : H.final_expand),
-                                         .out_channels = H.n_classes,
-                                         .kernel_size = 1,
-                                         .use_bias = true,
-                                         .norm = Norm::none,
-                                         .act_func = Activation::none}>;
+    constexpr ConvConfig classes{.in_channels = H.head_width * (H.final_expand == 0 ? 1 : H.final_expand),
+                                 .out_channels = H.n_classes,
+                                 .kernel_size = 1,
+                                 .use_bias = true,
+                                 .norm = Norm::none,
+                                 .act_func = Activation::none};
     if constexpr (H.final_expand == 0) {
-        return OpSequential<Classes>{};
+        return OpSequential<ConvLayer<classes>>{};
     } else {
-        using Expand = ConvLayer<ConvConfig{.in_channels = H.head_width,
-                                            .out_channels = H.head_width * H.final_expand,
-                                            .kernel_size = 1,
-                                            .norm = H.norm,
-                                            .act_func = H.act_func,
-                                            .norm_eps = H.norm_eps}>;
-        return OpSequential<Expand, Classes>{};
+        constexpr ConvConfig expand{.in_channels = H.head_width,
+                                    .out_channels = H.head_width * H.final_expand,
+                                    .kernel_size = 1,
+                                    .norm = H.norm,
+                                    .act_func = H.act_func,
+                                    .norm_eps = H.norm_eps};
+        return ExpandedOutput<expand, classes>{};
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The schedule of FusedMBConv: a few rows of the spatial convolution at a time, projected before the next, so that the
-// widened map (512 channels at 56x56 in l1) never exists as a whole. Not a layer.
+// The schedule of FusedMBConv, and of segmenters' outputs: a few rows of the first convolution at a time, projected
+// before the next, so that the widened map (512 channels at 56x56 in l1) never exists as a whole. Not a layer.
 #pragma once
 
 #include <efficientvit/nn/convolution.hpp>
@@ -9,9 +9,10 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// The parts of a FusedMBConv that are known when its weights are packed.
+/// What is known when weights are packed.
 struct FusedBottleneck {
     ConvConfig spatial{};
+    kernels::Act spatial_act = kernels::Act::none;  // hswish_x6 only where spatial is 1x1 or dense
     const PackedConvolution* spatial_weights = nullptr;
     const PackedConvolution* point_weights = nullptr;
     kernels::Act point_act = kernels::Act::none;
@@ -27,9 +28,55 @@ void run_unfused_bottleneck(Session& session, const FusedBottleneck& layer, cons
     run_pointwise(session, *layer.point_weights, layer.point_act, middle.channels, middle, y, residual);
 }
 
-/// y = point(spatial(x)) + residual. x has conv_padding(spatial) columns of padding.
-inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x,
-                                 const FeatureMap& y, const FeatureMap* residual) {
+/// Output rows of a dense convolution into `to`, without gaps between them.
+inline void widen_rows(Session& session, const FusedBottleneck& layer, const FeatureMap& x, int n, Session::Range range,
+                       int width, float* to, Index to_block_stride, const float** rows) {
+    const ConvConfig& c = layer.spatial;
+    kernels::Dense a = dense_arguments(c, *layer.spatial_weights, x);
+    a.rows = rows;
+    a.y = to;
+    a.y_block_stride = to_block_stride;
+    a.y_row_stride = Index{width} * a.y_block;
+    a.y_rows = range.size();
+    a.y_width = width;
+    a.act = layer.spatial_act;
+    const float* const first_row = x.image(n) - Index{conv_padding(c)} * x.block;
+    for (int r = 0; r < a.y_rows; ++r) {
+        kernel_rows(c, x, first_row, range.begin + r, nullptr, rows + r * c.kernel_size, 1);
+    }
+    kernels::dense(session.kernels, a);
+}
+
+/// The same for a 1x1 convolution.
+inline void widen_pixels(Session& session, const FusedBottleneck& layer, const FeatureMap& x, int n,
+                         Session::Range range, float* to, Index to_block_stride) {
+    const ConvConfig& c = layer.spatial;
+    kernels::Pointwise a;
+    a.x_block_stride = x.block_stride();
+    a.x_block = x.block;
+    a.channels = c.in_channels;
+    a.weights = layer.spatial_weights->weights.data();
+    a.bias = layer.spatial_weights->bias.data();
+    a.y_block_stride = to_block_stride;
+    a.y_block = block_width(c.out_channels);
+    a.y_blocks = block_count(c.out_channels);
+    a.y_row_stride = Index{x.width} * a.y_block;
+    a.y_width = x.width;
+    a.act = layer.spatial_act;
+    // With gaps in x every row is a run of its own.
+    const int run_rows = x.padding == 0 ? range.size() : 1;
+    a.pixels = run_rows * x.width;
+    for (int row = range.begin; row < range.end; row += run_rows) {
+        a.x = x.image(n) + row * x.row_stride();
+        a.y = to + (row - range.begin) * a.y_row_stride;
+        session.kernels.pointwise(a);
+    }
+}
+
+/// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of padding.
+template <ConvKind Kind>
+void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x, const FeatureMap& y,
+                          const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
     // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
     // nothing is computed twice, and steps can be chunks of work for threads.
@@ -55,18 +102,11 @@ inline void run_fused_bottleneck(Session& session, const FusedBottleneck& layer,
         const float** const rows = pointers + pointers_each * worker;
         float* const middle = middles + middle_floats * worker;
 
-        kernels::Dense spatial = dense_arguments(c, *layer.spatial_weights, x);
-        spatial.rows = rows;
-        spatial.y = middle;
-        spatial.y_block_stride = middle_block;
-        spatial.y_row_stride = Index{y.width} * block;
-        spatial.y_rows = range.size();
-        spatial.y_width = y.width;
-        const float* const first_row = x.image(n) - Index{conv_padding(c)} * x.block;
-        for (int r = 0; r < spatial.y_rows; ++r) {
-            kernel_rows(c, x, first_row, range.begin + r, nullptr, rows + r * c.kernel_size, 1);
+        if constexpr (Kind == ConvKind::pointwise) {
+            widen_pixels(session, layer, x, n, range, middle, middle_block);
+        } else {
+            widen_rows(session, layer, x, n, range, y.width, middle, middle_block, rows);
         }
-        kernels::dense(session.kernels, spatial);
 
         kernels::Pointwise point;
         point.x = middle;

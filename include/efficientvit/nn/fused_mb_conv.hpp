@@ -68,11 +68,11 @@ public:
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
-        const detail::FusedBottleneck layer{spatial, &spatial_conv_.packed(), &point_conv_.packed(),
-                                            detail::kernel_act(C.act_func[1])};
+        const detail::FusedBottleneck layer{spatial, detail::kernel_act(C.act_func[0]), &spatial_conv_.packed(),
+                                            &point_conv_.packed(), detail::kernel_act(C.act_func[1])};
         constexpr detail::ConvKind kind = detail::conv_kind(spatial);
-        if constexpr (kind == detail::ConvKind::dense && C.groups == 1) {
-            detail::run_fused_bottleneck(session, layer, x, y, residual);
+        if constexpr (kind == detail::ConvKind::pointwise || (kind == detail::ConvKind::dense && C.groups == 1)) {
+            detail::run_fused_bottleneck<kind>(session, layer, x, y, residual);
         } else {
             detail::run_unfused_bottleneck<kind>(session, layer, x, y, residual);
         }
