@@ -41,9 +41,7 @@ EFFICIENTVIT_INLINE V exponential(V x) {
     p = V::fma(p, r, V::set(1.6666665459e-1f));
     p = V::fma(p, r, V::set(5.0000001201e-1f));
     p = V::add(V::fma(V::mul(r, r), p, r), V::set(1.0f));
-    // n may be 128, one more than an exponent holds; and -126 must not become less.
-    const V n1 = V::max(V::set(-126.0f), V::sub(n, V::set(1.0f)));
-    return V::mul(V::mul(p, V::exp2_integral(n1)), V::set(2.0f));
+    return V::times_power_of_two(p, n);
 }
 
 // silu is x / (1 + e^-x); gelu's tanh form is x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3).
@@ -58,7 +56,7 @@ EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
     if (act == Act::gelu) {
         t = V::mul(x, V::fma(V::mul(x, x), V::set(-2.0f * 0.7978845608f * 0.044715f), V::set(-2.0f * 0.7978845608f)));
     }
-    return V::div(x, V::add(V::set(1.0f), exponential(t)));
+    return V::quotient(x, V::add(V::set(1.0f), exponential(t)));
 }
 
 // act over `count` floats in memory, count a multiple of the block, with an optional residual added after it.

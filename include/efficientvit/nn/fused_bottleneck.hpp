@@ -73,7 +73,8 @@ inline void widen_pixels(Session& session, const FusedBottleneck& layer, const F
     }
 }
 
-/// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of padding.
+/// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of
+/// padding.
 template <ConvKind Kind>
 void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x, const FeatureMap& y,
                           const FeatureMap* residual) {

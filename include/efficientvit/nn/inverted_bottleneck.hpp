@@ -26,7 +26,8 @@ struct InvertedBottleneck {
 inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& layer, const FeatureMap& x,
                                     const FeatureMap& y, const FeatureMap* residual) {
     // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
-    // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little.
+    // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little. Weights
+    // that are several times as large as the map are read once too, even if the map does not fit.
     constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
@@ -35,7 +36,10 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const Index row_floats = Index{blocks} * block * y.width;
     // All rows in one step: every block of channels is done with before the next, in the same ring. Threads then take
     // blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
-    const bool whole = row_floats * y.height <= whole_floats || y.height <= 2;
+    const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
+    const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
+    const bool fits = row_floats * y.height <= whole_floats && pair_floats <= whole_floats / 4;
+    const bool whole = heavy || fits || y.height <= 2;
     const int fitting = whole ? y.height : static_cast<int>(std::max<Index>(2, step_floats / row_floats));
     const int bands = whole ? 1 : std::min(workers, (y.height + 1) / 2);
     const int band_rows = (y.height + bands - 1) / bands;
@@ -120,10 +124,12 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
 
     if (by_blocks) {
         const FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
-        const int parts = std::min(blocks, 2 * workers);
+        const int pairs = (blocks + 1) / 2;  // which are expanded together
+        const int parts = std::min(pairs, 2 * workers);
         for (int n = 0; n < y.batch; ++n) {
             session.parallel(parts, [&](int part, int worker) {
-                run(n, worker, {0, y.height}, Session::split(blocks, parts, part), false);
+                const Session::Range range = Session::split(pairs, parts, part);
+                run(n, worker, {0, y.height}, {2 * range.begin, std::min(2 * range.end, blocks)}, false);
             });
             FeatureMap image = y, added = residual == nullptr ? y : *residual;
             image.batch = added.batch = 1;

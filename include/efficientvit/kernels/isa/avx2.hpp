@@ -33,6 +33,13 @@ struct Float8 {
         const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
         return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
     }
+    // p * 2^n for integral n in [-126, 128]: 128 is one more than an exponent holds, and -126 must not become less.
+    static EFFICIENTVIT_INLINE Float8 times_power_of_two(Float8 p, Float8 n) {
+        const Float8 below = max(set(-126.0f), sub(n, set(1.0f)));
+        return mul(mul(p, exp2_integral(below)), set(2.0f));
+    }
+    // x / y for y >= 1 or NaN.
+    static EFFICIENTVIT_INLINE Float8 quotient(Float8 x, Float8 y) { return div(x, y); }
     // Lane i is the sum of all lanes of x[i].
     static EFFICIENTVIT_INLINE Float8 sums(const Float8 (&x)[8]) {
         const __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(x[0].v, x[1].v), _mm256_hadd_ps(x[2].v, x[3].v));

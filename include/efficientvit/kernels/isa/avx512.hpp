@@ -27,10 +27,14 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 round(Float16 a) {
         return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }
-    // 2^n for integral n in [-126, 127].
-    static EFFICIENTVIT_INLINE Float16 exp2_integral(Float16 n) {
-        const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
-        return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+    // p * 2^n for integral n in [-126, 128] and p in [0.5, 2].
+    static EFFICIENTVIT_INLINE Float16 times_power_of_two(Float16 p, Float16 n) { return {_mm512_scalef_ps(p.v, n.v)}; }
+    // x / y for y >= 1 or NaN, in a fifth of the time that division takes, one unit in the last place less exact.
+    static EFFICIENTVIT_INLINE Float16 quotient(Float16 x, Float16 y) {
+        const __m512 about = _mm512_rcp14_ps(y.v);  // of infinity: 0, which the step below would make NaN
+        const __mmask16 finite = _mm512_cmp_ps_mask(y.v, _mm512_set1_ps(__builtin_inff()), _CMP_NEQ_UQ);
+        const __m512 missing = _mm512_fnmadd_ps(y.v, about, _mm512_set1_ps(1.0f));
+        return {_mm512_mul_ps(x.v, _mm512_mask_fmadd_ps(about, finite, missing, about))};
     }
     // Lane i is the sum of all lanes of x[i].
     static EFFICIENTVIT_INLINE Float16 sums(const Float16 (&x)[16]) {

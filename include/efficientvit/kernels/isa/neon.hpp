@@ -31,6 +31,13 @@ struct Float4 {
         const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
         return {vreinterpretq_f32_s32(vshlq_n_s32(biased, 23))};
     }
+    // p * 2^n for integral n in [-126, 128]: 128 is one more than an exponent holds, and -126 must not become less.
+    static EFFICIENTVIT_INLINE Float4 times_power_of_two(Float4 p, Float4 n) {
+        const Float4 below = max(set(-126.0f), sub(n, set(1.0f)));
+        return mul(mul(p, exp2_integral(below)), set(2.0f));
+    }
+    // x / y for y >= 1 or NaN.
+    static EFFICIENTVIT_INLINE Float4 quotient(Float4 x, Float4 y) { return div(x, y); }
     // Lane i is the sum of all lanes of x[i].
     static EFFICIENTVIT_INLINE Float4 sums(const Float4 (&x)[4]) {
         return {vpaddq_f32(vpaddq_f32(x[0].v, x[1].v), vpaddq_f32(x[2].v, x[3].v))};

@@ -70,6 +70,13 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
         return {Four{power(n.v[0]), power(n.v[1]), power(n.v[2]), power(n.v[3])}};
     }
+    // p * 2^n for integral n in [-126, 128]: 128 is one more than an exponent holds, and -126 must not become less.
+    static EFFICIENTVIT_INLINE Float4 times_power_of_two(Float4 p, Float4 n) {
+        const Float4 below = max(set(-126.0f), sub(n, set(1.0f)));
+        return mul(mul(p, exp2_integral(below)), set(2.0f));
+    }
+    // x / y for y >= 1 or NaN.
+    static EFFICIENTVIT_INLINE Float4 quotient(Float4 x, Float4 y) { return div(x, y); }
     // Lane i is the sum of all lanes of x[i].
     static EFFICIENTVIT_INLINE Float4 sums(const Float4 (&x)[4]) {
         return {Four{sum(x[0]), sum(x[1]), sum(x[2]), sum(x[3])}};
