@@ -228,6 +228,30 @@ TEST_F(ContextTest, AsManyThreadsAsTheExecutorHasAndOne) {
     check(context);
 }
 
+/// Work cut for three threads and done by one: the same bits, every chunk told once and in its section.
+TEST_F(ContextTest, TellsATraceOfEveryChunk) {
+    struct Count : ev::ChunkTrace {
+        void section(int count) override {
+            EXPECT_EQ(next, chunks) << "section " << sections;
+            ++sections;
+            chunks = count;
+            next = 0;
+            widest = std::max(widest, count);
+        }
+        void chunk(int index, double seconds) override {
+            EXPECT_EQ(index, next++);
+            EXPECT_GE(seconds, 0.0);
+        }
+        int sections = 0, chunks = 0, next = 0, widest = 0;
+    } trace;
+    ev::Context context({.threads = 3, .trace = &trace});
+    EXPECT_EQ(context.threads(), 3);
+    check(context, 1);
+    EXPECT_EQ(trace.next, trace.chunks);
+    EXPECT_GT(trace.sections, 10);
+    EXPECT_GE(trace.widest, 3);
+}
+
 TEST_F(ContextTest, OnePoolForManyContexts) {
     ev::ThreadPoolExecutor executor(2);
     EXPECT_EQ(executor.concurrency(), 2);

@@ -123,12 +123,15 @@ inline void depthwise(const Depthwise& args) {
         narrow::depthwise_block<8>(a);
     }
     if (in_epilogue(args.act)) return;
-    for (int r = 0; r < a.y_rows; ++r) {
+    const Index row = Index{a.y_width} * a.block;
+    const bool gapless = a.y_row_stride == row;
+    for (int r = 0; r < (gapless ? 1 : a.y_rows); ++r) {
         float* const y = a.y + r * a.y_row_stride;
+        const Index count = gapless ? row * a.y_rows : row;
         if (a.block == 16) {
-            activate_in_memory<16>(y, nullptr, Index{a.y_width} * 16, args.act);
+            activate_in_memory<16>(y, nullptr, count, args.act);
         } else {
-            narrow::activate_in_memory<8>(y, nullptr, Index{a.y_width} * 8, args.act);
+            narrow::activate_in_memory<8>(y, nullptr, count, args.act);
         }
     }
 }

@@ -41,7 +41,9 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const bool fits = row_floats * y.height <= whole_floats && pair_floats <= whole_floats / 4;
     const bool whole = heavy || fits || y.height <= 2;
     const int fitting = whole ? y.height : static_cast<int>(std::max<Index>(2, step_floats / row_floats));
-    const int bands = whole ? 1 : std::min(workers, (y.height + 1) / 2);
+    // Two bands for each worker where what is expanded twice is little beside them.
+    const int wanted = workers > 1 && (!expands || y.height >= 32 * workers) ? 2 * workers : workers;
+    const int bands = whole ? 1 : std::min(wanted, (y.height + 1) / 2);
     const int band_rows = (y.height + bands - 1) / bands;
     const int steps = (band_rows + fitting - 1) / fitting;
     const int step = (band_rows + steps - 1) / steps;                  // steps of a band are alike

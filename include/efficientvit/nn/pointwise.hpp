@@ -20,14 +20,19 @@ struct PackedConvolution {
 inline void run_pointwise(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
                           const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
     if (session.measuring()) return;
-    // Few pixels and many output channels: cut by channels, else by rows.
-    const int workers = session.workers();
-    const bool by_blocks = workers > 1 && (y.height < 4 * workers && y.blocks() >= workers);
-    const int parts = chunks_of(session, by_blocks ? y.blocks() : y.height);
+    // Few pixels and many output channels: cut by pairs of blocks, which are computed together, else by rows.
+    const int workers = session.workers(), pairs = (y.blocks() + 1) / 2;
+    const bool by_blocks = workers > 1 && (y.height < 4 * workers && pairs >= workers);
+    const int parts = chunks_of(session, by_blocks ? pairs : y.height);
     session.parallel(y.batch * parts, [&](int chunk, int) {
         const int n = chunk / parts;
         Session::Range rows{0, y.height}, blocks{0, y.blocks()};
-        (by_blocks ? blocks : rows) = Session::split(by_blocks ? y.blocks() : y.height, parts, chunk % parts);
+        if (by_blocks) {
+            const Session::Range range = Session::split(pairs, parts, chunk % parts);
+            blocks = {2 * range.begin, std::min(2 * range.end, y.blocks())};
+        } else {
+            rows = Session::split(y.height, parts, chunk % parts);
+        }
 
         kernels::Pointwise a;
         a.x_block_stride = x.block_stride();

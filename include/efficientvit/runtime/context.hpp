@@ -11,11 +11,22 @@
 #include <efficientvit/runtime/workspace.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <utility>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// Told how long each chunk of each section of a forward took, one after the other on the calling thread: what more
+/// threads than a machine has would gain can be seen from it, as bench/bands.cpp does.
+class ChunkTrace {
+public:
+    virtual ~ChunkTrace() = default;
+    /// A section begins: `chunks` chunks that could run at the same time.
+    virtual void section(int chunks) = 0;
+    virtual void chunk(int index, double seconds) = 0;
+};
 
 /// How a Context computes.
 struct ContextOptions {
@@ -25,6 +36,9 @@ struct ContextOptions {
     /// A pool to take helpers from, which must outlive the Context; without one, the Context starts threads - 1 of
     /// its own.
     Executor* executor = nullptr;
+    /// Work is cut as for `threads` threads, but the calling one does it all and tells how long it took. Must outlive
+    /// the Context.
+    ChunkTrace* trace = nullptr;
 };
 
 namespace detail {
@@ -32,8 +46,8 @@ namespace detail {
 /// One forward: memory, kernels, threads. A measuring session computes nothing and counts memory.
 class Session {
 public:
-    Session(Workspace& scratch, const kernels::Table& table, Team* team)
-        : workspace(scratch), kernels(table), team_(team) {}
+    Session(Workspace& scratch, const kernels::Table& table, Team* team, int workers, ChunkTrace* trace)
+        : workspace(scratch), kernels(table), team_(team), workers_(workers), trace_(trace) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     ~Session() {
@@ -41,12 +55,21 @@ public:
     }
 
     bool measuring() const { return workspace.measuring(); }
-    int workers() const { return team_ == nullptr ? 1 : team_->workers(); }
+    int workers() const { return workers_; }
 
     /// Runs f(chunk, worker) for chunk in [0, chunks), on any worker, in any order; returns when all are done.
     template <class F>
     void parallel(int chunks, const F& f) {
         if (measuring()) return;
+        if (trace_ != nullptr) {
+            trace_->section(chunks);
+            for (int chunk = 0; chunk < chunks; ++chunk) {
+                const auto begin = std::chrono::steady_clock::now();
+                f(chunk, 0);
+                trace_->chunk(chunk, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+            }
+            return;
+        }
         if (team_ == nullptr || chunks == 1) {
             for (int chunk = 0; chunk < chunks; ++chunk) f(chunk, 0);
             return;
@@ -81,6 +104,8 @@ public:
 
 private:
     Team* team_;
+    int workers_;
+    ChunkTrace* trace_;
 };
 
 }  // namespace detail
@@ -99,7 +124,9 @@ public:
             const int most = executor->concurrency() + 1;
             threads = threads <= 0 ? most : std::min(threads, most);
         }
-        if (threads <= 1) return;
+        trace_ = options.trace;
+        workers_ = std::max(threads, 1);
+        if (workers_ == 1 || trace_ != nullptr) return;
         if (executor == nullptr) {
             pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1);
             executor = pool_.get();
@@ -108,7 +135,7 @@ public:
     }
 
     /// Threads that work on one forward, the calling one included.
-    int threads() const { return team_ == nullptr ? 1 : team_->workers(); }
+    int threads() const { return workers_; }
 
     /// Bytes of scratch memory held.
     std::size_t allocated_bytes() const { return memory_.size() * sizeof(float); }
@@ -127,7 +154,7 @@ public:
         reserve(measure(table, body));
         const detail::FloatEnvironment environment;
         detail::Workspace workspace(memory_);
-        detail::Session session(workspace, table, team_.get());
+        detail::Session session(workspace, table, team_.get(), workers_, trace_);
         body(session);
     }
 
@@ -135,7 +162,7 @@ public:
     template <class Body>
     std::size_t measure(const kernels::Table& table, const Body& body) const {
         detail::Workspace nothing;
-        detail::Session session(nothing, table, team_.get());
+        detail::Session session(nothing, table, nullptr, workers_, nullptr);
         body(session);
         return std::max(nothing.peak(), std::size_t{1}) * sizeof(float);
     }
@@ -147,6 +174,8 @@ private:
     detail::AlignedBuffer<float> memory_;
     std::unique_ptr<ThreadPoolExecutor> pool_;  // outlives the team's tasks: destroyed after all have run
     std::unique_ptr<detail::Team, Release> team_;
+    int workers_ = 1;
+    ChunkTrace* trace_ = nullptr;
 };
 
 /// The Context of forwards that are given none: serial, one for each thread.
