@@ -39,6 +39,25 @@ PyTorch comes with its CUDA libraries where pip finds no smaller build; pip's ow
 """
 
 
+def add_common_arguments(parser):
+    """What segment_images.py takes too."""
+    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="rounds in shuffled order (default 30)")
+    parser.add_argument("--env", type=pathlib.Path, default=ROOT / "build/peers-env", metavar="DIR",
+                        help="where the Python environment, exported networks and builds stay (default build/peers-env)")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/peers-results", metavar="DIR",
+                        help="where results and log.txt go (default build/peers-results)")
+    parser.add_argument("--cxx", default=os.environ.get("CXX", "g++"), help="compiler for this library (default $CXX or g++)")
+    parser.add_argument("--eigen", metavar="DIR", help="where Eigen's headers are, if pkg-config does not know")
+
+
+def check_common_arguments(parser, o):
+    if not 1 <= min(o.threads) <= max(o.threads) <= len(os.sched_getaffinity(0)):
+        parser.error(f"--threads {max(o.threads)}: {len(os.sched_getaffinity(0))} CPUs are here")
+    if o.rounds < 5:
+        parser.error("--rounds must be at least 5")
+    o.env, o.out = o.env.resolve(), o.out.resolve()
+
+
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=EPILOGUE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,14 +70,8 @@ def parse(arguments):
     parser.add_argument("--modes", default=",".join(MODES), metavar="LIST", help=f"of {', '.join(MODES)} (default: all)")
     parser.add_argument("--cadence", action="store_true", help="cadence mode alone, of every network given")
     parser.add_argument("--isa", default="", choices=["avx2"], help="hold runtimes to this instruction set")
-    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="rounds in shuffled order (default 30)")
     parser.add_argument("--start-ups", type=int, default=5, metavar="N", help="fresh processes for each start-up (default 5)")
-    parser.add_argument("--env", type=pathlib.Path, default=ROOT / "build/peers-env", metavar="DIR",
-                        help="where the Python environment, exported networks and builds stay (default build/peers-env)")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/peers-results", metavar="DIR",
-                        help="where compare.json, compare.md, compare.svg and log.txt go (default build/peers-results)")
-    parser.add_argument("--cxx", default=os.environ.get("CXX", "g++"), help="compiler for this library (default $CXX or g++)")
-    parser.add_argument("--eigen", metavar="DIR", help="where Eigen's headers are, if pkg-config does not know")
+    add_common_arguments(parser)
     parser.add_argument("--set-up-only", action="store_true", help="make the environment and build, measure nothing")
     o = parser.parse_args(arguments)
 
@@ -70,8 +83,6 @@ def parse(arguments):
     if not all(t.strip().isdigit() and int(t) > 0 for t in o.threads.split(",")):
         parser.error(f"--threads {o.threads}: numbers from 1 up, separated by commas")
     o.threads = sorted({int(t) for t in o.threads.split(",")})
-    if o.threads[-1] > len(os.sched_getaffinity(0)):
-        parser.error(f"--threads {o.threads[-1]}: only {len(os.sched_getaffinity(0))} CPUs are here")
     o.peers = [names[0]] + [name.strip() for name in o.peers.split(",") if name.strip() not in ("", names[0])]
     for name in o.peers:
         if name not in names:
@@ -81,9 +92,9 @@ def parse(arguments):
     for mode in o.modes:
         if mode not in MODES:
             parser.error(f"no mode is called '{mode}'; there are: {', '.join(MODES)}")
-    if o.rounds < 5 or o.start_ups < 1:
-        parser.error("--rounds must be at least 5, --start-ups at least 1")
-    o.env, o.out = o.env.resolve(), o.out.resolve()
+    if o.start_ups < 1:
+        parser.error("--start-ups must be at least 1")
+    check_common_arguments(parser, o)
     return o
 
 
@@ -133,10 +144,10 @@ def eigen_flags(o):
     stop("no Eigen found: `apt-get install libeigen3-dev`, or --eigen DIR")
 
 
-def build_library(o):
+def build_library(o, source, names):
     """One stripped library for each network, compiled as a user would: -O2 and no -m flags."""
     import networks
-    source = HERE / "efficientvit_c.cpp"
+    source, sources = HERE / source, sorted(HERE.glob("*.cpp"))  # one includes the other
     headers = sorted(p for p in (ROOT / "include").rglob("*") if p.is_file())
     command = [*shlex.split(o.cxx), "-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-s",
                f"-I{ROOT / 'include'}", *eigen_flags(o)]
@@ -144,7 +155,7 @@ def build_library(o):
         compiler = subprocess.run([*shlex.split(o.cxx), "--version"], capture_output=True, text=True).stdout
     except FileNotFoundError:
         stop(f"no compiler '{o.cxx}'; see --cxx")
-    folder = o.env / f"native-{digest(source, *headers, compiler, *command)}"
+    folder = o.env / f"native-{digest(source.name, *sources, *headers, compiler, *command)}"
     folder.mkdir(parents=True, exist_ok=True)
 
     def build(name):
@@ -153,7 +164,7 @@ def build_library(o):
             return
         print(f"  compiling {name} …", flush=True)
         cpp = networks.NETWORKS[name].cpp
-        define = [f"-DEVC_NETWORK=efficientvit::{cpp}"] if cpp else []
+        define = [f"-DEVC_NETWORK={cpp}"] if cpp else []
         made = library.with_suffix(f".{os.getpid()}")
         done = subprocess.run([*command, *define, source, "-o", made], capture_output=True, text=True)
         if done.returncode != 0:
@@ -162,19 +173,16 @@ def build_library(o):
         made.rename(library)
 
     with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count())) as pool:
-        list(pool.map(build, sorted({"identity"} | {case.network for case in o.cases})))
+        list(pool.map(build, names))
     return folder, compiler.splitlines()[0]
 
 
-def main():
-    o = parse(sys.argv[1:])
+def prepare(o, source, names):
+    """The environment, in which the calling script goes on, and the builds. Returns the compiler's version."""
     python = ensure_environment(o)
     if pathlib.Path(sys.prefix).resolve() != o.env:
-        os.execv(python, [python, __file__, *sys.argv[1:]])
-
-    o.native, compiler = build_library(o)
-    if o.set_up_only:
-        return
+        os.execv(python, [python, *sys.argv])
+    o.native, compiler = build_library(o, source, names)
     o.out.mkdir(parents=True, exist_ok=True)
     o.models_dir = o.env / "models"
     # Nothing here looks for weights, reports to anybody, or leaves caches outside the environment's folder.
@@ -182,7 +190,14 @@ def main():
         "TORCHINDUCTOR_CACHE_DIR": str(o.env / "inductor"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
         "OPENVINO_TELEMETRY_DISABLE": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": str(o.env),
         "PATH": f"{o.env / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONNOUSERSITE": "1", "PIP_REQUIRE_VIRTUALENV": "1"}
+    return compiler
 
+
+def main():
+    o = parse(sys.argv[1:])
+    compiler = prepare(o, "efficientvit_c.cpp", sorted({"identity"} | {case.network for case in o.cases}))
+    if o.set_up_only:
+        return
     import chart
     import measure
     import report

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One network behind a C interface, so that the comparison can call it as it calls the others: from Python. Not an API
-// to build on. EVC_NETWORK names the type, for instance efficientvit::BackboneB0; without it the library holds a
+// to build on. EVC_NETWORK names the type, for instance ev::BackboneB0; without it the library holds a
 // network that does next to nothing (a relu), which measures what the call itself costs.
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/weights/safetensors.hpp>
@@ -16,6 +16,12 @@ namespace ev = efficientvit;
 namespace {
 
 #ifdef EVC_NETWORK
+/// An L backbone with the epsilons that timm gives it.
+[[maybe_unused]] constexpr ev::LargeBackboneConfig as_in_timm(ev::LargeBackboneConfig config) {
+    config.norm_eps = 1e-7;
+    config.attention_eps = 1e-5;
+    return config;
+}
 using Network = EVC_NETWORK;
 #else
 struct Network {
@@ -44,6 +50,16 @@ int guarded(Body body) {
     } catch (const std::exception& e) {
         last_error = e.what();
         return -1;
+    }
+}
+
+/// A backbone's last map, or a head's output.
+template <class N>
+void run(const N& network, const ev::ConstTensorView& x, const ev::TensorView& y, ev::Context& context) {
+    if constexpr (requires { network.forward_final(x, y, context); }) {
+        network.forward_final(x, y, context);
+    } else {
+        network.forward(x, y, context);
     }
 }
 
@@ -89,7 +105,7 @@ EVC_API int evc_output_shape(const std::ptrdiff_t* in, std::ptrdiff_t* out) {
 EVC_API int evc_forward(void* model, const float* x, const std::ptrdiff_t* in, float* y, const std::ptrdiff_t* out) {
     return guarded([&] {
         Model& m = *static_cast<Model*>(model);
-        m.network.forward_final(ev::ConstTensorView{x, {in[0], in[1], in[2], in[3]}},
-                                ev::TensorView{y, {out[0], out[1], out[2], out[3]}}, m.context);
+        run(m.network, ev::ConstTensorView{x, {in[0], in[1], in[2], in[3]}},
+            ev::TensorView{y, {out[0], out[1], out[2], out[3]}}, m.context);
     });
 }

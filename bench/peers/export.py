@@ -35,7 +35,7 @@ def main():
             else:
                 runtime = runtimes.runtime(job["runtime"])
                 variant = next(v for v in runtime.variants if v.name == job["variant"])
-                runtime.export(variant, networks.build_form(case.network, variant.form), example, str(stem),
+                runtime.export(variant, networks.build_form(case, variant.form), example, str(stem),
                                job["threads"], job["isa"])
             pathlib.Path(f"{stem}.done").touch()
             answer = {"seconds": time.monotonic() - start}

@@ -33,11 +33,11 @@ def say(text, end="\n"):
 
 
 class Worker:
-    """A process of worker.py. Stopped whenever it is not its turn."""
+    """A process of worker.py or another script. Stopped whenever it is not its turn."""
 
-    def __init__(self, spec, environment, log):
+    def __init__(self, script, spec, environment, log):
         self.spec = spec
-        self._process = subprocess.Popen([sys.executable, HERE / "worker.py", json.dumps(spec)], stdin=subprocess.PIPE,
+        self._process = subprocess.Popen([sys.executable, HERE / script, json.dumps(spec)], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1, cwd=HERE,
                                          env={**os.environ, **environment})
 
@@ -101,6 +101,8 @@ class Foreign:
 
 
 class Comparison:
+    script = "worker.py"
+
     def __init__(self, options):
         self.o = options
         self.peers = {name: runtimes.runtime(name) for name in options.peers}
@@ -127,7 +129,7 @@ class Comparison:
         return self.folder(case) / "reference"
 
     def folder(self, case):
-        return self.o.models_dir / self.key(str(case), "networks.py", "constraints.txt", "runtimes/onnx_file.py")
+        return self.o.models_dir / self.key(str(case), "networks.py", "heads.py", "constraints.txt", "runtimes/onnx_file.py")
 
     @staticmethod
     @functools.lru_cache
@@ -192,7 +194,7 @@ class Comparison:
 
     def start(self, spec):
         peer = self.peers[spec["runtime"]]
-        return Worker(spec, {**self.o.cache_environment, **peer.environment(spec["threads"], self.o.isa)}, self.log)
+        return Worker(self.script, spec, {**self.o.cache_environment, **peer.environment(spec["threads"], self.o.isa)}, self.log)
 
     def start_all(self, case, threads):
         """Workers of every variant that can be had, with what they say, by (runtime, variant)."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks that are compared, and the forms in which a peer may be given them.
 
-Every network comes from timm, an implementation independent of this library. Weights are made from the
-tensors' names, so that every run and every machine has the same ones and a tensor loaded into the wrong place
+Every network comes from timm, an implementation independent of this library; heads that timm lacks are in heads.py.
+Weights are made from the tensors' names, so that every run and every machine has the same ones and a tensor loaded into the wrong place
 changes the answer. This file is no benchmark: it only builds torch modules.
 
 To add a network, add a line to NETWORKS. To add a form, add a function to FORMS and name it in the `forms` of
@@ -14,16 +14,26 @@ import zlib
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One row of the table. Both sides compute the last feature map alone (timm's forward_features)."""
+    """One row of the table. Both sides compute the last feature map alone (timm's forward_features), or the head's
+    output."""
     timm: str  # timm's name
-    cpp: str   # this library's type, in namespace efficientvit
+    cpp: str   # this library's type, as efficientvit_c.cpp may write it
+    head: str = ""  # a function of heads.py
+    arguments: dict = dataclasses.field(default_factory=dict)  # of timm's model, where they differ
 
 
 NETWORKS = {
-    "b0": Network("efficientvit_b0", "BackboneB0"),
-    "b1": Network("efficientvit_b1", "BackboneB1"),
-    "b2": Network("efficientvit_b2", "BackboneB2"),
-    "b3": Network("efficientvit_b3", "BackboneB3"),
+    "b0": Network("efficientvit_b0", "ev::BackboneB0"),
+    "b1": Network("efficientvit_b1", "ev::BackboneB1"),
+    "b2": Network("efficientvit_b2", "ev::BackboneB2"),
+    "b3": Network("efficientvit_b3", "ev::BackboneB3"),
+    # timm lacks l0 by name only.
+    "l0": Network("efficientvit_l1", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l0)>", arguments={"depths": (1, 1, 1, 4, 4)}),
+    "l1": Network("efficientvit_l1", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l1)>"),
+    "l2": Network("efficientvit_l2", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l2)>"),
+    "l3": Network("efficientvit_l3", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l3)>"),
+    "seg_b0_cityscapes": Network("efficientvit_b0", "ev::SegB0Cityscapes<>", "cityscapes_b0"),
+    "sam_l0": Network("efficientvit_l1", "ev::SamImageEncoderL0", "sam_l0", {"depths": (1, 1, 1, 4, 4), "norm_eps": 1e-6}),
     # Nothing but a call: see Nothing.
     "identity": Network("", ""),
 }
@@ -108,7 +118,8 @@ def fill(state_dict):
 
 
 def build(network):
-    """A torch module in evaluation mode: image in, the compared output out, exactly as timm has it."""
+    """A torch module in evaluation mode: image in, the compared output out, exactly as timm has it. Its weights() are
+    the state dict under names that this library knows."""
     import timm
     import torch
 
@@ -120,19 +131,29 @@ def build(network):
         def forward(self, x):
             return self.model.forward_features(x)
 
+        def weights(self):
+            return self.model.state_dict()
+
     class Nothing(torch.nn.Module):
         """As good as an identity, which converters would remove: a relu of 3x32x32 values."""
 
         def forward(self, x):
             return torch.relu(x)
 
+        def weights(self):
+            return {}
+
     if network == "identity":
         return Nothing().eval()
-    model = timm.create_model(NETWORKS[network].timm, pretrained=False, num_classes=0)
+    known = NETWORKS[network]
+    model = timm.create_model(known.timm, pretrained=False, num_classes=0, **known.arguments)
     model.head = torch.nn.Identity()
+    if known.head:
+        import heads
+        model = getattr(heads, known.head)(model)
     with torch.no_grad():
         fill(model.state_dict())
-    return Features(model).eval()
+    return (model if known.head else Features(model)).eval()
 
 
 def _fold_batch_norms(module):
@@ -180,9 +201,11 @@ def _product_attention(mla, tokens_first):
     return ProductAttention()
 
 
-def _with_products(module, tokens_first):
+def _with_products(module, shape, tokens_first):
+    import heads
     from timm.models.efficientvit_mit import LiteMLA
     _fold_batch_norms(module)
+    heads.upsample_by_products(module, shape)
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, LiteMLA):
@@ -191,14 +214,15 @@ def _with_products(module, tokens_first):
 
 
 FORMS = {
-    # As timm has it.
-    "timm": lambda module: module,
-    # Batch norms folded, attention of plain products, for runtimes that work in NCHW or blocks of it.
-    "products": lambda module: _with_products(module, tokens_first=False),
+    # As timm has it, or heads.py.
+    "timm": lambda module, shape: module,
+    # Batch norms folded, attention and interpolation of plain products, for runtimes that work in NCHW or blocks of it.
+    "products": lambda module, shape: _with_products(module, shape, tokens_first=False),
     # The same for runtimes that work in NHWC.
-    "products-nhwc": lambda module: _with_products(module, tokens_first=True),
+    "products-nhwc": lambda module, shape: _with_products(module, shape, tokens_first=True),
 }
 
 
-def build_form(network, form):
-    return build(network) if network == "identity" else FORMS[form](build(network)).eval()
+def build_form(case, form):
+    module = build(case.network)
+    return module if case.network == "identity" else FORMS[form](module, case.shape).eval()

@@ -41,9 +41,7 @@ class EfficientViT(Runtime):
 
     def export(self, variant, network, example, stem, threads, isa):
         from safetensors.torch import save_file
-        model = getattr(network, "model", None)  # the identity has none
-        weights = {} if model is None else {name: t.contiguous() for name, t in model.state_dict().items()}
-        save_file(weights, f"{stem}.safetensors")
+        save_file({name: t.contiguous() for name, t in network.weights().items()}, f"{stem}.safetensors")
 
     def imports(self):
         pass
