@@ -30,6 +30,7 @@ EPILOGUE = """examples:
   compare.py                                    all of it: about 10 GB once, then at most 15 minutes
   compare.py --models b0@224 --threads 1        one network on one thread
   compare.py --models b3@224,b0@512x1024 --peers openvino,litert
+  compare.py --models l1@224,seg_b0_cityscapes@512x1024,sam_l0@512
   compare.py --cadence                          with cold caches and 20 ms of sleep before each run
   compare.py --isa avx2                         held to AVX2, where a runtime lets itself be held
 
@@ -99,7 +100,7 @@ def parse(arguments):
 
 
 def stop(message):
-    raise SystemExit(f"compare: {message}")
+    raise SystemExit(f"{pathlib.Path(sys.argv[0]).stem}: {message}")
 
 
 def digest(*parts):

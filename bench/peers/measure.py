@@ -260,14 +260,17 @@ class Comparison:
         ready = self.start_all(case, threads)
         results = []
         try:
-            errors = {}
+            errors, wrong = {}, {}
             for key in list(ready):
                 try:
                     errors[key] = self.check(case, ready[key][0])
                 except RuntimeError as error:
-                    self.failures[f"{case}, {threads} threads: {key[0]} {key[1]}: wrong output"] = str(error)
+                    wrong[key] = str(error)
                     say(f"  WRONG: {key[0]} ({key[1]}) {error}")
                     ready.pop(key)[0].close()
+            for key, error in wrong.items():
+                another = ", but not as given otherwise" if any(name == key[0] for name, _ in ready) else ""
+                self.failures[f"{case}, {threads} threads: {key[0]} {key[1]}: wrong output{another}"] = error
             chosen, tried = self.fastest_variants(case, ready)
             for mode in modes:
                 result = self.rounds(case, threads, mode, {name: (w, said) for name, (w, said, _) in chosen.items()})

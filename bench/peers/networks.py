@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks that are compared, and the forms in which a peer may be given them.
 
-Every network comes from timm, an implementation independent of this library; heads that timm lacks are in heads.py.
-Weights are made from the tensors' names, so that every run and every machine has the same ones and a tensor loaded into the wrong place
-changes the answer. This file is no benchmark: it only builds torch modules.
+Every network comes from timm, an implementation independent of this library; heads, which timm lacks, are in heads.py.
+Weights are made from the tensors' names, so that every run and every machine has the same ones and a tensor loaded
+into the wrong place changes the answer. This file is no benchmark: it only builds torch modules.
 
 To add a network, add a line to NETWORKS. To add a form, add a function to FORMS and name it in the `forms` of
 the runtimes that may profit (runtimes/).
@@ -16,24 +16,25 @@ import zlib
 class Network:
     """One row of the table. Both sides compute the last feature map alone (timm's forward_features), or the head's
     output."""
-    timm: str  # timm's name
-    cpp: str   # this library's type, as efficientvit_c.cpp may write it
+    timm: str       # timm's name
+    cpp: str        # this library's type, as efficientvit_c.cpp may write it
     head: str = ""  # a function of heads.py
-    arguments: dict = dataclasses.field(default_factory=dict)  # of timm's model, where they differ
+    arguments: dict = dataclasses.field(default_factory=dict)  # of timm's model, where they differ from that name's
 
+
+L0 = {"depths": (1, 1, 1, 4, 4)}  # l1 but for these: timm has no name for it
 
 NETWORKS = {
     "b0": Network("efficientvit_b0", "ev::BackboneB0"),
     "b1": Network("efficientvit_b1", "ev::BackboneB1"),
     "b2": Network("efficientvit_b2", "ev::BackboneB2"),
     "b3": Network("efficientvit_b3", "ev::BackboneB3"),
-    # timm lacks l0 by name only.
-    "l0": Network("efficientvit_l1", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l0)>", arguments={"depths": (1, 1, 1, 4, 4)}),
+    "l0": Network("efficientvit_l1", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l0)>", arguments=L0),
     "l1": Network("efficientvit_l1", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l1)>"),
     "l2": Network("efficientvit_l2", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l2)>"),
     "l3": Network("efficientvit_l3", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l3)>"),
     "seg_b0_cityscapes": Network("efficientvit_b0", "ev::SegB0Cityscapes<>", "cityscapes_b0"),
-    "sam_l0": Network("efficientvit_l1", "ev::SamImageEncoderL0", "sam_l0", {"depths": (1, 1, 1, 4, 4), "norm_eps": 1e-6}),
+    "sam_l0": Network("efficientvit_l1", "ev::SamImageEncoderL0", "sam_l0", {**L0, "norm_eps": 1e-6}),
     # Nothing but a call: see Nothing.
     "identity": Network("", ""),
 }

@@ -10,7 +10,7 @@ import signal
 import statistics
 import sys
 
-from worker import SPEC, allowed_cpus, memory, time_runs  # first: it holds the process to its CPUs
+from worker import SPEC, allowed_cpus, memory, one_line, time_runs  # first: it holds the process to its CPUs
 
 import networks
 import numpy as np
@@ -104,7 +104,7 @@ def main():
         answer(typical_ns=statistics.median(first), resident_mb=memory("VmRSS") - before, peak_mb=memory("VmHWM") - before,
                version=runtimes.runtime(SPEC["runtime"]).version(), isa="", cpus=allowed_cpus())
     except Exception as error:
-        answer(error=f"{type(error).__name__}: {error}"[:300])
+        answer(error=one_line(error))
         return
 
     gc.disable()

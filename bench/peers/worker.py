@@ -85,6 +85,12 @@ class Sweep:
         os.sched_setaffinity(0, home)
 
 
+def one_line(error):
+    """The first and the last line of what it says: what lies between is often a stack."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: " + " … ".join(line[:200] for line in dict.fromkeys((lines[0], lines[-1])))
+
+
 def time_runs(run, count, warm):
     for _ in range(warm):
         run()
@@ -135,7 +141,7 @@ def main():
         first = time_runs(session.run, 5, 3)["ns"]
         answer(typical_ns=statistics.median(first), version=runtime.version(), isa=session.isa(), cpus=allowed_cpus())
     except Exception as error:
-        answer(error=f"{type(error).__name__}: {error}"[:300])
+        answer(error=one_line(error))
         return
 
     gc.disable()
