@@ -72,7 +72,7 @@ TEST_P(Affine, RowsWithGapsBetweenThem) {
         random.fill(x, 4);
         Output y(static_cast<std::size_t>(rows * row), Guard::behind);
         for (int i = 0; i < rows * row; ++i) {
-            y.expect(i, activate(Bounded{x[static_cast<std::size_t>(i / row * (row + gap) + i % row)]}, Act::relu));
+            y.expect(i, activate(Bounded{x[i / row * (row + gap) + i % row]}, Act::relu));
         }
         kernels::Affine a;
         a.x = x.data();
