@@ -131,7 +131,7 @@ public:
             pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1);
             executor = pool_.get();
         }
-        team_.reset(detail::Team::create(executor, threads));
+        team_.reset(detail::Team::create(executor, threads, pool_ != nullptr));
     }
 
     /// Threads that work on one forward, the calling one included.

@@ -16,6 +16,11 @@
 #include <memory>
 #include <thread>
 
+#if defined(__linux__) && defined(__GLIBC__)
+#define EFFICIENTVIT_KNOWS_CPUS 1
+#include <sched.h>
+#endif
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -24,6 +29,32 @@ inline void spin_pause() {
     _mm_pause();
 #elif defined(EFFICIENTVIT_ARM64) && !defined(_MSC_VER)
     __asm__ volatile("yield");
+#endif
+}
+
+/// The CPU that this thread runs on, or -1 where the system does not say.
+inline int current_cpu() {
+#if defined(EFFICIENTVIT_KNOWS_CPUS)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/// Linux may wake a helper on the very CPU of the thread that woke it, where it is in the way and of no help for longer
+/// than a forward lasts. This moves the calling thread to another of its CPUs, if it is on `cpu` and has another; the
+/// set of CPUs that it may use is afterwards as before.
+inline void step_aside(int cpu) {
+#if defined(EFFICIENTVIT_KNOWS_CPUS)
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getcpu() != cpu) return;
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    cpu_set_t others = allowed;
+    CPU_CLR(static_cast<unsigned>(cpu), &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    static_cast<void>(cpu);
 #endif
 }
 
@@ -48,7 +79,10 @@ public:
 
     /// A team is counted: its Context holds one reference, every task that was handed to the executor another, so
     /// that a task which a busy pool begins late still finds it.
-    static Team* create(Executor* executor, int workers) { return new Team(executor, workers); }
+    /// own_threads: the executor's threads are there for this team alone, and may be moved to other CPUs.
+    static Team* create(Executor* executor, int workers, bool own_threads) {
+        return new Team(executor, workers, own_threads);
+    }
     void release() {
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
@@ -63,6 +97,7 @@ public:
         if (is_open_) return;
         is_open_ = true;
         caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+        if (own_threads_) caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
         open_.store(true);
         for (int i = 1; i < workers_; ++i) {
             Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -114,8 +149,11 @@ private:
         std::atomic<bool> busy{false};  // a task for this slot is with the executor or running
     };
 
-    Team(Executor* executor, int workers)
-        : executor_(executor), workers_(workers), slots_(new Slot[static_cast<std::size_t>(workers)]) {
+    Team(Executor* executor, int workers, bool own_threads)
+        : executor_(executor),
+          workers_(workers),
+          own_threads_(own_threads),
+          slots_(new Slot[static_cast<std::size_t>(workers)]) {
         for (int i = 0; i < workers; ++i) {
             Slot& slot = slots_[static_cast<std::size_t>(i)];
             slot.team = this;
@@ -154,6 +192,7 @@ private:
             const FloatEnvironment environment;
             // An executor may run the task at once on the calling thread: then there is no helper.
             const bool is_caller = team.caller_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+            if (team.own_threads_) step_aside(team.caller_cpu_.load(std::memory_order_relaxed));
             for (;;) {
                 if (!is_caller) team.help_until_closed(slot.worker);
                 slot.busy.store(false);
@@ -176,10 +215,12 @@ private:
 
     Executor* executor_;
     int workers_;
+    bool own_threads_;
     std::unique_ptr<Slot[]> slots_;  // 0 is the caller's, unused
     bool is_open_ = false;           // the caller's own
     std::uint32_t section_ = 0;      // likewise
     std::atomic<std::thread::id> caller_{};
+    std::atomic<int> caller_cpu_{-1};
     std::atomic<int> references_{1};
     std::atomic<Function> function_{nullptr};
     std::atomic<void*> argument_{nullptr};
