@@ -95,7 +95,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
             for (int b = block; b < block + Blocks; ++b) finish_dense<Block>(a, b, row);
         }
     }
-    // An odd block behind the others; or two that belong to two groups.
+    // An odd block behind the others.
     if constexpr (Blocks > 1) dense_blocks<Block, 1, 0>(a, bare, block);
 }
 

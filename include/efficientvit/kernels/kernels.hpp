@@ -37,7 +37,6 @@ template <int Block>
 struct Lanes {
     using V = Float4;
     static constexpr int vectors = Block / 4;
-    static constexpr int registers = 16;
     static constexpr int tile_pixels = 2;
     static constexpr int tile_blocks = 1;
     static constexpr int tile_addresses = 2;
@@ -64,7 +63,6 @@ template <int Block>
 struct Lanes {
     using V = Float8;
     static constexpr int vectors = Block / 8;
-    static constexpr int registers = 16;
     // 6 x 2 sums, 2 weights and a broadcast are 15 registers; more spill.
     static constexpr int tile_pixels = Block == 16 ? 6 : 12;
     static constexpr int tile_blocks = 1;
@@ -94,7 +92,6 @@ template <int Block>
 struct Lanes {
     using V = Float16;
     static constexpr int vectors = 1;
-    static constexpr int registers = 32;
     // 14 x 2 sums, 2 weights and a broadcast are 31 registers. Two blocks, since a core with two FMA units loads just
     // two vectors in the same time: one block is 10 % slower there. 14 divides the widths that networks for 224 pixels
     // have.
@@ -123,7 +120,6 @@ template <int Block>
 struct Lanes {
     using V = Float4;
     static constexpr int vectors = Block / 4;
-    static constexpr int registers = 32;
     static constexpr int tile_pixels = Block == 16 ? 6 : 12;  // 24 sums, 4 weights, a broadcast
     static constexpr int tile_blocks = 1;
     static constexpr int tile_addresses = 6;
