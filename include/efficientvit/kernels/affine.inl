@@ -12,15 +12,11 @@ EFFICIENTVIT_NOINLINE void affine_block(const Affine& a) {
         for (int row = 0; row < a.rows; ++row) {
             const float* from = a.x + row * a.x_row_stride + lane;
             for (int p = 0; p < a.pixels; ++p, from += Block, at += Block) {
-                V x[1] = {V::load(from)};
-                if (a.scale != nullptr) x[0] = V::fma(x[0], scale, shift);
-                if (in_epilogue(a.act)) {
-                    activate(x, a.act);
-                } else {
-                    x[0] = rare_activation(x[0], a.act);
-                }
-                if (a.residual != nullptr) x[0] = V::add(x[0], V::load(a.residual + at));
-                x[0].store(a.y + at);
+                V x = V::load(from);
+                if (a.scale != nullptr) x = V::fma(x, scale, shift);
+                x = activated(x, a.act);
+                if (a.residual != nullptr) x = V::add(x, V::load(a.residual + at));
+                x.store(a.y + at);
             }
         }
     }

@@ -59,19 +59,24 @@ EFFICIENTVIT_INLINE V rare_activation(V x, Act act) {
     return V::quotient(x, V::add(V::set(1.0f), exponential(t)));
 }
 
+// Any activation of one vector.
+template <class V>
+EFFICIENTVIT_INLINE V activated(V x, Act act) {
+    if (!in_epilogue(act)) return rare_activation(x, act);
+    V one[1] = {x};
+    activate(one, act);
+    return one[0];
+}
+
 // act over `count` floats in memory, count a multiple of the block, with an optional residual added after it.
 template <int Block>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
     using V = typename Lanes<Block>::V;
     for (Index i = 0; i < count; i += V::width) {
-        V x[1] = {V::load(y + i)};
-        if (in_epilogue(act)) {
-            activate(x, act);
-        } else {
-            x[0] = rare_activation(x[0], act);
-        }
-        if (residual != nullptr) x[0] = V::add(x[0], V::load(residual + i));
-        x[0].store(y + i);
+        V x = V::load(y + i);
+        x = activated(x, act);
+        if (residual != nullptr) x = V::add(x, V::load(residual + i));
+        x.store(y + i);
     }
 }
 

@@ -146,14 +146,10 @@ EFFICIENTVIT_NOINLINE void grouped_block(const Dense& a) {
                     }
                 }
                 for (int lane = 0; lane < Block; lane += V::width) {
-                    V x[1] = {V::load(sum + lane)};
-                    if (in_epilogue(a.act)) {
-                        activate(x, a.act);
-                    } else {
-                        x[0] = rare_activation(x[0], a.act);
-                    }
-                    if (a.residual != nullptr) x[0] = V::add(x[0], V::load(residual + lane));
-                    x[0].store(y + lane);
+                    V x = V::load(sum + lane);
+                    x = activated(x, a.act);
+                    if (a.residual != nullptr) x = V::add(x, V::load(residual + lane));
+                    x.store(y + lane);
                 }
             }
         }
