@@ -3,7 +3,7 @@
 // The only translation unit of the kernel tests that compiles the kernels.
 #include "table.hpp"
 
-#include <efficientvit/kernels/kernels.hpp>
+#include <efficientvit/kernels/bf16.hpp>
 
 namespace kernels = efficientvit::kernels;
 
@@ -11,3 +11,16 @@ const kernels::Table& table_of(efficientvit::Isa isa) { return kernels::table(is
 void dense(const kernels::Table& table, const kernels::Dense& args) { kernels::dense(table, args); }
 void grouped(const kernels::Table& table, const kernels::Dense& args) { kernels::grouped(table, args); }
 void resample(const kernels::Table& table, const kernels::Resample& args) { kernels::resample(table, args); }
+
+std::vector<const kernels::Table*> tables_of_bf16() {
+    using efficientvit::Bf16Unit, efficientvit::Isa;
+    std::vector<const kernels::Table*> out;
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
+        if (efficientvit::isa_supported(isa)) out.push_back(&kernels::bf16_weights_table<void>(isa));
+    }
+    for (const Bf16Unit unit : {Bf16Unit::avx512_bf16, Bf16Unit::amx, Bf16Unit::neon_bf16}) {
+        if (!efficientvit::bf16_unit_supported(unit)) continue;
+        out.push_back(&kernels::bf16_unit_table<void>(efficientvit::best_isa(), unit));
+    }
+    return out;
+}

@@ -11,6 +11,9 @@
 #if defined(EFFICIENTVIT_X86) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(EFFICIENTVIT_ARM64) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
+#define EFFICIENTVIT_NEON_BF16 1
+#include <sys/auxv.h>
 #endif
 
 #include <efficientvit/kernels/target.hpp>
@@ -176,7 +179,8 @@ inline bool has_bf16_unit(Bf16Unit unit) {
 }
 #elif defined(EFFICIENTVIT_NEON_BF16)
 inline bool has_bf16_unit(Bf16Unit unit) {
-    return unit == Bf16Unit::none || (unit == Bf16Unit::neon_bf16 && (::getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0);
+    constexpr unsigned long hwcap2_bf16 = 1UL << 14;
+    return unit == Bf16Unit::none || (unit == Bf16Unit::neon_bf16 && (::getauxval(AT_HWCAP2) & hwcap2_bf16) != 0);
 }
 #else
 inline bool has_bf16_unit(Bf16Unit unit) { return unit == Bf16Unit::none; }

@@ -56,7 +56,7 @@
 #define EFFICIENTVIT_BEGIN_AMX \
     _Pragma("GCC push_options") \
     _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,amx-tile,amx-bf16\")")
-#define EFFICIENTVIT_BEGIN_NEON_BF16 _Pragma("GCC push_options") _Pragma("GCC target(\"+bf16\")")
+#define EFFICIENTVIT_BEGIN_NEON_BF16 _Pragma("GCC push_options") _Pragma("GCC target(\"arch=armv8.2-a+bf16\")")
 #define EFFICIENTVIT_END_TARGET _Pragma("GCC pop_options")
 // clang-format on
 #endif
