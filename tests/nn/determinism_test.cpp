@@ -205,6 +205,52 @@ TEST_P(Unchanged, ByTheCallersFloatingPointModes) {
     }
 }
 
+/// Weights are folded as if the caller had the IEEE defaults, and the modes are the caller's again where loading or the
+/// forward itself throws.
+TEST_P(Unchanged, ByTheModesUnderWhichWeightsAreLoaded) {
+    using Conv = ev::ConvLayer<ConvConfig{.in_channels = 3, .out_channels = 8, .act_func = ev::Activation::none}>;
+    ev::StateDict weights;
+    for (const ev::Parameter& p : Conv::parameters()) {
+        std::vector<float> values = golden_tensor(p.name, p.shape);
+        if (p.name == "conv.weight") {
+            for (float& value : values) value *= 1e-39f;
+        }
+        weights.insert(p.name, p.shape, std::move(values));
+    }
+    const ev::Tensor x = golden_input({1, 3, 9, 9});
+    Conv layer;
+    layer.load_state_dict(weights, {.isa = GetParam()});
+    const ev::Tensor expected = layer.forward(x);
+    ev::Tensor large = x;
+    for (Eigen::Index i = 0; i < large.size(); ++i) large.data()[i] *= 1e38f;
+    const ev::Tensor expected_large = layer.forward(large);
+    const unsigned word = 0x1f80 | _MM_ROUND_UP | flush_to_zero | denormals_are_zero;
+    ev::Context context;
+    unsigned after_load = 0, after_bad_load = 0, after_throw = 0;
+    {
+        const Modes modes(word);
+        layer.load_state_dict(weights, {.isa = GetParam()});
+        after_load = _mm_getcsr();
+        try {
+            layer.load_state_dict({});
+        } catch (const ev::WeightsError&) {
+        }
+        after_bad_load = _mm_getcsr();
+        try {
+            context.run(ev::kernels::table(GetParam()), [](ev::detail::Session& session) {
+                if (!session.measuring()) throw 1;
+            });
+        } catch (int) {
+        }
+        after_throw = _mm_getcsr();
+    }
+    EXPECT_EQ(after_load, word);
+    EXPECT_EQ(after_bad_load, word);
+    EXPECT_EQ(after_throw, word);
+    EXPECT_TRUE(same_bits(layer.forward(x), expected));
+    EXPECT_TRUE(same_bits(layer.forward(large), expected_large));
+}
+
 /// With exceptions unmasked the caller would be stopped by the first inexact result.
 TEST_P(Unchanged, ByUnmaskedExceptions) {
     const ev::Tensor x = golden_input({1, 3, 33, 40});
