@@ -85,7 +85,7 @@ void work(unsigned seed, Clock::time_point end, const Net& shared, const ev::Sta
                 break;
         }
         ev::Tensor y;
-        for (unsigned i = 0, many = 1 + random() % 20; i < many && Clock::now() < end; ++i) {
+        for (unsigned i = 0, many = 1 + static_cast<unsigned>(random() % 20); i < many && Clock::now() < end; ++i) {
             const Case& c = all[random() % all.size()];
             (own ? *own : shared).forward_final(c.x, y, context);
             ++counts.forwards;
