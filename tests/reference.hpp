@@ -103,6 +103,10 @@ inline Map add(Map x, const Map& y) {
     return x;
 }
 
+/// Whether taps that lie in the padding are multiplied by its zeros, or left out. It is the same but for weights that
+/// are infinite or NaN, and there PyTorch's own back ends differ.
+inline bool padding_is_read = false;
+
 /// torch.nn.Conv2d with padding (kernel / 2) * dilation. weight: [out][in / groups][kernel][kernel]; bias may be empty.
 inline Map conv2d(const Map& x, const std::vector<float>& weight, const std::vector<float>& bias, int out, int kernel,
                   int stride = 1, int dilation = 1, int groups = 1) {
@@ -117,12 +121,12 @@ inline Map conv2d(const Map& x, const std::vector<float>& weight, const std::vec
                     for (int i = 0; i < in_group; ++i) {
                         for (int ky = 0; ky < kernel; ++ky) {
                             const int in_row = row * stride + ky * dilation - padding;
-                            if (in_row < 0 || in_row >= x.h) continue;
                             for (int kx = 0; kx < kernel; ++kx) {
                                 const int in_column = column * stride + kx * dilation - padding;
-                                if (in_column < 0 || in_column >= x.w) continue;
+                                const bool inside = in_row >= 0 && in_row < x.h && in_column >= 0 && in_column < x.w;
+                                if (!inside && !padding_is_read) continue;
                                 const double w = weight[std::size_t(((o * in_group + i) * kernel + ky) * kernel + kx)];
-                                sum += w * x.at(n, o / out_group * in_group + i, in_row, in_column);
+                                sum += w * (inside ? x.at(n, o / out_group * in_group + i, in_row, in_column) : 0.0);
                             }
                         }
                     }

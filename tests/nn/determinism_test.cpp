@@ -147,6 +147,53 @@ TEST_P(Unchanged, FromRunToRun) {
     for (int run = 0; run < 20; ++run) EXPECT_TRUE(same_bits(backbone.forward_final(x, context), expected));
 }
 
+/// Everything at once, for each kind of network: runs, threads, alone or in a batch, memory fresh, used or NaN.
+TEST_P(Unchanged, ByAnyOfTheseInAnyNetwork) {
+    const auto check = [&](const auto& model, int h, int w) {
+        const auto forward = [&](const ev::ConstTensorView& x, ev::Context& context) {
+            if constexpr (requires { model.forward_final(x, context); }) {
+                return ev::Tensor(model.forward_final(x, context));
+            } else {
+                return ev::Tensor(model.forward(x, context));
+            }
+        };
+        constexpr int batch = 3;
+        const ev::Tensor x = golden_input({batch, 3, h, w});
+        const auto image = [&](int n) {
+            return ev::ConstTensorView{x.data() + Eigen::Index{n} * 3 * h * w, {1, 3, h, w}};
+        };
+        std::vector<ev::Tensor> expected;
+        for (int n = 0; n < batch; ++n) {
+            ev::Context fresh;
+            expected.push_back(forward(image(n), fresh));
+        }
+        for (const int threads : {1, 2, 3, 5}) {
+            ev::Context context({.threads = threads});
+            for (int run = 0; run < 3; ++run) {
+                const ev::Tensor together = forward(ev::view(x), context);
+                if (run == 1) poison(context, GetParam());
+                for (int n = 0; n < batch; ++n) {
+                    const ev::Tensor alone = forward(image(n), context);
+                    ASSERT_TRUE(same_bits(alone, expected[std::size_t(n)])) << "image " << n << ", run " << run;
+                    const Eigen::Index size = alone.size();
+                    ASSERT_EQ(std::memcmp(together.data() + n * size, alone.data(), std::size_t(size) * sizeof(float)),
+                              0)
+                        << "image " << n << " in the batch, run " << run << ", " << threads << " threads";
+                }
+                poison(context, GetParam());
+            }
+        }
+    };
+    check(golden_layer<Large>(GetParam()), 40, 52);
+    check(golden_layer<Segmenter>(GetParam()), 40, 24);
+    check(golden_layer<Encoder>(GetParam()), 37, 50);
+    check(golden_layer<
+              ev::EfficientViTCls<ev::EfficientViTBackbone<ev::BackboneConfig{
+                                      .width_list = {4, 8, 12, 16, 24}, .depth_list = {1, 1, 1, 1, 1}, .dim = 8}>,
+                                  ev::ClsHeadConfig{.width_list = {9, 17}, .n_classes = 3}>>(GetParam()),
+          150, 96);
+}
+
 #if defined(EFFICIENTVIT_X86)
 constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040;
 
@@ -203,6 +250,52 @@ TEST_P(Unchanged, ByTheCallersFloatingPointModes) {
             EXPECT_TRUE(same_bits(y_tiny, expected_tiny)) << std::hex << word << ", " << threads << " threads";
         }
     }
+}
+
+/// Weights are folded as if the caller had the IEEE defaults, and the modes are the caller's again where loading or the
+/// forward itself throws.
+TEST_P(Unchanged, ByTheModesUnderWhichWeightsAreLoaded) {
+    using Conv = ev::ConvLayer<ConvConfig{.in_channels = 3, .out_channels = 8, .act_func = ev::Activation::none}>;
+    ev::StateDict weights;
+    for (const ev::Parameter& p : Conv::parameters()) {
+        std::vector<float> values = golden_tensor(p.name, p.shape);
+        if (p.name == "conv.weight") {
+            for (float& value : values) value *= 1e-39f;
+        }
+        weights.insert(p.name, p.shape, std::move(values));
+    }
+    const ev::Tensor x = golden_input({1, 3, 9, 9});
+    Conv layer;
+    layer.load_state_dict(weights, {.isa = GetParam()});
+    const ev::Tensor expected = layer.forward(x);
+    ev::Tensor large = x;
+    for (Eigen::Index i = 0; i < large.size(); ++i) large.data()[i] *= 1e38f;
+    const ev::Tensor expected_large = layer.forward(large);
+    const unsigned word = 0x1f80 | _MM_ROUND_UP | flush_to_zero | denormals_are_zero;
+    ev::Context context;
+    unsigned after_load = 0, after_bad_load = 0, after_throw = 0;
+    {
+        const Modes modes(word);
+        layer.load_state_dict(weights, {.isa = GetParam()});
+        after_load = _mm_getcsr();
+        try {
+            layer.load_state_dict({});
+        } catch (const ev::WeightsError&) {
+        }
+        after_bad_load = _mm_getcsr();
+        try {
+            context.run(ev::kernels::table(GetParam()), [](ev::detail::Session& session) {
+                if (!session.measuring()) throw 1;
+            });
+        } catch (int) {
+        }
+        after_throw = _mm_getcsr();
+    }
+    EXPECT_EQ(after_load, word);
+    EXPECT_EQ(after_bad_load, word);
+    EXPECT_EQ(after_throw, word);
+    EXPECT_TRUE(same_bits(layer.forward(x), expected));
+    EXPECT_TRUE(same_bits(layer.forward(large), expected_large));
 }
 
 /// With exceptions unmasked the caller would be stopped by the first inexact result.

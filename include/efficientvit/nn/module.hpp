@@ -77,6 +77,7 @@ public:
     /// afterwards. Throws WeightsError, listing all that is missing, unexpected or of a wrong shape; the module is
     /// then as before.
     EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) {
+        const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
         const std::vector<Parameter> wanted = parameters();
         const MatchedWeights matched(weights, wanted, options);
         Derived loaded;
