@@ -34,7 +34,8 @@ struct Pointwise {
     int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
-    const float* bias = nullptr;     // [y_blocks][y_block]
+    Index weights_block_stride = 0;  // 0: channels * y_block, no gaps
+    const float* bias = nullptr;     // [y_blocks][y_block]; absent: sums go on from what y holds
     float* y = nullptr;
     Index y_block_stride = 0;
     Index y_row_stride = 0;
@@ -154,6 +155,7 @@ struct InvertedBottleneck {
     int mid_block = 16;
     int first_mid_block = 0;  // blocks [first, last) are computed
     int last_mid_block = 0;
+    int slice_blocks = 0;  // as many are projected at a time, on top of those before; even, 0: all
 
     const float* project_weights = nullptr;
     const float* project_bias = nullptr;
@@ -176,7 +178,7 @@ struct InvertedBottleneck {
     Index ring_block_stride = 0;
     int ring_blocks = 0;  // 2: blocks take turns, for when all rows fit at once; else as many as are computed
     int ring_rows = 0;
-    float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
+    float* middle = nullptr;  // [mid block of a slice][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;
     const float* zero_row = nullptr;       // in_width + 2 padding pixels of zeros
     const float** row_pointers = nullptr;  // room for (step_rows - 1) * stride + kernel_size

@@ -2,16 +2,118 @@
 //
 // MBConv and DSConv depth-first. For a few output rows at a time and one block of middle channels after the other: the
 // input rows not yet seen are expanded into a ring of rows, the depthwise convolution takes them from there, and when
-// all blocks are through, the rows are projected. The expanded map lives in the first two caches only.
+// all blocks, or those of a slice, are through, the rows are projected. The expanded map lives in the first two caches
+// only.
+
+// Some output rows, and the input rows that they touch.
+struct BottleneckStep {
+    int row, rows;
+    int first_in, taps_in;
+    int expanded, end_in;  // rows [expanded, end_in) are still to be expanded
+    int ring_offset;       // input row i is in slot (i + ring_offset) % ring_rows
+};
+
+// Two blocks at most, from `block` on: expanded together, since that is what one pass of the 1x1 convolution computes,
+// then through the depthwise convolution into `middle`.
+inline void middle_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* middle) {
+    const bool expands = a.expand_weights != nullptr;
+    const Index ring_row = (Index{a.in_width} + 2 * a.padding) * a.mid_block;
+    const int taps = a.kernel_size * a.kernel_size;
+    float* const ring = a.ring + (block - a.first_mid_block) % a.ring_blocks * a.ring_block_stride;
+    if (expands) {
+        // Runs of rows that are neighbours in the ring; more than one only where the ring wraps around within a step.
+        for (int in = s.expanded; in < s.end_in;) {
+            const int slot = (in + s.ring_offset) % a.ring_rows;
+            int run = s.end_in - in;
+            if (run > a.ring_rows - slot) run = a.ring_rows - slot;
+            Pointwise expand;
+            expand.x = a.x + in * a.x_row_stride;
+            expand.x_block_stride = a.x_block_stride;
+            expand.x_block = a.x_block;
+            expand.channels = a.in_channels;
+            expand.weights = a.expand_weights + Index{block} * a.in_channels * a.mid_block;
+            expand.bias = a.expand_bias + block * a.mid_block;
+            expand.y = ring + slot * ring_row + a.padding * a.mid_block;
+            expand.y_block_stride = a.ring_block_stride;
+            expand.y_row_stride = ring_row;
+            expand.y_block = a.mid_block;
+            expand.y_blocks = group;
+            expand.y_width = a.in_width;
+            expand.pixels = run * a.in_width;
+            expand.act = a.expand_act;
+            const int left = a.last_mid_block - block - group;
+            const int following = left < 2 ? left : 2;
+            expand.next =
+                following > 0 ? expand.weights + Index{group} * a.in_channels * a.mid_block : a.project_weights;
+            expand.next_floats =
+                following > 0 ? Index{following} * a.in_channels * a.mid_block : Index{2} * a.mid_channels * a.y_block;
+            pointwise(expand);
+            in += run;
+        }
+    }
+    for (int b = block; b < block + group; ++b, middle += a.middle_block_stride) {
+        const float* const from =
+            expands ? ring + (b - block) * a.ring_block_stride : a.x + b * a.x_block_stride - a.padding * a.mid_block;
+        for (int i = 0; i < s.taps_in; ++i) {
+            const int in = s.first_in + i;
+            if (in < 0 || in >= a.in_height) {
+                a.row_pointers[i] = a.zero_row;
+            } else {
+                a.row_pointers[i] =
+                    from + (expands ? (in + s.ring_offset) % a.ring_rows * ring_row : in * a.x_row_stride);
+            }
+        }
+        Depthwise depth;
+        depth.rows = a.row_pointers;
+        depth.weights = a.depth_weights + Index{b} * taps * a.mid_block;
+        depth.bias = a.depth_bias + b * a.mid_block;
+        depth.y = middle;
+        depth.y_row_stride = Index{a.out_width} * a.mid_block;
+        depth.y_rows = s.rows;
+        depth.y_width = a.out_width;
+        depth.block = a.mid_block;
+        depth.kernel_size = a.kernel_size;
+        depth.stride = a.stride;
+        depth.act = a.depth_act;
+        depthwise(depth);
+    }
+}
+
+// Blocks [begin, end) of the middle, on top of what those before came to.
+inline void project_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int begin, int end) {
+    const int first = begin * a.mid_block;
+    const bool last = end * a.mid_block >= a.mid_channels;
+    Pointwise project;
+    project.x = a.middle;
+    project.x_block_stride = a.middle_block_stride;
+    project.x_block = a.mid_block;
+    project.channels = (last ? a.mid_channels : end * a.mid_block) - first;
+    project.weights = a.project_weights + Index{first} * a.y_block;
+    project.weights_block_stride = Index{a.mid_channels} * a.y_block;
+    project.bias = begin == 0 ? a.project_bias : nullptr;
+    project.y = a.y + s.row * a.y_row_stride;
+    project.y_block_stride = a.y_block_stride;
+    project.y_row_stride = a.y_row_stride;
+    project.y_block = a.y_block;
+    project.y_blocks = a.y_blocks;
+    project.y_width = a.out_width;
+    project.pixels = s.rows * a.out_width;
+    if (last) {
+        project.act = a.project_act;
+        if (a.residual != nullptr) {
+            project.residual = a.residual + s.row * a.residual_row_stride;
+            project.residual_block_stride = a.residual_block_stride;
+            project.residual_row_stride = a.residual_row_stride;
+        }
+    }
+    pointwise(project);
+}
 
 inline void inverted_bottleneck(const InvertedBottleneck& a) {
-    const bool expands = a.expand_weights != nullptr;
-    const Index padded_width = a.in_width + 2 * a.padding;
-    const Index ring_row = padded_width * a.mid_block;
-    const int taps = a.kernel_size * a.kernel_size;
-
     // The padding of the ring is written once; expansions fill only what is between.
+    const bool expands = a.expand_weights != nullptr;
     if (expands && a.padding > 0) {
+        const Index ring_row = (Index{a.in_width} + 2 * a.padding) * a.mid_block;
         for (int copy = 0; copy < a.ring_blocks; ++copy) {
             for (int slot = 0; slot < a.ring_rows; ++slot) {
                 float* row = a.ring + copy * a.ring_block_stride + slot * ring_row;
@@ -20,99 +122,30 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
         }
     }
 
+    const int slice_blocks = a.slice_blocks > 0 ? a.slice_blocks : a.last_mid_block - a.first_mid_block;
     int expanded = a.first_row * a.stride - a.padding;  // input rows below this one are in the ring
     if (expanded < 0) expanded = 0;
+    int ring_offset = 0;
     for (int row = a.first_row; row < a.last_row; row += a.step_rows) {
-        const int rows = a.last_row - row < a.step_rows ? a.last_row - row : a.step_rows;
-        const int first_in = row * a.stride - a.padding;
-        int end_in = first_in + (rows - 1) * a.stride + a.kernel_size;
-        const int taps_in = end_in - first_in;
-        if (end_in > a.in_height) end_in = a.in_height;
+        BottleneckStep s;
+        s.row = row;
+        s.rows = a.last_row - row < a.step_rows ? a.last_row - row : a.step_rows;
+        s.first_in = row * a.stride - a.padding;
+        s.expanded = expanded;
+        s.end_in = s.first_in + (s.rows - 1) * a.stride + a.kernel_size;
+        s.taps_in = s.end_in - s.first_in;
+        if (s.end_in > a.in_height) s.end_in = a.in_height;
+        // The rows of the first step end with the ring, so that those of the next, if whole steps fit, begin it.
+        if (expands && row == a.first_row) ring_offset = a.ring_rows - s.end_in % a.ring_rows;
+        s.ring_offset = ring_offset;
 
-        // Two blocks at a time, which is what one pass of the 1x1 convolution computes.
-        for (int block = a.first_mid_block; block < a.last_mid_block; block += 2) {
-            const int group = a.last_mid_block - block < 2 ? 1 : 2;
-            float* const ring = a.ring + (block - a.first_mid_block) % a.ring_blocks * a.ring_block_stride;
-            if (expands) {
-                // Runs of rows that are neighbours in the ring; more than one only where the ring wraps around.
-                for (int in = expanded; in < end_in;) {
-                    const int slot = in % a.ring_rows;
-                    int run = end_in - in;
-                    if (run > a.ring_rows - slot) run = a.ring_rows - slot;
-                    Pointwise expand;
-                    expand.x = a.x + in * a.x_row_stride;
-                    expand.x_block_stride = a.x_block_stride;
-                    expand.x_block = a.x_block;
-                    expand.channels = a.in_channels;
-                    expand.weights = a.expand_weights + Index{block} * a.in_channels * a.mid_block;
-                    expand.bias = a.expand_bias + block * a.mid_block;
-                    expand.y = ring + slot * ring_row + a.padding * a.mid_block;
-                    expand.y_block_stride = a.ring_block_stride;
-                    expand.y_row_stride = ring_row;
-                    expand.y_block = a.mid_block;
-                    expand.y_blocks = group;
-                    expand.y_width = a.in_width;
-                    expand.pixels = run * a.in_width;
-                    expand.act = a.expand_act;
-                    const int left = a.last_mid_block - block - group;
-                    const int following = left < 2 ? left : 2;
-                    expand.next =
-                        following > 0 ? expand.weights + Index{group} * a.in_channels * a.mid_block : a.project_weights;
-                    expand.next_floats = following > 0 ? Index{following} * a.in_channels * a.mid_block
-                                                       : Index{2} * a.mid_channels * a.y_block;
-                    pointwise(expand);
-                    in += run;
-                }
+        for (int begin = a.first_mid_block; begin < a.last_mid_block; begin += slice_blocks) {
+            const int end = a.last_mid_block - begin < slice_blocks ? a.last_mid_block : begin + slice_blocks;
+            for (int block = begin; block < end; block += 2) {
+                middle_blocks(a, s, block, end - block < 2 ? 1 : 2, a.middle + (block - begin) * a.middle_block_stride);
             }
-            for (int b = block; b < block + group; ++b) {
-                const float* const from = expands ? ring + (b - block) * a.ring_block_stride
-                                                  : a.x + b * a.x_block_stride - a.padding * a.mid_block;
-                for (int i = 0; i < taps_in; ++i) {
-                    const int in = first_in + i;
-                    if (in < 0 || in >= a.in_height) {
-                        a.row_pointers[i] = a.zero_row;
-                    } else {
-                        a.row_pointers[i] = from + (expands ? in % a.ring_rows * ring_row : in * a.x_row_stride);
-                    }
-                }
-                Depthwise depth;
-                depth.rows = a.row_pointers;
-                depth.weights = a.depth_weights + Index{b} * taps * a.mid_block;
-                depth.bias = a.depth_bias + b * a.mid_block;
-                depth.y = a.middle + b * a.middle_block_stride;
-                depth.y_row_stride = Index{a.out_width} * a.mid_block;
-                depth.y_rows = rows;
-                depth.y_width = a.out_width;
-                depth.block = a.mid_block;
-                depth.kernel_size = a.kernel_size;
-                depth.stride = a.stride;
-                depth.act = a.depth_act;
-                depthwise(depth);
-            }
+            if (a.y != nullptr) project_blocks(a, s, begin, end);
         }
-        expanded = end_in;
-
-        if (a.y == nullptr) continue;
-        Pointwise project;
-        project.x = a.middle;
-        project.x_block_stride = a.middle_block_stride;
-        project.x_block = a.mid_block;
-        project.channels = a.mid_channels;
-        project.weights = a.project_weights;
-        project.bias = a.project_bias;
-        project.y = a.y + row * a.y_row_stride;
-        project.y_block_stride = a.y_block_stride;
-        project.y_row_stride = a.y_row_stride;
-        project.y_block = a.y_block;
-        project.y_blocks = a.y_blocks;
-        project.y_width = a.out_width;
-        project.pixels = rows * a.out_width;
-        project.act = a.project_act;
-        if (a.residual != nullptr) {
-            project.residual = a.residual + row * a.residual_row_stride;
-            project.residual_block_stride = a.residual_block_stride;
-            project.residual_row_stride = a.residual_row_stride;
-        }
-        pointwise(project);
+        expanded = s.end_in;
     }
 }

@@ -27,8 +27,9 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
                                     const FeatureMap& y, const FeatureMap* residual) {
     // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
     // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little. Weights
-    // that are several times as large as the map are read once too, even if the map does not fit.
-    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024;
+    // that are several times as large as the map are read once too: if the map does not fit, a slice of its channels is
+    // projected before the next. A slice is so many channels that adding it to the sums costs nothing beside it.
+    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024, slice_channels = 512;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;
@@ -38,8 +39,13 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     // blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
     const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
     const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
-    const bool fits = row_floats * y.height <= whole_floats && pair_floats <= whole_floats / 4;
+    const int lanes = blocks * block;
+    const bool fits =
+        Index{std::min(lanes, slice_channels)} * y.height * y.width <= whole_floats && pair_floats <= whole_floats / 4;
     const bool whole = heavy || fits || y.height <= 2;
+    const int slice_lanes = std::max(slice_channels, whole_floats / std::max(1, y.height * y.width));
+    const int slices = whole ? (lanes + slice_lanes - 1) / slice_lanes : 1;
+    const int slice_blocks = (blocks + 2 * slices - 1) / (2 * slices) * 2;  // pairs are expanded together
     const int fitting = whole ? y.height : static_cast<int>(std::max<Index>(2, step_floats / row_floats));
     // Two bands for each worker where what is expanded twice is little beside them.
     const int wanted = workers > 1 && (!expands || y.height >= 32 * workers) ? 2 * workers : workers;
@@ -60,7 +66,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const Workspace::Frame frame(session.workspace);
     const int ring_blocks = whole ? std::min(blocks, 2) : blocks;
     const Index ring_floats = ring_block * ring_blocks;
-    const Index middle_floats = middle_block * blocks;
+    const Index middle_floats = middle_block * std::min(slice_blocks, blocks);
     const int middles = by_blocks ? 1 : workers;
     float* const rings = session.workspace.take(count(ring_floats * workers));
     float* const middle = session.workspace.take(count(middle_floats * middles));
@@ -70,7 +76,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     if (session.measuring()) return;
     std::fill_n(zero_row, pixel * block, 0.0f);
 
-    const auto run = [&](int n, int worker, Session::Range rows, Session::Range mid_blocks, bool projects) {
+    const auto run = [&](int n, int worker, Session::Range rows, Session::Range mid_blocks, float* to, bool projects) {
         kernels::InvertedBottleneck a;
         a.x = x.image(n);
         a.x_block_stride = x.block_stride();
@@ -117,7 +123,8 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
         a.ring_block_stride = ring_block;
         a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
-        a.middle = middle + (by_blocks ? 0 : middle_floats * worker);
+        a.slice_blocks = slice_blocks;
+        a.middle = to;
         a.middle_block_stride = middle_block;
         a.zero_row = zero_row;
         a.row_pointers = pointers + pointers_each * worker;
@@ -125,24 +132,30 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     };
 
     if (by_blocks) {
-        const FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
-        const int pairs = (blocks + 1) / 2;  // which are expanded together
-        const int parts = std::min(pairs, 2 * workers);
         for (int n = 0; n < y.batch; ++n) {
-            session.parallel(parts, [&](int part, int worker) {
-                const Session::Range range = Session::split(pairs, parts, part);
-                run(n, worker, {0, y.height}, {2 * range.begin, std::min(2 * range.end, blocks)}, false);
-            });
             FeatureMap image = y, added = residual == nullptr ? y : *residual;
             image.batch = added.batch = 1;
             image.data = y.image(n);
             added.data = residual == nullptr ? nullptr : residual->image(n);
-            run_pointwise(session, *layer.project, layer.project_act, layer.mid_channels, depth_output, image,
-                          residual == nullptr ? nullptr : &added);
+            for (int first = 0; first < blocks; first += slice_blocks) {
+                const int end = std::min(first + slice_blocks, blocks);
+                const int pairs = (end - first + 1) / 2;
+                const int parts = std::min(pairs, 2 * workers);
+                session.parallel(parts, [&](int part, int worker) {
+                    const Session::Range range = Session::split(pairs, parts, part);
+                    const Session::Range part_blocks{first + 2 * range.begin, std::min(first + 2 * range.end, end)};
+                    run(n, worker, {0, y.height}, part_blocks, middle + 2 * range.begin * middle_block, false);
+                });
+                const Session::Range channels{first * block, std::min(end * block, layer.mid_channels)};
+                const FeatureMap slice{middle, 1, channels.size(), y.height, y.width, 0, block};
+                run_pointwise_slice(session, *layer.project, layer.project_act, layer.mid_channels, channels, slice,
+                                    image, residual == nullptr ? nullptr : &added);
+            }
         }
     } else {
         session.parallel(y.batch * bands, [&](int chunk, int worker) {
-            run(chunk / bands, worker, Session::split(y.height, bands, chunk % bands), {0, blocks}, true);
+            run(chunk / bands, worker, Session::split(y.height, bands, chunk % bands), {0, blocks},
+                middle + middle_floats * worker, true);
         });
     }
 }
