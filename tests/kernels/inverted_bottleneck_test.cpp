@@ -17,8 +17,9 @@ struct Case {
     int stride = 1;
     bool expands = true;
     int step_rows = 2;
-    bool whole = false;   // all input rows in the ring, which pairs of blocks use in turn
-    int bands = 1;        // of output rows, one call each
+    bool whole = false;  // all input rows in the ring, which pairs of blocks use in turn
+    int bands = 1;       // of output rows, one call each
+    int slice_blocks = 0;
     int block_parts = 0;  // calls for a range of blocks each, without projection; 0: with it
     Act expand_act = Act::hswish_x6, depth_act = Act::hswish_x6, project_act = Act::none;
     bool residual = false;
@@ -28,9 +29,10 @@ struct Case {
         return out << c.height << "x" << c.width << ", channels " << c.in_channels << " " << c.mid_channels << " "
                    << c.out_channels << ", kernel_size " << c.kernel_size << ", stride " << c.stride << ", expands "
                    << c.expands << ", step_rows " << c.step_rows << ", whole " << c.whole << ", bands " << c.bands
-                   << ", block_parts " << c.block_parts << ", acts " << static_cast<int>(c.expand_act) << " "
-                   << static_cast<int>(c.depth_act) << " " << static_cast<int>(c.project_act) << ", residual "
-                   << c.residual << ", guard " << (c.guard == Guard::before ? "before" : "behind");
+                   << ", slice_blocks " << c.slice_blocks << ", block_parts " << c.block_parts << ", acts "
+                   << static_cast<int>(c.expand_act) << " " << static_cast<int>(c.depth_act) << " "
+                   << static_cast<int>(c.project_act) << ", residual " << c.residual << ", guard "
+                   << (c.guard == Guard::before ? "before" : "behind");
     }
 };
 
@@ -158,7 +160,8 @@ protected:
         GuardedBuffer<float> ring = scratch(ring_block * ring_blocks);
         const GuardedBuffer<float> zero_row(static_cast<std::size_t>(pixel * mid_block), c.guard);
         GuardedBuffer<const float*> row_pointers(static_cast<std::size_t>(window), c.guard);
-        Output middle(static_cast<std::size_t>(middle_block * mid_blocks), c.guard);
+        const int slice_blocks = c.slice_blocks == 0 ? mid_blocks : std::min(c.slice_blocks, mid_blocks);
+        Output middle(static_cast<std::size_t>(middle_block * slice_blocks), c.guard);
 
         const Index y_row = Index{out_width} * y_block + 24;
         const Layout y_at{y_block, y_row * out_height + 16, y_row};
@@ -211,6 +214,7 @@ protected:
         a.ring_block_stride = ring_block;
         a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
+        a.slice_blocks = c.slice_blocks;
         a.middle = middle.data();
         a.middle_block_stride = middle_block;
         a.zero_row = zero_row.data();
@@ -231,6 +235,7 @@ protected:
             for (int part = 0; part < c.block_parts; ++part) {
                 a.first_mid_block = mid_blocks * part / c.block_parts;
                 a.last_mid_block = mid_blocks * (part + 1) / c.block_parts;
+                a.middle = middle.data() + a.first_mid_block * middle_block;
                 table.inverted_bottleneck(a);
             }
             ASSERT_TRUE(middle.check()) << c;
@@ -274,6 +279,7 @@ TEST_P(InvertedBottleneck, EverySizeStepAndStride) {
                         c.residual = stride == 1 && random.below(2) == 0;
                         c.guard = random.pick({Guard::before, Guard::behind});
                         c.bands = std::min(1 + random.below(3), (height - 1) / stride + 1);
+                        c.slice_blocks = random.pick({0, 2});
                         run(c, ++seed);
                         if (HasFatalFailure()) return;
                     }
@@ -299,6 +305,7 @@ TEST_P(InvertedBottleneck, WholeMaps) {
                         c.expands = expands;
                         c.whole = true;
                         c.block_parts = block_parts;
+                        c.slice_blocks = block_parts == 0 ? random.pick({0, 2, 4, 6, 8}) : 0;
                         c.residual = stride == 1 && block_parts == 0 && height % 2 == 0;
                         c.guard = random.pick({Guard::before, Guard::behind});
                         run(c, ++seed);

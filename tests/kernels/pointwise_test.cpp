@@ -226,6 +226,44 @@ TEST_P(Pointwise, APixelDoesNotDependOnItsTile) {
     }
 }
 
+/// Channels in slices, each on top of what those before came to, are the same to the last bit as all at once.
+TEST_P(Pointwise, SlicesOfTheChannelsAreAllOfThem) {
+    constexpr int channels = 53, x_blocks = 4, y_blocks = 3, pixels = 17, width = 17, block = 16;
+    Random random(5);
+    for (const int y_block : {8, 16}) {
+        std::vector<float> x(x_blocks * pixels * block), bias(static_cast<std::size_t>(y_blocks * y_block));
+        std::vector<float> weights(static_cast<std::size_t>(y_blocks * channels * y_block));
+        const auto size = static_cast<std::size_t>(y_blocks * pixels * y_block);
+        std::vector<float> residual(size), whole(size), sliced(size);
+        for (std::vector<float>* values : {&x, &bias, &weights, &residual}) random.fill(*values);
+        kernels::Pointwise a;
+        a.x_block_stride = pixels * block;
+        a.y_block_stride = a.residual_block_stride = Index{pixels} * y_block;
+        a.y_row_stride = a.residual_row_stride = Index{width} * y_block;
+        a.y_block = y_block;
+        a.y_blocks = y_blocks;
+        a.y_width = width;
+        a.pixels = pixels;
+        const auto run_slice = [&](int begin, int end, std::vector<float>& y) {
+            kernels::Pointwise slice = a;
+            slice.x = x.data() + begin / block * a.x_block_stride;
+            slice.channels = end - begin;
+            slice.weights = weights.data() + begin * y_block;
+            slice.weights_block_stride = Index{channels} * y_block;
+            slice.bias = begin == 0 ? bias.data() : nullptr;
+            slice.y = y.data();
+            slice.act = end == channels ? Act::gelu : Act::none;
+            slice.residual = end == channels ? residual.data() : nullptr;
+            table().pointwise(slice);
+        };
+        run_slice(0, channels, whole);
+        run_slice(0, 32, sliced);
+        run_slice(32, 48, sliced);
+        run_slice(48, channels, sliced);
+        EXPECT_EQ(whole, sliced) << "y_block " << y_block;
+    }
+}
+
 EFFICIENTVIT_ON_EVERY_ISA(Pointwise);
 
 }  // namespace

@@ -82,7 +82,8 @@ struct Pointwise {
     int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
-    const float* bias = nullptr;     // [y_blocks][y_block]
+    Index weights_block_stride = 0;  // 0: channels * y_block, no gaps
+    const float* bias = nullptr;     // [y_blocks][y_block]; absent: sums go on from what y holds; never so in bf16
     float* y = nullptr;
     Index y_block_stride = 0;
     Index y_row_stride = 0;
@@ -202,6 +203,7 @@ struct InvertedBottleneck {
     int mid_block = 16;
     int first_mid_block = 0;  // blocks [first, last) are computed
     int last_mid_block = 0;
+    int slice_blocks = 0;  // as many are projected at a time, on top of those before; even, 0: all
 
     const float* project_weights = nullptr;
     const float* project_bias = nullptr;
@@ -224,7 +226,7 @@ struct InvertedBottleneck {
     Index ring_block_stride = 0;
     int ring_blocks = 0;  // 2: blocks take turns, for when all rows fit at once; else as many as are computed
     int ring_rows = 0;
-    float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
+    float* middle = nullptr;  // [mid block of a slice][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;
     // Operands::bf16: x and the depthwise output in bf16, for the rows of a step; `middle` then has room for the blocks
     // of one group, and the projection reads `rounded_middle`.

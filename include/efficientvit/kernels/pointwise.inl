@@ -9,7 +9,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
-    const Index panel = weight_words(O, a.channels) * Block;
+    const Index panel = a.weights_block_stride;
     const float* const weights = a.weights + block * panel;
     float* const y_blocks = a.y + block * a.y_block_stride;
     const float* const residual = a.residual + block * a.residual_block_stride;
@@ -30,8 +30,20 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         }
         crossed = crosses;
 
+        float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
         V acc[M * each];
-        begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
+        if (a.bias != nullptr) {
+            begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
+        } else {
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) {
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < each; ++j) {
+                    const Index at = j / vectors * a.y_block_stride + j % vectors * V::width;
+                    acc[m * each + j] = V::load(y + y_offset[m] + at);
+                }
+            }
+        }
         const float* w = weights;
         const float* x = a.x + Index{pixel} * XBlock;
         for (int left = O == Operands::bf16 ? (a.channels + 1) / 2 : a.channels; left > 0;
@@ -52,7 +64,6 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
                 }
             }
         }
-        float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
             EFFICIENTVIT_UNROLL
@@ -82,10 +93,12 @@ template <Operands O, int Block, int Blocks, int XBlock>
 EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     constexpr int most = Lanes<Block>::tile_pixels;
     const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
-    const Index panel = weight_words(O, a.channels) * Block;
+    const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;
+    const Index used = weight_words(O, a.channels) * Block;  // of a panel
     WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
-                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_words, steps);
+                       rest > 0 ? (rest < Blocks ? rest : Blocks) * used : a.next_words, steps, used,
+                       rest > 0 ? panel - used : 0);
     pointwise_rest<O, Block, Blocks, XBlock, most>(a, ahead, block, 0);
 }
 
@@ -113,6 +126,7 @@ EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
 template <Operands O>
 inline void pointwise(const Pointwise& args) {
     Pointwise a = args;
+    if (a.weights_block_stride == 0) a.weights_block_stride = weight_words(O, a.channels) * a.y_block;
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     pointwise_any<O>(a);
     if (in_epilogue(args.act)) return;

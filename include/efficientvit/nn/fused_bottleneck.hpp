@@ -80,8 +80,10 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
                           const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
     // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
-    // nothing is computed twice, and steps can be chunks of work for threads.
-    constexpr Index step_floats = 64 * 1024;
+    // nothing is computed twice, and steps can be chunks of work for threads. Weights of a megabyte and more come from
+    // the third level in every step, so these are longer.
+    const bool heavy = layer.spatial_weights->weights.size() >= 256 * 1024;
+    const Index step_floats = (heavy ? 128 : 64) * 1024;
     const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
     const Index row_floats = Index{blocks} * block * y.width;
     const int fitting = static_cast<int>(std::max<Index>(1, step_floats / row_floats));

@@ -27,8 +27,9 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
                                     const FeatureMap& y, const FeatureMap* residual) {
     // What the depthwise convolution has written waits for the projection in the second-level cache: all of a small
     // map, so that weights are read once; of a large one, where the number of rows hardly matters, a little. Weights
-    // that are several times as large as the map are read once too, even if the map does not fit.
-    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024;
+    // that are several times as large as the map are read once too: if the map does not fit, a slice of its channels is
+    // projected before the next. A slice is so many channels that adding it to the sums costs nothing beside it.
+    constexpr int whole_floats = 128 * 1024, step_floats = 64 * 1024, slice_channels = 512;
     const bool expands = layer.expand != nullptr;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;
@@ -38,8 +39,14 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     // blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
     const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
     const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
-    const bool fits = row_floats * y.height <= whole_floats && pair_floats <= whole_floats / 4;
+    const int lanes = blocks * block;
+    const bool rounded = rounds(session);  // to words of two: half as large, and not sliced
+    const int waiting = rounded ? lanes / 2 : std::min(lanes, slice_channels);
+    const bool fits = Index{waiting} * y.height * y.width <= whole_floats && pair_floats <= whole_floats / 4;
     const bool whole = heavy || fits || y.height <= 2;
+    const int slice_lanes = std::max(slice_channels, whole_floats / std::max(1, y.height * y.width));
+    const int slices = whole && !rounded ? (lanes + slice_lanes - 1) / slice_lanes : 1;
+    const int slice_blocks = (blocks + 2 * slices - 1) / (2 * slices) * 2;  // pairs are expanded together
     const int fitting = whole ? y.height : static_cast<int>(std::max<Index>(2, step_floats / row_floats));
     // Two bands for each worker where what is expanded twice is little beside them.
     const int wanted = workers > 1 && (!expands || y.height >= 32 * workers) ? 2 * workers : workers;
@@ -62,12 +69,11 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const Index ring_floats = ring_block * ring_blocks;
     const int middles = by_blocks ? 1 : workers;
     // In bf16 the projection reads what has been rounded, and the depthwise convolution writes one group at a time.
-    const bool rounded = rounds(session);
     const int unit = rounded ? kernels::group_channels / block : 2;  // blocks that must not be split
     const Index x_pixels = Index{whole ? x.height : window} * x.width, y_pixels = Index{step} * y.width;
     const Index rounded_x_words = rounded && expands ? kernels::rounded_words(x.blocks() * x.block, x_pixels) : 0;
     const Index rounded_middle_words = rounded ? kernels::rounded_words(blocks * block, y_pixels) : 0;
-    const Index middle_floats = middle_block * (rounded ? unit : blocks);
+    const Index middle_floats = middle_block * (rounded ? unit : std::min(slice_blocks, blocks));
     float* const rounded_xs = session.workspace.take(count(rounded_x_words * workers));
     float* const rounded_middles = session.workspace.take(count(rounded_middle_words * middles));
     float* const rings = session.workspace.take(count(ring_floats * workers));
@@ -78,7 +84,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     if (session.measuring()) return;
     std::fill_n(zero_row, pixel * block, 0.0f);
 
-    const auto run = [&](int n, int worker, Session::Range rows, Session::Range mid_blocks, bool projects) {
+    const auto run = [&](int n, int worker, Session::Range rows, Session::Range mid_blocks, float* to, bool projects) {
         kernels::InvertedBottleneck a;
         a.x = x.image(n);
         a.x_block_stride = x.block_stride();
@@ -125,7 +131,8 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
         a.ring_block_stride = ring_block;
         a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
-        a.middle = middle + (by_blocks && !rounded ? 0 : middle_floats * worker);
+        a.slice_blocks = slice_blocks;
+        a.middle = to;
         a.middle_block_stride = middle_block;
         a.rounded_x = rounded_xs + rounded_x_words * worker;
         a.rounded_x_stride = x_pixels * kernels::group_words;
@@ -137,34 +144,38 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     };
 
     if (by_blocks) {
-        FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
-        if (rounded) {
-            depth_output = {rounded_middles,
-                            1,
-                            kernels::group_count(blocks * block) * kernels::group_words,
-                            y.height,
-                            y.width,
-                            0,
-                            kernels::group_words,
-                            true};
-        }
-        const int units = (blocks + unit - 1) / unit;
-        const int parts = std::min(units, 2 * workers);
         for (int n = 0; n < y.batch; ++n) {
-            session.parallel(parts, [&](int part, int worker) {
-                const Session::Range range = Session::split(units, parts, part);
-                run(n, worker, {0, y.height}, {unit * range.begin, std::min(unit * range.end, blocks)}, false);
-            });
             FeatureMap image = y, added = residual == nullptr ? y : *residual;
             image.batch = added.batch = 1;
             image.data = y.image(n);
             added.data = residual == nullptr ? nullptr : residual->image(n);
-            run_pointwise(session, *layer.project, layer.project_act, layer.mid_channels, depth_output, image,
-                          residual == nullptr ? nullptr : &added);
+            for (int first = 0; first < blocks; first += slice_blocks) {
+                const int end = std::min(first + slice_blocks, blocks);
+                const int units = (end - first + unit - 1) / unit;
+                const int parts = std::min(units, 2 * workers);
+                session.parallel(parts, [&](int part, int worker) {
+                    const Session::Range range = Session::split(units, parts, part);
+                    const Session::Range part_blocks{first + unit * range.begin,
+                                                     std::min(first + unit * range.end, end)};
+                    float* const to = middle + (rounded ? middle_floats * worker : unit * range.begin * middle_block);
+                    run(n, worker, {0, y.height}, part_blocks, to, false);
+                });
+                const Session::Range channels{first * block, std::min(end * block, layer.mid_channels)};
+                FeatureMap slice{middle, 1, channels.size(), y.height, y.width, 0, block};
+                if (rounded) {
+                    slice.data = rounded_middles;
+                    slice.channels = kernels::group_count(lanes) * kernels::group_words;
+                    slice.block = kernels::group_words;
+                    slice.bf16 = true;
+                }
+                run_pointwise_slice(session, *layer.project, layer.project_act, layer.mid_channels, channels, slice,
+                                    image, residual == nullptr ? nullptr : &added);
+            }
         }
     } else {
         session.parallel(y.batch * bands, [&](int chunk, int worker) {
-            run(chunk / bands, worker, Session::split(y.height, bands, chunk % bands), {0, blocks}, true);
+            run(chunk / bands, worker, Session::split(y.height, bands, chunk % bands), {0, blocks},
+                middle + middle_floats * worker, true);
         });
     }
 }

@@ -46,15 +46,18 @@ inline FeatureMap as_operand(Session& session, const FeatureMap& x) {
     return y;
 }
 
-/// y = act(weights * x + bias) + residual. `channels` is what the weights count of x: x.channels, or all lanes of a
-/// map in sections. x may have padding.
-inline void run_pointwise(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
-                          const FeatureMap& input, const FeatureMap& y, const FeatureMap* residual) {
+/// Of y = act(weights * x + bias) + residual what `slice` of the `channels` that weights has contributes: the slice is
+/// x, the first begins with the bias, the others go on from y, the last ends with act and residual. x may have padding.
+inline void run_pointwise_slice(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
+                                Session::Range slice, const FeatureMap& input, const FeatureMap& y,
+                                const FeatureMap* residual) {
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
     if (session.measuring()) return;
     // Few pixels and many output channels: cut by pairs of blocks, which are computed together, else by rows.
     const int workers = session.workers(), pairs = (y.blocks() + 1) / 2;
+    const auto words = [&](Index n) { return kernels::weight_words(session.kernels.operands, n); };
+    const bool first = slice.begin == 0, last = slice.end == channels;
     const bool by_blocks = workers > 1 && (y.height < 4 * workers && pairs >= workers);
     const int parts = chunks_of(session, by_blocks ? pairs : y.height);
     session.parallel(y.batch * parts, [&](int chunk, int) {
@@ -70,17 +73,17 @@ inline void run_pointwise(Session& session, const PackedConvolution& packed, ker
         kernels::Pointwise a;
         a.x_block_stride = x.block_stride();
         a.x_block = x.block;
-        a.channels = channels;
-        a.weights = packed.weights.data() +
-                    Index{blocks.begin} * kernels::weight_words(session.kernels.operands, channels) * y.block;
-        a.bias = packed.bias.data() + blocks.begin * y.block;
+        a.channels = slice.size();
+        a.weights = packed.weights.data() + (blocks.begin * words(channels) + words(slice.begin)) * y.block;
+        a.weights_block_stride = words(channels) * y.block;
+        a.bias = first ? packed.bias.data() + blocks.begin * y.block : nullptr;
         a.y_block_stride = y.block_stride();
         a.y_row_stride = y.row_stride();
         a.y_block = y.block;
         a.y_blocks = blocks.size();
         a.y_width = y.width;
-        a.act = act;
-        if (residual != nullptr) {
+        a.act = last ? act : kernels::Act::none;
+        if (residual != nullptr && last) {
             a.residual_block_stride = residual->block_stride();
             a.residual_row_stride = residual->row_stride();
         }
@@ -90,13 +93,20 @@ inline void run_pointwise(Session& session, const PackedConvolution& packed, ker
         for (int row = rows.begin; row < rows.end; row += run_rows) {
             a.x = x.image(n) + row * x.row_stride();
             a.y = y.image(n) + blocks.begin * y.block_stride() + row * y.row_stride();
-            if (residual != nullptr) {
+            if (residual != nullptr && last) {
                 a.residual =
                     residual->image(n) + blocks.begin * residual->block_stride() + row * residual->row_stride();
             }
             session.kernels.pointwise(a);
         }
     });
+}
+
+/// y = act(weights * x + bias) + residual. `channels` is what the weights count of x: x.channels, or all lanes of a
+/// map in sections. x may have padding.
+inline void run_pointwise(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
+                          const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+    run_pointwise_slice(session, packed, act, channels, {0, channels}, x, y, residual);
 }
 
 }  // namespace detail

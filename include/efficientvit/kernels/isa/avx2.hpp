@@ -35,6 +35,12 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 round(Float8 a) {
         return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }
+    // x, but at least -126 and at most 128, as a whole number and a rest.
+    static EFFICIENTVIT_INLINE void split(Float8 x, Float8& whole, Float8& rest) {
+        const Float8 within = min(set(128.0f), max(set(-126.0f), x));
+        whole = round(within);
+        rest = sub(within, whole);
+    }
     // 2^n for integral n in [-126, 127].
     static EFFICIENTVIT_INLINE Float8 exp2_integral(Float8 n) {
         const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));

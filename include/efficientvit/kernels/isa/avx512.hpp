@@ -31,10 +31,14 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 clamp(Float16 x, Float16 limit) {
         return {_mm512_range_ps(x.v, limit.v, 0b0010)};  // the smaller magnitude, with the sign of x
     }
-    static EFFICIENTVIT_INLINE Float16 round(Float16 a) {
-        return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    // x, but at least -126, as a whole number and a rest. (A power that is no normal number takes a hundred times as
+    // long.) Above 128 times_power_of_two gives infinity.
+    static EFFICIENTVIT_INLINE void split(Float16 x, Float16& whole, Float16& rest) {
+        const Float16 within = max(set(-126.0f), x);
+        rest.v = _mm512_reduce_ps(within.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        whole = sub(within, rest);
     }
-    // p * 2^n for integral n in [-126, 128] and p in [0.5, 2].
+    // p * 2^n for integral n from -126 on and p in [0.5, 2].
     static EFFICIENTVIT_INLINE Float16 times_power_of_two(Float16 p, Float16 n) { return {_mm512_scalef_ps(p.v, n.v)}; }
     // x / y for y >= 1 or NaN, in a fifth of the time that division takes, one unit in the last place less exact.
     static EFFICIENTVIT_INLINE Float16 quotient(Float16 x, Float16 y) {

@@ -33,6 +33,12 @@ struct Float4 {
         return min(limit, max(sub(set(0.0f), limit), x));
     }
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return {vrndnq_f32(a.v)}; }
+    // x, but at least -126 and at most 128, as a whole number and a rest.
+    static EFFICIENTVIT_INLINE void split(Float4 x, Float4& whole, Float4& rest) {
+        const Float4 within = min(set(128.0f), max(set(-126.0f), x));
+        whole = round(within);
+        rest = sub(within, whole);
+    }
     // 2^n for integral n in [-126, 127].
     static EFFICIENTVIT_INLINE Float4 exp2_integral(Float4 n) {
         const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));

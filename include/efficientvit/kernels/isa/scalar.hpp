@@ -79,6 +79,12 @@ struct Float4 {
     }
     // To nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 leaves no bits below one. NaN stays.
     static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return sub(add(a, set(12582912.0f)), set(12582912.0f)); }
+    // x, but at least -126 and at most 128, as a whole number and a rest.
+    static EFFICIENTVIT_INLINE void split(Float4 x, Float4& whole, Float4& rest) {
+        const Float4 within = min(set(128.0f), max(set(-126.0f), x));
+        whole = round(within);
+        rest = sub(within, whole);
+    }
     // 2^n for integral n in [-126, 127]. A NaN must not become an integer; the caller multiplies by another NaN anyway.
     static EFFICIENTVIT_INLINE float power(float n) {
         const int exponent = n == n ? static_cast<int>(n) : 0;
