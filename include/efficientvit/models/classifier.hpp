@@ -11,10 +11,10 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ClsHead, named as in the reference. in_channels is the backbone's last width.
 struct ClsHeadConfig {
-    IntList width_list{};  ///< channels of the convolution, features of the hidden layer
-    int n_classes = 1000;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
+    IntList width_list{};                      ///< channels of the convolution, features of the hidden layer
+    int n_classes = 1000;                      ///< logits
+    Activation act_func = Activation::hswish;  ///< between the layers
+    double norm_eps = 1e-5;                    ///< added to norms' variances
 };
 
 namespace detail {
@@ -42,9 +42,11 @@ class EfficientViTCls : public Module<EfficientViTCls<BackboneType, H>> {
     using Network = detail::Sequence<BackboneType, detail::ClsHead<BackboneType::out_channels, H>>;
 
 public:
+    /// What its features come from.
     using Backbone = BackboneType;
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
+    /// Logits.
     static constexpr int n_classes = H.n_classes;
     static constexpr int stride = Network::stride;
     static constexpr int wanted_padding = Network::wanted_padding;

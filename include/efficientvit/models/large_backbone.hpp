@@ -21,16 +21,18 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// Arguments of EfficientViTLargeBackbone, named as in the reference. All lists have an entry for every stage, from
 /// stage 0 on; the defaults are for five.
 struct LargeBackboneConfig {
-    IntList width_list{};
-    IntList depth_list{};
+    IntList width_list{};  ///< channels of each stage, the stem's first
+    IntList depth_list{};  ///< blocks of each stage
+    /// Kind of block of each stage.
     ShortList<LargeBlock> block_list{LargeBlock::res, LargeBlock::fmb, LargeBlock::fmb, LargeBlock::mb,
                                      LargeBlock::att};
-    ShortList<double> expand_list{1, 4, 4, 4, 6};
+    ShortList<double> expand_list{1, 4, 4, 4, 6};  ///< expand ratio of each stage
+    /// Of each stage: biases instead of norms, but for those behind a block's last convolution.
     ShortList<bool> fewer_norm_list{false, false, false, true, true};
-    int in_channels = 3;
-    int qkv_dim = 32;  ///< channels of an attention head
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::gelu;
+    int in_channels = 3;                     ///< of the image
+    int qkv_dim = 32;                        ///< channels of an attention head
+    Norm norm = Norm::bn2d;                  ///< behind convolutions
+    Activation act_func = Activation::gelu;  ///< of all blocks
     double norm_eps = 1e-5;        ///< published weights: 1e-7 for classification and segmentation, 1e-6 for SAM
     double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
 };
@@ -177,8 +179,9 @@ class EfficientViTLargeBackbone : public detail::LargeBackboneOf<C, EfficientViT
                   "EfficientViTLargeBackbone: stage 0 has blocks res, fmb or mb, not attention");
 
 public:
-    static constexpr LargeBackboneConfig config = C;
+    static constexpr LargeBackboneConfig config = C;  ///< its arguments
 
+    /// Where a stage is in the state dict.
     static std::string stage_name(int stage) { return detail::concat({"stages.", std::to_string(stage)}); }
 };
 

@@ -22,16 +22,16 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of SegHead, named as in the reference. Channels and strides of its inputs are the backbone's.
 struct SegHeadConfig {
-    int inputs = 3;  ///< how many of the backbone's last stages are added up, at the stride of the earliest
-    int head_width = 0;
-    int head_depth = 0;
-    double expand_ratio = 4;
-    SegMiddleOp middle_op = SegMiddleOp::mbconv;
-    int final_expand = 0;  ///< the reference's None: 0
-    int n_classes = 0;
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
+    int inputs = 3;           ///< how many of the backbone's last stages are added up, at the stride of the earliest
+    int head_width = 0;       ///< channels within the head
+    int head_depth = 0;       ///< middle blocks
+    double expand_ratio = 4;  ///< of the middle blocks
+    SegMiddleOp middle_op = SegMiddleOp::mbconv;  ///< kind of the middle blocks
+    int final_expand = 0;                         ///< the reference's None: 0
+    int n_classes = 0;                            ///< channels of the logits
+    Norm norm = Norm::bn2d;                       ///< behind convolutions
+    Activation act_func = Activation::hswish;     ///< of the middle blocks
+    double norm_eps = 1e-5;                       ///< added to a norm's variance
 };
 
 namespace detail {
@@ -137,10 +137,12 @@ class EfficientViTSeg : public Module<EfficientViTSeg<BackboneType, H>> {
     using Head = decltype(detail::build_seg_head<BackboneType, H>(std::make_index_sequence<std::size_t(H.inputs)>{}));
 
 public:
+    /// What its features come from.
     using Backbone = BackboneType;
 
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
+    /// Channels of the logits.
     static constexpr int n_classes = H.n_classes;
     static constexpr int stride = Backbone::stride >> (H.inputs - 1);
     static constexpr int size_multiple = Backbone::stride;  ///< of H and W

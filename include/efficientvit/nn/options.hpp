@@ -25,21 +25,28 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// A short list as a template argument: `.scales = {3, 5}`.
 template <class T>
 struct ShortList {
-    static constexpr int capacity = 12;
-    T values[capacity] = {};
-    int count = 0;
+    static constexpr int capacity = 12;  ///< values that fit
+    T values[capacity] = {};             ///< the first count are in use
+    int count = 0;                       ///< values in use
 
+    /// Empty.
     constexpr ShortList() = default;
+    /// Fails to compile with more than 12 values.
     constexpr ShortList(std::initializer_list<T> list) {
         for (const T value : list) {
             if (count == capacity) throw "ShortList holds at most 12 values";  // fails to compile: always constant
             values[count++] = value;
         }
     }
+    /// Value i, below size().
     constexpr T operator[](int i) const { return values[i]; }
+    /// Values in use.
     constexpr int size() const { return count; }
+    /// The first value.
     constexpr const T* begin() const { return values; }
+    /// Behind the last value.
     constexpr const T* end() const { return values + count; }
+    /// Whether the values are equal.
     bool operator==(const ShortList&) const = default;
 };
 using IntList = ShortList<int>;
