@@ -80,6 +80,15 @@ public:
         return own[stage];
     }();
 
+    /// Input rows (and columns) for each of stage I's map, rounded up.
+    template <int I>
+    static constexpr int stage_stride = [] {
+        constexpr int own[] = {Stages::stride...};
+        int product = 1;
+        for (int stage = 0; stage <= I; ++stage) product *= own[stage];
+        return product;
+    }();
+
     /// What forward gives.
     using Features = StageFeatures<stages>;
 
