@@ -25,11 +25,58 @@ enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
 /// too rare to be worth the code.
 constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gelu && act != Act::hswish; }
 
+/// What a pointwise or dense convolution multiplies; sums are float in any case. A word is four bytes: a float, or a
+/// pair of bfloat16 numbers, of the even channel in its low half. Where a word is a pair, weights are
+/// [y_blocks][pair][y_block].
+enum class Operands : int {
+    f32,
+    bf16_weights,  ///< inputs are float, weights are widened as they are read
+    bf16           ///< inputs are bf16 too, as Round writes them
+};
+
+/// Channels that an input in bf16 is grouped by: 16 words, a cache line, hold the channels [32 g, 32 g + 32) of a
+/// pixel.
+constexpr int group_channels = 32;
+constexpr int group_words = group_channels / 2;
+constexpr int group_count(int channels) { return (channels + group_channels - 1) / group_channels; }
+
+/// Words of weights that each output channel has for `channels` inputs. For bf16 inputs they are whole groups.
+constexpr Index weight_words(Operands operands, Index channels) {
+    switch (operands) {
+        case Operands::bf16_weights:
+            return (channels + 1) / 2;
+        case Operands::bf16:
+            return (channels + group_channels - 1) / group_channels * group_words;
+        case Operands::f32:
+            break;
+    }
+    return channels;
+}
+
+/// Words that `pixels` pixels take in bf16. Kernels read up to 15 pixels beyond the last of every group.
+constexpr Index rounded_words(int channels, Index pixels) {
+    return (group_count(channels) * pixels + 15) * group_words;
+}
+
+/// Rounds `rows` rows of `width` pixels to bf16 (to nearest, ties to even; NaN stays NaN), without gaps between rows:
+/// y is [group][pixel][group_words]. What a group has beyond the last block becomes zero.
+struct Round {
+    const float* x = nullptr;
+    Index x_block_stride = 0;
+    Index x_row_stride = 0;
+    int x_block = 16;
+    int x_blocks = 0;
+    int rows = 1;
+    int width = 0;
+    float* y = nullptr;
+    Index y_group_stride = 0;
+};
+
 /// 1x1 convolution over a run of pixels, all output blocks:
 ///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
 /// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
 struct Pointwise {
-    const float* x = nullptr;
+    const float* x = nullptr;  // Operands::bf16: [group][pixel][group_words], and x_block_stride is the groups'
     Index x_block_stride = 0;
     int x_block = 16;  // 8 or 16
     int channels = 0;
@@ -47,7 +94,7 @@ struct Pointwise {
     Index residual_row_stride = 0;
     Act act = Act::none;
     const float* next = nullptr;  // weights that are wanted after this call, fetched into the cache meanwhile
-    Index next_floats = 0;
+    Index next_words = 0;
 };
 
 /// Depthwise convolution of one block of channels, y_rows rows of y_width columns.
@@ -87,7 +134,7 @@ struct Stem {
 
 /// Dense or grouped convolution, y_rows output rows of y_width columns, all output blocks.
 /// rows[r * kernel_size + ky] points to the first tap of column 0 in the first input block; null where the row lies in
-/// the padding.
+/// the padding. With inputs in bf16 a block is a group of channels, and there are no groups of the other kind.
 struct Dense {
     const float* const* rows = nullptr;
     Index x_block_stride = 0;
@@ -178,6 +225,12 @@ struct InvertedBottleneck {
     int ring_rows = 0;
     float* middle = nullptr;  // [mid block][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;
+    // Operands::bf16: x and the depthwise output in bf16, for the rows of a step; `middle` then has room for the blocks
+    // of one group, and the projection reads `rounded_middle`.
+    float* rounded_x = nullptr;
+    Index rounded_x_stride = 0;
+    float* rounded_middle = nullptr;
+    Index rounded_middle_stride = 0;
     const float* zero_row = nullptr;       // in_width + 2 padding pixels of zeros
     const float** row_pointers = nullptr;  // room for (step_rows - 1) * stride + kernel_size
 };
@@ -225,6 +278,7 @@ struct Resample {
 /// they are needed (kernels.hpp), so that other programs are not compiled with them.
 struct Table {
     Isa isa = Isa::scalar;
+    Operands operands = Operands::f32;
     void (*pointwise)(const Pointwise&) = nullptr;
     void (*depthwise)(const Depthwise&) = nullptr;
     void (*stem)(const Stem&) = nullptr;
@@ -232,6 +286,11 @@ struct Table {
     void (*inverted_bottleneck)(const InvertedBottleneck&) = nullptr;
     void (*linear_attention)(const Attention&) = nullptr;
     void (*quadratic_attention)(const Attention&) = nullptr;
+    // What other operands than floats add (bf16.hpp).
+    void (*dense)(const Dense&) = nullptr;
+    void (*round)(const Round&) = nullptr;  // Operands::bf16
+    const Table* floats = nullptr;          // the same instruction set's table of f32
+    const char* products = "f32";           // what multiplies, in words
 };
 
 }  // namespace kernels

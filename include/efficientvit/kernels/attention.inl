@@ -110,7 +110,7 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
     for (int vb = 0; vb < blocks; ++vb) {
         apply.weights = vk + Index{vb} * a.dim * Block;
         apply.y = a.y + vb * a.y_block_stride;
-        pointwise(apply);
+        pointwise<Operands::f32>(apply);
         for (int p = 0; p < a.pixels; ++p) {
             const V scale = V::broadcast(inverse + p);
             EFFICIENTVIT_UNROLL

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All kernel bodies and the table of them. Included by kernels.hpp once for each ISA.
+// All kernel bodies. Included by kernels.hpp once for each ISA.
 
-#include <efficientvit/kernels/common.inl>
-
-#include <efficientvit/kernels/pointwise.inl>
+#include <efficientvit/kernels/products.inl>
 
 #include <efficientvit/kernels/depthwise.inl>
 
+#include <efficientvit/kernels/inverted_bottleneck.inl>
+
 #include <efficientvit/kernels/stem.inl>
 
-#include <efficientvit/kernels/dense.inl>
-
 #include <efficientvit/kernels/affine.inl>
-
-#include <efficientvit/kernels/inverted_bottleneck.inl>
 
 #include <efficientvit/kernels/attention.inl>
 

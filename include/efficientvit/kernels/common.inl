@@ -85,25 +85,47 @@ EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, I
 // acc[m][j] += x[m * step + k] * w[k][j] for k < n: M pixels, Vectors vectors of output channels, which come from
 // Blocks neighbouring output blocks; `panel` is the distance between the weights of two blocks. Returns the end of the
 // first block's weights that it has read. All convolutions but the depthwise come down to this. Inlined, so that a
-// constant step becomes part of the addresses.
-template <class V, int Blocks, int Vectors, int M>
+// constant step becomes part of the addresses. n counts what x has: words, or with Operands::bf16_weights floats.
+template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vectors], const float* x, Index step,
                                                      const float* w, Index panel, int n) {
     constexpr int each = Blocks * Vectors;
-    for (int k = 0; k < n; ++k) {
-        V weight[each];
+    constexpr int halves = O == Operands::bf16_weights ? 2 : 1;  // channels of x that a word of weights is for
+    for (int k = 0; k < n; k += halves) {
         EFFICIENTVIT_UNROLL
-        for (int j = 0; j < each; ++j) weight[j] = V::load(w + j / Vectors * panel + j % Vectors * V::width);
-        w += Vectors * V::width;
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
-            const V value = V::broadcast(x + m * step + k);
+        for (int half = 0; half < halves; ++half) {
+            V weight[each];
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < each; ++j) acc[m * each + j] = V::fma(value, weight[j], acc[m * each + j]);
+            for (int j = 0; j < each; ++j) {
+                const float* const at = w + j / Vectors * panel + j % Vectors * V::width;
+                if constexpr (O == Operands::bf16_weights) {
+                    weight[j] = half == 0 ? V::low_halves(at) : V::high_halves(at);
+                } else {
+                    weight[j] = V::load(at);
+                }
+            }
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) {
+                const V value = V::broadcast(x + m * step + k + half);
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < each; ++j) {
+                    V& sum = acc[m * each + j];
+                    if constexpr (O == Operands::bf16) {
+                        sum = add_pair_products(value, weight[j], sum);
+                    } else {
+                        sum = V::fma(value, weight[j], sum);
+                    }
+                }
+            }
         }
+        w += Vectors * V::width;
     }
     return w;
 }
+
+// What a run of products needs around it: nothing, but for the matrix unit of amx.inl.
+template <Operands O>
+struct ProductUnit {};
 
 // Every pixel's sums begin with the bias.
 template <class V, int Blocks, int Vectors, int M>
@@ -142,13 +164,13 @@ struct TileWidths {
 // The weights that will be read after those in use, fetched a few cache lines at a time, so that all are there when
 // they are wanted: those of the larger networks are in no cache by then.
 struct WeightsAhead {
-    static constexpr int line = 16;  // floats
+    static constexpr int line = 16;  // words
     const float* at;
     const float* end;
     int lines;  // a step
 
-    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index floats, int steps)
-        : at(begin), end(begin + floats), lines(static_cast<int>((floats / line + steps - 1) / steps)) {}
+    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index words, int steps)
+        : at(begin), end(begin + words), lines(static_cast<int>((words / line + steps - 1) / steps)) {}
     EFFICIENTVIT_INLINE void step() {
         for (int i = 0; i < lines && at < end; ++i, at += line) EFFICIENTVIT_PREFETCH(at);
     }

@@ -5,14 +5,17 @@
 
 // `count` tiles of M columns of one output row, from `column` on, of `Blocks` output blocks. Step == 0: the distance
 // between the inputs of neighbouring columns is known at run time only, which takes an address register for each.
-template <int Block, int Blocks, int Step, int M>
+template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int block, int row, int column, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
-    const Index step = Step == 0 ? Index{a.stride} * a.x_block : Step;
-    const int in_blocks = (a.channels + a.x_block - 1) / a.x_block;
-    const Index panel = Index{a.channels} * a.kernel_size * a.kernel_size * Block;
+    constexpr bool pairs = O == Operands::bf16;
+    const int x_block = pairs ? group_words : a.x_block;
+    const int in_words = pairs ? (a.channels + 1) / 2 : a.channels;  // in blocks of x_block
+    const Index step = Step == 0 ? Index{a.stride} * x_block : Step;
+    const int in_blocks = tile_count(in_words, x_block);
+    const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
     const Index group_offset = Index{block / a.y_blocks_per_group} * in_blocks * a.x_block_stride;
     const float* const* const rows = a.rows + row * a.kernel_size;
     float* y = a.y + block * a.y_block_stride + row * a.y_row_stride + Index{column} * Block;
@@ -23,20 +26,23 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
         begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
         const float* w = a.weights + block * panel;
         Index x_offset = group_offset + column * step;
-        for (int left = a.channels; left > 0; left -= a.x_block, x_offset += a.x_block_stride) {
-            const int lanes = left < a.x_block ? left : a.x_block;
-            const bool one_run = lanes == a.x_block && a.dilation == 1;
+        for (int left = in_words; left > 0; left -= x_block, x_offset += a.x_block_stride) {
+            const int lanes = left < x_block ? left : x_block;
+            const bool one_run = lanes == x_block && a.dilation == 1;
             const int runs = one_run ? 1 : a.kernel_size;
             const int run = one_run ? lanes * a.kernel_size : lanes;
+            // The weights of one tap, where they are not as many as the words of x.
+            const int tap = pairs ? group_words : O == Operands::bf16_weights ? (lanes + 1) / 2 : lanes;
             for (int ky = 0; ky < a.kernel_size; ++ky) {
                 ahead.step();
                 if (rows[ky] == nullptr) {
-                    w += Index{lanes} * a.kernel_size * Block;
+                    w += Index{tap} * a.kernel_size * Block;
                     continue;
                 }
                 const float* x = rows[ky] + x_offset;
-                for (int i = 0; i < runs; ++i, x += Index{a.dilation} * a.x_block) {
-                    w = multiply_accumulate<V, Blocks, vectors, M>(acc, x, step, w, panel, run);
+                for (int i = 0; i < runs; ++i, x += Index{a.dilation} * x_block) {
+                    w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, step, w, panel, run);
+                    if constexpr (pairs) w += Index{group_words - lanes} * Block;
                 }
             }
         }
@@ -59,14 +65,14 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
 }
 
 // All columns of a row from `column` on, in tiles of M columns and less.
-template <int Block, int Blocks, int Step, int M>
+template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_INLINE void dense_rest(const Dense& a, WeightsAhead& ahead, int block, int row, int column) {
     constexpr int most = Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels;
     using Widths = TileWidths<most, Step == 16>;
     const int count = Widths::count(M, a.y_width - column);
-    if (count > 0) dense_tiles<Block, Blocks, Step, M>(a, ahead, block, row, column, count);
+    if (count > 0) dense_tiles<O, Block, Blocks, Step, M>(a, ahead, block, row, column, count);
     if constexpr (M > 1) {
-        dense_rest<Block, Blocks, Step, Widths::after(M)>(a, ahead, block, row, column + count * M);
+        dense_rest<O, Block, Blocks, Step, Widths::after(M)>(a, ahead, block, row, column + count * M);
     }
 }
 
@@ -82,37 +88,41 @@ EFFICIENTVIT_INLINE void finish_dense(const Dense& a, int block, int row) {
 
 // `bare` is a, but for an activation that is not taken in the epilogue and the residual behind it. Weights are read for
 // all rows before the next blocks' are.
-template <int Block, int Blocks, int Step>
+template <Operands O, int Block, int Blocks, int Step>
 EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int block) {
     constexpr int most = Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels;
     for (; block + Blocks <= a.y_blocks; block += Blocks) {
         const int rest = a.y_blocks - block - Blocks;
-        const Index panel = Index{a.channels} * a.kernel_size * a.kernel_size * Block;
-        const int steps = a.y_rows * tile_count(a.y_width, most) * tile_count(a.channels, a.x_block) * a.kernel_size;
+        const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
+        const int steps = a.y_rows * tile_count(a.y_width, most) *
+                          tile_count(a.channels, O == Operands::bf16 ? group_channels : a.x_block) * a.kernel_size;
         WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);
         for (int row = 0; row < a.y_rows; ++row) {
-            dense_rest<Block, Blocks, Step, most>(bare, ahead, block, row, 0);
+            dense_rest<O, Block, Blocks, Step, most>(bare, ahead, block, row, 0);
             for (int b = block; b < block + Blocks; ++b) finish_dense<Block>(a, b, row);
         }
     }
     // An odd block behind the others.
-    if constexpr (Blocks > 1) dense_blocks<Block, 1, 0>(a, bare, block);
+    if constexpr (Blocks > 1) dense_blocks<O, Block, 1, 0>(a, bare, block);
 }
 
-template <int Block>
+template <Operands O, int Block>
 EFFICIENTVIT_NOINLINE void dense_block(const Dense& a) {
     constexpr int blocks = Lanes<Block>::tile_blocks;
     Dense bare = a;
     if (!in_epilogue(a.act)) bare.act = Act::none, bare.residual = nullptr;
     // Tiles must not reach over two groups.
-    if (a.x_block == 16 && a.y_blocks_per_group % blocks == 0) {
-        return a.stride == 1 ? dense_blocks<Block, blocks, 16>(a, bare, 0)
-                             : dense_blocks<Block, blocks, 32>(a, bare, 0);
+    if ((O == Operands::bf16 || a.x_block == 16) && a.y_blocks_per_group % blocks == 0) {
+        return a.stride == 1 ? dense_blocks<O, Block, blocks, 16>(a, bare, 0)
+                             : dense_blocks<O, Block, blocks, 32>(a, bare, 0);
     }
-    dense_blocks<Block, 1, 0>(a, bare, 0);
+    dense_blocks<O, Block, 1, 0>(a, bare, 0);
 }
 
-inline void dense(const Dense& a) { a.y_block == 16 ? dense_block<16>(a) : narrow::dense_block<8>(a); }
+template <Operands O>
+inline void dense(const Dense& a) {
+    a.y_block == 16 ? dense_block<O, 16>(a) : narrow::dense_block<O, 8>(a);
+}
 
 // Groups that do not fill whole output blocks: every lane reads input channels of its own. One column at a time: no
 // network of the family has such a layer.

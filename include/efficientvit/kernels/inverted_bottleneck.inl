@@ -4,11 +4,17 @@
 // input rows not yet seen are expanded into a ring of rows, the depthwise convolution takes them from there, and when
 // all blocks are through, the rows are projected. The expanded map lives in the first two caches only.
 
+template <Operands O>
 inline void inverted_bottleneck(const InvertedBottleneck& a) {
+    constexpr bool rounds = O == Operands::bf16;
+    [[maybe_unused]] const ProductUnit<O> unit{};
     const bool expands = a.expand_weights != nullptr;
     const Index padded_width = a.in_width + 2 * a.padding;
     const Index ring_row = padded_width * a.mid_block;
     const int taps = a.kernel_size * a.kernel_size;
+    const Index expand_panel = weight_words(O, a.in_channels) * a.mid_block;  // of one output block
+    const Index project_panel = weight_words(O, a.mid_channels) * a.y_block;
+    const int group_blocks = group_channels / a.mid_block;
 
     // The padding of the ring is written once; expansions fill only what is between.
     if (expands && a.padding > 0) {
@@ -29,6 +35,20 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
         const int taps_in = end_in - first_in;
         if (end_in > a.in_height) end_in = a.in_height;
 
+        if (rounds && expands && end_in > expanded) {
+            Round input;
+            input.x = a.x + expanded * a.x_row_stride;
+            input.x_block_stride = a.x_block_stride;
+            input.x_row_stride = a.x_row_stride;
+            input.x_block = a.x_block;
+            input.x_blocks = tile_count(a.in_channels, a.x_block);
+            input.rows = end_in - expanded;
+            input.width = a.in_width;
+            input.y = a.rounded_x;
+            input.y_group_stride = a.rounded_x_stride;
+            if constexpr (rounds) round_to_bf16<O>(input);
+        }
+
         // Two blocks at a time, which is what one pass of the 1x1 convolution computes.
         for (int block = a.first_mid_block; block < a.last_mid_block; block += 2) {
             const int group = a.last_mid_block - block < 2 ? 1 : 2;
@@ -40,11 +60,12 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                     int run = end_in - in;
                     if (run > a.ring_rows - slot) run = a.ring_rows - slot;
                     Pointwise expand;
-                    expand.x = a.x + in * a.x_row_stride;
-                    expand.x_block_stride = a.x_block_stride;
+                    expand.x = rounds ? a.rounded_x + Index{in - expanded} * a.in_width * group_words
+                                      : a.x + in * a.x_row_stride;
+                    expand.x_block_stride = rounds ? a.rounded_x_stride : a.x_block_stride;
                     expand.x_block = a.x_block;
                     expand.channels = a.in_channels;
-                    expand.weights = a.expand_weights + Index{block} * a.in_channels * a.mid_block;
+                    expand.weights = a.expand_weights + block * expand_panel;
                     expand.bias = a.expand_bias + block * a.mid_block;
                     expand.y = ring + slot * ring_row + a.padding * a.mid_block;
                     expand.y_block_stride = a.ring_block_stride;
@@ -56,11 +77,9 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                     expand.act = a.expand_act;
                     const int left = a.last_mid_block - block - group;
                     const int following = left < 2 ? left : 2;
-                    expand.next =
-                        following > 0 ? expand.weights + Index{group} * a.in_channels * a.mid_block : a.project_weights;
-                    expand.next_floats = following > 0 ? Index{following} * a.in_channels * a.mid_block
-                                                       : Index{2} * a.mid_channels * a.y_block;
-                    pointwise(expand);
+                    expand.next = following > 0 ? expand.weights + group * expand_panel : a.project_weights;
+                    expand.next_words = following > 0 ? following * expand_panel : 2 * project_panel;
+                    products<O>(expand);
                     in += run;
                 }
             }
@@ -79,7 +98,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                 depth.rows = a.row_pointers;
                 depth.weights = a.depth_weights + Index{b} * taps * a.mid_block;
                 depth.bias = a.depth_bias + b * a.mid_block;
-                depth.y = a.middle + b * a.middle_block_stride;
+                depth.y = a.middle + (rounds ? b % group_blocks : b) * a.middle_block_stride;
                 depth.y_row_stride = Index{a.out_width} * a.mid_block;
                 depth.y_rows = rows;
                 depth.y_width = a.out_width;
@@ -88,14 +107,26 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                 depth.stride = a.stride;
                 depth.act = a.depth_act;
                 depthwise(depth);
+                const int blocks_there = b % group_blocks + 1;  // of this group
+                if (rounds && (blocks_there == group_blocks || b + 1 == a.last_mid_block)) {
+                    Round output;
+                    output.x = a.middle;
+                    output.x_block_stride = a.middle_block_stride;
+                    output.x_block = a.mid_block;
+                    output.x_blocks = blocks_there;
+                    output.width = rows * a.out_width;
+                    output.y = a.rounded_middle + b / group_blocks * a.rounded_middle_stride;
+                    output.y_group_stride = a.rounded_middle_stride;
+                    if constexpr (rounds) round_to_bf16<O>(output);
+                }
             }
         }
         expanded = end_in;
 
         if (a.y == nullptr) continue;
         Pointwise project;
-        project.x = a.middle;
-        project.x_block_stride = a.middle_block_stride;
+        project.x = rounds ? a.rounded_middle : a.middle;
+        project.x_block_stride = rounds ? a.rounded_middle_stride : a.middle_block_stride;
         project.x_block = a.mid_block;
         project.channels = a.mid_channels;
         project.weights = a.project_weights;
@@ -113,6 +144,6 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
             project.residual_block_stride = a.residual_block_stride;
             project.residual_row_stride = a.residual_row_stride;
         }
-        pointwise(project);
+        products<O>(project);
     }
 }

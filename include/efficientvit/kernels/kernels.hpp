@@ -139,23 +139,15 @@ EFFICIENTVIT_END_NAMESPACE
 #pragma GCC diagnostic pop
 #endif
 
-#undef EFFICIENTVIT_INLINE
-#undef EFFICIENTVIT_NOINLINE
-#undef EFFICIENTVIT_RESTRICT
-#undef EFFICIENTVIT_HOLD
-#undef EFFICIENTVIT_PREFETCH
-#undef EFFICIENTVIT_UNROLL
-#undef EFFICIENTVIT_BEGIN_AVX2
-#undef EFFICIENTVIT_BEGIN_AVX512
-#undef EFFICIENTVIT_END_TARGET
+#include <efficientvit/kernels/target_end.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
-#define EFFICIENTVIT_TABLE(isa)                                                                     \
-    Table {                                                                                         \
-        Isa::isa, isa::pointwise, isa::depthwise, isa::stem, isa::affine, isa::inverted_bottleneck, \
-            isa::linear_attention, isa::quadratic_attention                                         \
+#define EFFICIENTVIT_TABLE(isa)                                                                         \
+    Table {                                                                                             \
+        Isa::isa, Operands::f32, isa::pointwise<Operands::f32>, isa::depthwise, isa::stem, isa::affine, \
+            isa::inverted_bottleneck<Operands::f32>, isa::linear_attention, isa::quadratic_attention    \
     }
 
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it.
@@ -196,8 +188,14 @@ inline const Table& table(Isa isa) {
 #define EFFICIENTVIT_KERNEL_OF(isa, name) scalar::name
 #endif
 
+/// The same instruction set's kernels of f32.
+inline const Table& of_floats(const Table& table) { return table.floats == nullptr ? table : *table.floats; }
+
 /// Kernels that not every network has, for the instruction set of a Table.
-inline void dense(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, dense)(args); }
+inline void dense(const Table& table, const Dense& args) {
+    if (table.dense != nullptr) return table.dense(args);
+    EFFICIENTVIT_KERNEL_OF(table.isa, dense<Operands::f32>)(args);
+}
 inline void grouped(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args); }
 inline void resample(const Table& table, const Resample& args) { EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args); }
 #undef EFFICIENTVIT_KERNEL_OF

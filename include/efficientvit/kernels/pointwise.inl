@@ -4,12 +4,12 @@
 // blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
 // `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
-template <int Block, int Blocks, int XBlock, int M>
+template <Operands O, int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahead, int block, int pixel, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
-    const Index panel = Index{a.channels} * Block;
+    const Index panel = weight_words(O, a.channels) * Block;
     const float* const weights = a.weights + block * panel;
     float* const y_blocks = a.y + block * a.y_block_stride;
     const float* const residual = a.residual + block * a.residual_block_stride;
@@ -34,9 +34,10 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
         const float* w = weights;
         const float* x = a.x + Index{pixel} * XBlock;
-        for (int left = a.channels; left > 0; left -= XBlock, x += a.x_block_stride) {
+        for (int left = O == Operands::bf16 ? (a.channels + 1) / 2 : a.channels; left > 0;
+             left -= XBlock, x += a.x_block_stride) {
             ahead.step();
-            w = multiply_accumulate<V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
+            w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
         }
 
         activate(acc, a.act);
@@ -65,52 +66,55 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
 }
 
 // All pixels from `pixel` on, in tiles of M pixels and less.
-template <int Block, int Blocks, int XBlock, int M>
+template <Operands O, int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
     using Widths =
         TileWidths<Lanes<Block>::tile_pixels, Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
     const int count = Widths::count(M, a.pixels - pixel);
-    if (count > 0) pointwise_tiles<Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
+    if (count > 0) pointwise_tiles<O, Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
     if constexpr (M > 1) {
-        pointwise_rest<Block, Blocks, XBlock, Widths::after(M)>(a, ahead, block, pixel + count * M);
+        pointwise_rest<O, Block, Blocks, XBlock, Widths::after(M)>(a, ahead, block, pixel + count * M);
     }
 }
 
 // All pixels of the output blocks from `block` on.
-template <int Block, int Blocks, int XBlock>
+template <Operands O, int Block, int Blocks, int XBlock>
 EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     constexpr int most = Lanes<Block>::tile_pixels;
     const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
-    const Index panel = Index{a.channels} * Block;
+    const Index panel = weight_words(O, a.channels) * Block;
     const int rest = a.y_blocks - block - Blocks;
     WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
-                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_floats, steps);
-    pointwise_rest<Block, Blocks, XBlock, most>(a, ahead, block, 0);
+                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_words, steps);
+    pointwise_rest<O, Block, Blocks, XBlock, most>(a, ahead, block, 0);
 }
 
-template <int Block, int XBlock>
+template <Operands O, int Block, int XBlock>
 EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
     constexpr int most = Lanes<Block>::tile_blocks;
     int block = 0;
     if (a.pixels == 0) return;
-    for (; block + most <= a.y_blocks; block += most) pointwise_pass<Block, most, XBlock>(a, block);
+    for (; block + most <= a.y_blocks; block += most) pointwise_pass<O, Block, most, XBlock>(a, block);
     if constexpr (most > 1) {
-        for (; block < a.y_blocks; ++block) pointwise_pass<Block, 1, XBlock>(a, block);
+        for (; block < a.y_blocks; ++block) pointwise_pass<O, Block, 1, XBlock>(a, block);
     }
 }
 
+template <Operands O>
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
+    const bool wide = O == Operands::bf16 || a.x_block == 16;  // bf16's groups are 16 words, whatever x was
     if (a.y_block == 16) {
-        a.x_block == 16 ? pointwise_blocks<16, 16>(a) : pointwise_blocks<16, 8>(a);
+        wide ? pointwise_blocks<O, 16, 16>(a) : pointwise_blocks<O, 16, 8>(a);
     } else {
-        a.x_block == 16 ? narrow::pointwise_blocks<8, 16>(a) : narrow::pointwise_blocks<8, 8>(a);
+        wide ? narrow::pointwise_blocks<O, 8, 16>(a) : narrow::pointwise_blocks<O, 8, 8>(a);
     }
 }
 
+template <Operands O>
 inline void pointwise(const Pointwise& args) {
     Pointwise a = args;
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
-    pointwise_any(a);
+    pointwise_any<O>(a);
     if (in_epilogue(args.act)) return;
     for (int block = 0; block < a.y_blocks; ++block) {
         for (int pixel = 0, row = 0; pixel < a.pixels; pixel += a.y_width, ++row) {
@@ -128,4 +132,10 @@ inline void pointwise(const Pointwise& args) {
             }
         }
     }
+}
+
+// Within a ProductUnit.
+template <Operands O>
+EFFICIENTVIT_INLINE void products(const Pointwise& a) {
+    pointwise<O>(a);
 }

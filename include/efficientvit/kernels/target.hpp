@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Macros that open and close a region of code for one instruction set, and the inlining and unrolling hints
-// that kernels use. Undefined again at the end of kernels.hpp: no user sees them.
+// that kernels use. target_end.hpp takes them back: no user sees them.
 //
 // Inside a region: no std or Eigen header, no call of their templates, no lambda, no friend function, no static.
 // Their code could be merged by the linker with the plain program's copy.
@@ -13,8 +13,12 @@
 #define EFFICIENTVIT_RESTRICT __restrict
 #define EFFICIENTVIT_HOLD(constraint, x)
 #define EFFICIENTVIT_PREFETCH(p)
+#define EFFICIENTVIT_FENCE(p) (void)(p)
 #define EFFICIENTVIT_BEGIN_AVX2
 #define EFFICIENTVIT_BEGIN_AVX512
+#define EFFICIENTVIT_BEGIN_AVX512_BF16
+#define EFFICIENTVIT_BEGIN_AMX
+#define EFFICIENTVIT_BEGIN_NEON_BF16
 #define EFFICIENTVIT_END_TARGET
 #else
 #define EFFICIENTVIT_INLINE inline __attribute__((always_inline))
@@ -23,6 +27,8 @@
 // The compiler must have x in a register here. GCC would rather load a value again for each of its uses, which fills
 // the two load ports of a core with two FMA units.
 #define EFFICIENTVIT_HOLD(constraint, x) __asm__("" : "+" constraint(x))
+// Memory is as the program says here. GCC's intrinsics for AMX do not tell that they read it.
+#define EFFICIENTVIT_FENCE(p) __asm__ volatile("" : : "r"(p) : "memory")
 // Into the second-level cache: what is fetched is wanted later than the next few thousand loads.
 #define EFFICIENTVIT_PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #if defined(__clang__)
@@ -32,6 +38,12 @@
     _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
 #define EFFICIENTVIT_BEGIN_AVX512 \
     _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), apply_to = function)")
+#define EFFICIENTVIT_BEGIN_AVX512_BF16 \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16\"))), apply_to = function)")
+#define EFFICIENTVIT_BEGIN_AMX \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,amx-tile,amx-bf16\"))), apply_to = function)")
+#define EFFICIENTVIT_BEGIN_NEON_BF16 \
+    _Pragma("clang attribute push(__attribute__((target(\"bf16\"))), apply_to = function)")
 #define EFFICIENTVIT_END_TARGET _Pragma("clang attribute pop")
 #else
 #define EFFICIENTVIT_UNROLL _Pragma("GCC unroll 32")
@@ -39,6 +51,12 @@
 #define EFFICIENTVIT_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
 #define EFFICIENTVIT_BEGIN_AVX512 \
     _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")")
+#define EFFICIENTVIT_BEGIN_AVX512_BF16 \
+    _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16\")")
+#define EFFICIENTVIT_BEGIN_AMX \
+    _Pragma("GCC push_options") \
+    _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,amx-tile,amx-bf16\")")
+#define EFFICIENTVIT_BEGIN_NEON_BF16 _Pragma("GCC push_options") _Pragma("GCC target(\"+bf16\")")
 #define EFFICIENTVIT_END_TARGET _Pragma("GCC pop_options")
 // clang-format on
 #endif

@@ -89,6 +89,7 @@ EFFICIENTVIT_COLD inline void describe_attention(const Describer& d, const LiteM
 
 EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
     const AttentionLayout layout(c);
+    const kernels::Operands operands = p.kernels->operands;
     const int channels = layout.parts * c.dim;
     const ChannelLayout qkv = ChannelLayout::sections(layout.parts, c.dim);
     const auto read_one = [&](const char* name, const ConvConfig& conv) {
@@ -97,20 +98,20 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     };
     PackedAttention packed;
     Folded f = read_one("qkv", qkv_config(c));
-    packed.qkv = {pack_dense(f.weight, ChannelLayout::plain(c.in_channels), qkv, 1), pack_bias(f.bias, qkv)};
+    packed.qkv = {pack_dense(f.weight, ChannelLayout::plain(c.in_channels), qkv, 1, operands), pack_bias(f.bias, qkv)};
     for (int s = 0; s < c.scales.size(); ++s) {
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
         std::vector<float> depth = aggreg.read("0.weight"), point = aggreg.read("1.weight");
         depth.resize(static_cast<std::size_t>(channels * taps));
         point.resize(static_cast<std::size_t>(channels * c.dim));
-        packed.scales.push_back(
-            {c.scales[s], pack_depthwise(depth, qkv, taps), pack_dense(point, ChannelLayout::plain(c.dim), qkv, 1)});
+        packed.scales.push_back({c.scales[s], pack_depthwise(depth, qkv, taps),
+                                 pack_dense(point, ChannelLayout::plain(c.dim), qkv, 1, operands)});
     }
     f = read_one("proj", proj_config(c));
-    packed.proj = {
-        pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim), ChannelLayout::plain(c.out_channels), 1),
-        pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
+    packed.proj = {pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim),
+                              ChannelLayout::plain(c.out_channels), 1, operands),
+                   pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
     packed.zeros = AlignedBuffer<float>(static_cast<std::size_t>(layout.blocks * layout.block), 0.0f);
     return packed;
 }
@@ -119,12 +120,13 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
 class AttentionParts {
 public:
     AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x)
-        : session_(session), c_(config), layout_(config), packed_(packed), x_(x) {
+        : session_(session), c_(config), layout_(config), packed_(packed), x_(as_operand(session, x)) {
         const auto take = [&](Index floats) {
             return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
         };
         planes_ = take(plane_floats_ * group());
         aggregated_ = take(part_floats_);
+        rounded_ = take(rounded_words_);
         pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each_ * session.workers()));
         zero_row_ = session.workspace.take(static_cast<std::size_t>(plane_row_));
         if (session.measuring()) return;
@@ -159,7 +161,7 @@ private:
         a.x_block_stride = x_.block_stride();
         a.x_block = x_.block;
         a.channels = c_.in_channels;
-        const Index panel = Index{layout_.blocks} * c_.in_channels * layout_.block;  // of one part
+        const Index panel = layout_.blocks * panel_words(c_.in_channels);  // of one part
         a.weights = packed_.qkv.weights.data() + part * panel;
         a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
         a.y_block_stride = plane_block_;
@@ -169,7 +171,7 @@ private:
         a.y_width = x_.width;
         a.act = kernel_act(c_.act_func[0]);
         a.next = a.weights + count * panel;
-        a.next_floats = std::min(count, layout_.parts - part - count) * panel;
+        a.next_words = std::min(count, layout_.parts - part - count) * panel;
         float* const first = planes + layout_.margin * layout_.block;
         const int run_rows = x_.padding == 0 ? x_.height : 1;
         a.pixels = run_rows * x_.width;
@@ -218,9 +220,22 @@ private:
         kernels::Pointwise point;
         point.x = aggregated;
         point.x_block_stride = pixels_ * layout_.block;
+        if (rounds(session_)) {
+            kernels::Round round;
+            round.x = aggregated;
+            round.x_block_stride = pixels_ * layout_.block;
+            round.x_block = layout_.block;
+            round.x_blocks = layout_.blocks;
+            round.width = static_cast<int>(pixels_);
+            round.y = rounded_ + rounded_words_ * worker;
+            round.y_group_stride = pixels_ * kernels::group_words;
+            session_.kernels.round(round);
+            point.x = round.y;
+            point.x_block_stride = round.y_group_stride;
+        }
         point.x_block = layout_.block;
         point.channels = c_.dim;
-        point.weights = scale.point.data() + Index{part} * layout_.blocks * c_.dim * layout_.block;
+        point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(c_.dim);
         point.bias = packed_.zeros.data();
         point.y = to;
         point.y_block_stride = pixels_ * layout_.block;
@@ -231,6 +246,11 @@ private:
         point.pixels = static_cast<int>(pixels_);
         point.act = relu(part);
         session_.kernels.pointwise(point);
+    }
+
+    /// Of the weights of one output block.
+    Index panel_words(int channels) const {
+        return kernels::weight_words(session_.kernels.operands, channels) * layout_.block;
     }
 
     Session& session_;
@@ -244,8 +264,10 @@ private:
     Index plane_block_ = plane_row_ * x_.height;
     Index plane_floats_ = plane_block_ * layout_.blocks;
     Index pointers_each_ = Index{x_.height} + 2 * layout_.margin + 8;  // a cache line apart
+    Index rounded_words_ = rounds(session_) ? kernels::rounded_words(layout_.blocks * layout_.block, pixels_) : 0;
     float* planes_ = nullptr;
     float* aggregated_ = nullptr;
+    float* rounded_ = nullptr;
     const float** pointers_ = nullptr;
     float* zero_row_ = nullptr;
 };

@@ -46,6 +46,12 @@ constexpr ConvKind conv_kind(const ConvConfig& c) {
     return whole_blocks ? ConvKind::dense : ConvKind::grouped;
 }
 
+/// Convolutions of other kinds are of floats whatever the precision.
+constexpr bool has_operands(const ConvConfig& c) {
+    const ConvKind kind = conv_kind(c);
+    return kind == ConvKind::pointwise || (kind == ConvKind::dense && c.groups == 1);
+}
+
 constexpr bool reads_planes(ConvKind kind) { return kind == ConvKind::stem || kind == ConvKind::planar; }
 
 constexpr int conv_padding(const ConvConfig& c) { return c.kernel_size / 2 * c.dilation; }
@@ -94,7 +100,8 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
         pack_grouped(packed, c, f.weight);
     } else {
         const int block = reads_planes(kind) ? 1 : block_width(c.in_channels);
-        packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps);
+        packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
+                                    has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
     }
     packed.bias = pack_bias(f.bias, out);
     return packed;
@@ -218,9 +225,10 @@ inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvoluti
 
 /// Dense, grouped and planar convolutions, a few rows at a time.
 template <ConvKind Kind>
-void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x,
+void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& input,
               const FeatureMap& y, const FeatureMap* residual) {
     const Workspace::Frame frame(session.workspace);
+    const FeatureMap x = has_operands(c) ? as_operand(session, input) : input;
     const int padding = conv_padding(c);
     constexpr int step = 4;  // rows that share a reading of the weights
     // A planar input has no padding: rows are copied to where they have some.
@@ -265,7 +273,7 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
         if constexpr (Kind == ConvKind::grouped) {
             kernels::grouped(session.kernels, a);
         } else {
-            kernels::dense(session.kernels, a);
+            kernels::dense(has_operands(c) ? session.kernels : kernels::of_floats(session.kernels), a);
         }
     });
 }

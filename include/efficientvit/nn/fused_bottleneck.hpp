@@ -76,7 +76,7 @@ inline void widen_pixels(Session& session, const FusedBottleneck& layer, const F
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of
 /// padding.
 template <ConvKind Kind>
-void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& x, const FeatureMap& y,
+void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& input, const FeatureMap& y,
                           const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
     // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
@@ -89,12 +89,16 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
     const int step = (y.height + steps - 1) / steps;
 
     const Workspace::Frame frame(session.workspace);
+    const FeatureMap x = as_operand(session, input);
+    const Index rounded_group = Index{step} * y.width * kernels::group_words;
+    const Index rounded_each = rounds(session) ? kernels::rounded_words(blocks * block, Index{step} * y.width) : 0;
     const Index middle_block = Index{step} * y.width * block;
     const Index middle_floats = middle_block * blocks;
     const Index pointers_each = Index{step} * c.kernel_size + 8;  // a cache line apart
     const auto workers = static_cast<std::size_t>(session.workers());
     float* const middles = session.workspace.take(static_cast<std::size_t>(middle_floats) * workers);
     const float** const pointers = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each) * workers);
+    float* const rounded = session.workspace.take(static_cast<std::size_t>(rounded_each) * workers);
     if (session.measuring()) return;
 
     session.parallel(y.batch * steps, [&](int chunk, int worker) {
@@ -128,6 +132,19 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
             point.residual = residual->image(n) + range.begin * residual->row_stride();
             point.residual_block_stride = residual->block_stride();
             point.residual_row_stride = residual->row_stride();
+        }
+        if (rounds(session)) {
+            kernels::Round round;
+            round.x = middle;
+            round.x_block_stride = middle_block;
+            round.x_block = block;
+            round.x_blocks = blocks;
+            round.width = point.pixels;
+            round.y = rounded + rounded_each * worker;
+            round.y_group_stride = rounded_group;
+            session.kernels.round(round);
+            point.x = round.y;
+            point.x_block_stride = rounded_group;
         }
         session.kernels.pointwise(point);
     });

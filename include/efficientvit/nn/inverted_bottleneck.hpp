@@ -60,10 +60,18 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const Workspace::Frame frame(session.workspace);
     const int ring_blocks = whole ? std::min(blocks, 2) : blocks;
     const Index ring_floats = ring_block * ring_blocks;
-    const Index middle_floats = middle_block * blocks;
     const int middles = by_blocks ? 1 : workers;
+    // In bf16 the projection reads what has been rounded, and the depthwise convolution writes one group at a time.
+    const bool rounded = rounds(session);
+    const int unit = rounded ? kernels::group_channels / block : 2;  // blocks that must not be split
+    const Index x_pixels = Index{whole ? x.height : window} * x.width, y_pixels = Index{step} * y.width;
+    const Index rounded_x_words = rounded && expands ? kernels::rounded_words(x.blocks() * x.block, x_pixels) : 0;
+    const Index rounded_middle_words = rounded ? kernels::rounded_words(blocks * block, y_pixels) : 0;
+    const Index middle_floats = middle_block * (rounded ? unit : blocks);
+    float* const rounded_xs = session.workspace.take(count(rounded_x_words * workers));
+    float* const rounded_middles = session.workspace.take(count(rounded_middle_words * middles));
     float* const rings = session.workspace.take(count(ring_floats * workers));
-    float* const middle = session.workspace.take(count(middle_floats * middles));
+    float* const middle = session.workspace.take(count(middle_floats * (rounded ? workers : middles)));
     float* const zero_row = session.workspace.take(count(pixel * block));
     const Index pointers_each = Index{window} + 8;  // a cache line apart
     const float** const pointers = session.workspace.take_pointers(count(pointers_each * workers));
@@ -117,21 +125,35 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
         a.ring_block_stride = ring_block;
         a.ring_blocks = ring_blocks;
         a.ring_rows = ring_rows;
-        a.middle = middle + (by_blocks ? 0 : middle_floats * worker);
+        a.middle = middle + (by_blocks && !rounded ? 0 : middle_floats * worker);
         a.middle_block_stride = middle_block;
+        a.rounded_x = rounded_xs + rounded_x_words * worker;
+        a.rounded_x_stride = x_pixels * kernels::group_words;
+        a.rounded_middle = rounded_middles + (by_blocks ? 0 : rounded_middle_words * worker);
+        a.rounded_middle_stride = y_pixels * kernels::group_words;
         a.zero_row = zero_row;
         a.row_pointers = pointers + pointers_each * worker;
         session.kernels.inverted_bottleneck(a);
     };
 
     if (by_blocks) {
-        const FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
-        const int pairs = (blocks + 1) / 2;  // which are expanded together
-        const int parts = std::min(pairs, 2 * workers);
+        FeatureMap depth_output{middle, 1, layer.mid_channels, y.height, y.width, 0, block};
+        if (rounded) {
+            depth_output = {rounded_middles,
+                            1,
+                            kernels::group_count(blocks * block) * kernels::group_words,
+                            y.height,
+                            y.width,
+                            0,
+                            kernels::group_words,
+                            true};
+        }
+        const int units = (blocks + unit - 1) / unit;
+        const int parts = std::min(units, 2 * workers);
         for (int n = 0; n < y.batch; ++n) {
             session.parallel(parts, [&](int part, int worker) {
-                const Session::Range range = Session::split(pairs, parts, part);
-                run(n, worker, {0, y.height}, {2 * range.begin, std::min(2 * range.end, blocks)}, false);
+                const Session::Range range = Session::split(units, parts, part);
+                run(n, worker, {0, y.height}, {unit * range.begin, std::min(unit * range.end, blocks)}, false);
             });
             FeatureMap image = y, added = residual == nullptr ? y : *residual;
             image.batch = added.batch = 1;

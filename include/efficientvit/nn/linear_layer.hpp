@@ -93,7 +93,7 @@ public:
         };
         const ChannelLayout out = ChannelLayout::plain(C.out_features);
         linear_.weights = detail::pack_dense(read("linear.weight", outs * C.in_features, 0),
-                                             ChannelLayout::plain(C.in_features), out, 1);
+                                             ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
         linear_.bias = detail::pack_bias(C.use_bias ? read("linear.bias", outs, 0) : std::vector<float>(outs), out);
         if (C.norm == Norm::ln) {
             norm_ = {detail::pack_bias(read("norm.weight", outs, 1), out),

@@ -80,7 +80,7 @@ public:
         const std::vector<Parameter> wanted = parameters();
         const MatchedWeights matched(weights, wanted, options);
         Derived loaded;
-        loaded.load({WeightReader(matched), &kernels::table(options.isa ? *options.isa : default_isa())});
+        loaded.load({WeightReader(matched), &kernels_for(options)});
         static_cast<Derived&>(*this) = std::move(loaded);
         return matched.report();
     }
@@ -97,6 +97,10 @@ public:
 
     /// The instruction set that the weights are packed for. Throws WeightsError before load_state_dict().
     Isa isa() const { return kernels().isa; }
+
+    /// What multiplies: "f32", "bf16_weights", or "bf16" with the unit that does it, "bf16 (AMX)". Throws WeightsError
+    /// before load_state_dict().
+    std::string_view precision() const { return kernels().products; }
 
     /// The shape of forward's result. Throws ShapeError where the input does not fit.
     static Shape output_shape(const Shape& input) {
@@ -165,6 +169,11 @@ protected:
     static ConstTensorView to_const(const ConstTensorView& v) { return v; }
 
 private:
+    EFFICIENTVIT_COLD static const kernels::Table& kernels_for(const LoadOptions& options) {
+        const Isa isa = options.isa ? *options.isa : default_isa();
+        return options.precision.kernels() == nullptr ? kernels::table(isa) : options.precision.kernels()(isa);
+    }
+
     void run_planar(detail::Session& session, const ConstTensorView& x, const TensorView& y) const {
         const detail::FeatureMap from = detail::readable_by<Derived>(session, detail::planar_map(x));
         const detail::FeatureMap to = detail::planar_map(to_const(y));

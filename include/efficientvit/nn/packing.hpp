@@ -9,6 +9,7 @@
 #include <efficientvit/runtime/feature_map.hpp>
 #include <efficientvit/weights/load.hpp>
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -126,27 +127,37 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
 }
 
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
-/// lanes that are empty at the end of the layout are left out, those at the end of a section are zeros.
+/// lanes that are empty at the end of the layout are left out, those at the end of a section are zeros. In bf16 two
+/// lanes become a word, and blocks are as wide as Operands says.
 inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const ChannelLayout& in,
-                                       const ChannelLayout& out, int taps) {
+                                       const ChannelLayout& out, int taps, kernels::Operands operands) {
+    using kernels::Operands;
     const bool plain = in.section == in.channels;
-    const Index in_lanes = plain ? Index{in.channels} : Index{in.blocks()} * in.block;
-    AlignedBuffer<float> packed(static_cast<std::size_t>(in_lanes * taps * out.blocks() * out.block));
+    const int in_lanes = plain ? in.channels : in.blocks() * in.block;
+    const int group = operands == Operands::bf16 ? kernels::group_channels : in.block;
+    const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word
+    AlignedBuffer<float> packed(static_cast<std::size_t>(kernels::weight_words(operands, in_lanes)) *
+                                static_cast<std::size_t>(taps * out.blocks() * out.block));
+    const auto value = [&](int lane, int oc, int tap) {
+        const int ic = lane < in_lanes ? in.channel(lane / in.block, lane % in.block) : -1;
+        if (ic < 0 || oc < 0) return 0.0f;
+        const auto row = static_cast<std::size_t>(oc) * static_cast<std::size_t>(in.channels);
+        return weight[(row + static_cast<std::size_t>(ic)) * static_cast<std::size_t>(taps) +
+                      static_cast<std::size_t>(tap)];
+    };
     float* to = packed.data();
     for (int ob = 0; ob < out.blocks(); ++ob) {
-        for (int ib = 0; ib < in.blocks(); ++ib) {
-            const int lanes = plain ? std::min(in.block, in.channels - ib * in.block) : in.block;
+        for (int first = 0; first < in_lanes; first += group) {
+            const int lanes = operands == Operands::bf16 ? group : std::min(group, in_lanes - first);
             for (int tap = 0; tap < taps; ++tap) {
-                for (int i = 0; i < lanes; ++i) {
-                    const int ic = in.channel(ib, i);
-                    for (int o = 0; o < out.block; ++o) {
+                for (int i = first; i < first + lanes; i += each) {
+                    for (int o = 0; o < out.block; ++o, ++to) {
                         const int oc = out.channel(ob, o);
-                        *to++ = ic < 0 || oc < 0
-                                    ? 0.0f
-                                    : weight[(static_cast<std::size_t>(oc) * static_cast<std::size_t>(in.channels) +
-                                              static_cast<std::size_t>(ic)) *
-                                                 static_cast<std::size_t>(taps) +
-                                             static_cast<std::size_t>(tap)];
+                        *to = value(i, oc, tap);
+                        if (each == 2) {
+                            const std::uint32_t low = float_to_bf16(*to), high = float_to_bf16(value(i + 1, oc, tap));
+                            *to = std::bit_cast<float>(high << 16 | low);
+                        }
                     }
                 }
             }

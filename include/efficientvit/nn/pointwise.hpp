@@ -15,10 +15,43 @@ struct PackedConvolution {
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
 };
 
+/// What the kernels of a session multiply.
+inline bool rounds(const Session& session) { return session.kernels.operands == kernels::Operands::bf16; }
+
+/// x as products read it: rounded to bf16 in the session's memory if that is what they multiply, else itself.
+inline FeatureMap as_operand(Session& session, const FeatureMap& x) {
+    if (!rounds(session) || x.bf16) return x;
+    FeatureMap y = x;
+    y.channels = kernels::group_count(x.blocks() * x.block) * kernels::group_words;
+    y.block = kernels::group_words;
+    y.bf16 = true;
+    // Kernels may read up to 15 pixels beyond the last, which strides of 2 make 30.
+    float* const memory = session.workspace.take(y.floats() + 32 * std::size_t{kernels::group_words});
+    if (session.measuring()) return y;
+    y.data = memory + Index{y.padding} * y.block;
+    const int bands = chunks_of(session, x.height);
+    session.parallel(x.batch * bands, [&](int chunk, int) {
+        const int n = chunk / bands;
+        const Session::Range rows = Session::split(x.height, bands, chunk % bands);
+        kernels::Round a;  // the zeros beside the rows come along
+        a.x = x.image(n) + rows.begin * x.row_stride() - Index{x.padding} * x.block;
+        a.x_block_stride = x.block_stride();
+        a.x_block = x.block;
+        a.x_blocks = x.blocks();
+        a.width = rows.size() * (x.width + 2 * x.padding);
+        a.y = y.image(n) + rows.begin * y.row_stride() - Index{y.padding} * y.block;
+        a.y_group_stride = y.block_stride();
+        session.kernels.round(a);
+    });
+    return y;
+}
+
 /// y = act(weights * x + bias) + residual. `channels` is what the weights count of x: x.channels, or all lanes of a
 /// map in sections. x may have padding.
 inline void run_pointwise(Session& session, const PackedConvolution& packed, kernels::Act act, int channels,
-                          const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+                          const FeatureMap& input, const FeatureMap& y, const FeatureMap* residual) {
+    const Workspace::Frame frame(session.workspace);
+    const FeatureMap x = as_operand(session, input);
     if (session.measuring()) return;
     // Few pixels and many output channels: cut by pairs of blocks, which are computed together, else by rows.
     const int workers = session.workers(), pairs = (y.blocks() + 1) / 2;
@@ -38,7 +71,8 @@ inline void run_pointwise(Session& session, const PackedConvolution& packed, ker
         a.x_block_stride = x.block_stride();
         a.x_block = x.block;
         a.channels = channels;
-        a.weights = packed.weights.data() + Index{blocks.begin} * channels * y.block;
+        a.weights = packed.weights.data() +
+                    Index{blocks.begin} * kernels::weight_words(session.kernels.operands, channels) * y.block;
         a.bias = packed.bias.data() + blocks.begin * y.block;
         a.y_block_stride = y.block_stride();
         a.y_row_stride = y.row_stride();

@@ -4,7 +4,7 @@
 // layers see it.
 #pragma once
 
-#include <efficientvit/kernels/kernels.hpp>
+#include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/runtime/team.hpp>

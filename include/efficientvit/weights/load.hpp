@@ -6,7 +6,7 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
-#include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/kernels/precision.hpp>
 #include <efficientvit/weights/name_matching.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
@@ -29,6 +29,8 @@ struct LoadOptions {
     bool strict = true;
     /// The instruction set to pack the weights for; the best that this CPU has where none is given.
     std::optional<Isa> isa{};
+    /// What 1x1 and dense convolutions multiply, see kernels/precision.hpp.
+    Precision precision{};
 };
 
 /// What load_state_dict() found, as PyTorch returns it; both empty under strict.

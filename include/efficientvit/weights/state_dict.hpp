@@ -98,6 +98,13 @@ inline std::optional<DType> dtype_from_name(std::string_view name) {
     return std::nullopt;
 }
 
+/// To the nearest bfloat16 number, ties to the even one; NaN stays NaN. The bits, in the low half.
+inline std::uint16_t float_to_bf16(float value) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+    if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);  // quiet
+    return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 inline bool is_floating_point(DType dtype) { return dtype <= DType::bf16; }
 
 /// Keeps the bytes of tensors alive and reads them. Derive from it to lend a StateDict memory of another kind.

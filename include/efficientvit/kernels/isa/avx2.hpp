@@ -10,6 +10,13 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
     static EFFICIENTVIT_INLINE Float8 set(float x) { return {_mm256_set1_ps(x)}; }
+    // The even and the odd of pairs of bf16 numbers, widened.
+    static EFFICIENTVIT_INLINE Float8 low_halves(const float* p) {
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(_mm256_loadu_ps(p)), 16))};
+    }
+    static EFFICIENTVIT_INLINE Float8 high_halves(const float* p) {
+        return {_mm256_and_ps(_mm256_loadu_ps(p), _mm256_castsi256_ps(_mm256_set1_epi32(-0x10000)))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("x", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
 

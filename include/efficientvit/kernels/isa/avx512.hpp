@@ -9,6 +9,13 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float16 broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
     static EFFICIENTVIT_INLINE Float16 set(float x) { return {_mm512_set1_ps(x)}; }
+    // The even and the odd of pairs of bf16 numbers, widened.
+    static EFFICIENTVIT_INLINE Float16 low_halves(const float* p) {
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+    }
+    static EFFICIENTVIT_INLINE Float16 high_halves(const float* p) {
+        return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-0x10000)))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("v", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
 

@@ -10,6 +10,13 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {vld1q_f32(p)}; }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {vdupq_n_f32(x)}; }
+    // The even and the odd of pairs of bf16 numbers, widened.
+    static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) {
+        return {vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(vld1q_f32(p)), 16))};
+    }
+    static EFFICIENTVIT_INLINE Float4 high_halves(const float* p) {
+        return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(vld1q_f32(p)), vdupq_n_u32(0xffff0000u)))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("w", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
 

@@ -30,6 +30,23 @@ struct Float4 {
     }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return set(*p); }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {Four{x, x, x, x}}; }
+    // The even and the odd of pairs of bf16 numbers, widened.
+    static EFFICIENTVIT_INLINE float low_half(const float* p) {
+        unsigned word;
+        __builtin_memcpy(&word, p, sizeof(word));
+        return __builtin_bit_cast(float, word << 16);
+    }
+    static EFFICIENTVIT_INLINE float high_half(const float* p) {
+        unsigned word;
+        __builtin_memcpy(&word, p, sizeof(word));
+        return __builtin_bit_cast(float, word & 0xffff0000u);
+    }
+    static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) {
+        return {Four{low_half(p), low_half(p + 1), low_half(p + 2), low_half(p + 3)}};
+    }
+    static EFFICIENTVIT_INLINE Float4 high_halves(const float* p) {
+        return {Four{high_half(p), high_half(p + 1), high_half(p + 2), high_half(p + 3)}};
+    }
     EFFICIENTVIT_INLINE void hold() {}
     EFFICIENTVIT_INLINE void store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Precision: the number format of a model's products, chosen where its weights are packed. What a format means for the
+// kernels is bf16.hpp's.
+#pragma once
+
+#include <efficientvit/kernels/cpu.hpp>
+
+#include <string_view>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+struct Table;
+}
+
+/// Precision::f32, the default: float throughout.
+///
+/// Precision::bf16: weights of 1x1 and dense convolutions are rounded to bfloat16, and so are the numbers that they are
+/// multiplied by; sums, attention, depthwise convolutions and all else stay float. Where neither AMX nor AVX512_BF16
+/// nor Arm's BF16 is there, it is bf16_weights.
+///
+/// Precision::bf16_weights: only weights are rounded, on every CPU: half their memory, float's range and nearly its
+/// precision, a little slower than f32.
+///
+/// A class template, so that programs which never say bf16 are not compiled with its kernels. Write `ev::Precision`.
+template <class>
+class PrecisionOf {
+public:
+    /// The kernels for an instruction set.
+    using Kernels = const kernels::Table&(Isa);
+
+    constexpr PrecisionOf() = default;
+    constexpr PrecisionOf(std::string_view name, Kernels* for_isa) : name_(name), kernels_(for_isa) {}
+
+    static const PrecisionOf f32, bf16_weights, bf16;
+
+    /// "f32", "bf16_weights" or "bf16".
+    constexpr std::string_view name() const { return name_; }
+
+    /// Null for f32: kernels::table.
+    constexpr Kernels* kernels() const { return kernels_; }
+
+    friend constexpr bool operator==(const PrecisionOf& a, const PrecisionOf& b) { return a.name_ == b.name_; }
+
+private:
+    std::string_view name_ = "f32";
+    Kernels* kernels_ = nullptr;
+};
+using Precision = PrecisionOf<void>;
+
+EFFICIENTVIT_END_NAMESPACE
