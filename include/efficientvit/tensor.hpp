@@ -73,22 +73,27 @@ ConstTensorView view(const Eigen::Tensor<float, 4, Options, Index>& tensor) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the tensor must be Eigen::RowMajor");
     return {tensor.data(), detail::shape_of(tensor)};
 }
+/// Likewise.
 template <int Options, class Index>
 TensorView view(Eigen::Tensor<float, 4, Options, Index>& tensor) {
     static_assert(Options & Eigen::RowMajor, "efficientvit writes NCHW: the tensor must be Eigen::RowMajor");
     return {tensor.data(), detail::shape_of(tensor)};
 }
+/// Likewise.
 template <int Options, class Index, int MapOptions>
 ConstTensorView view(const Eigen::TensorMap<const Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
     return {map.data(), detail::shape_of(map)};
 }
+/// Likewise.
 template <int Options, class Index, int MapOptions>
 TensorView view(const Eigen::TensorMap<Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
     return {const_cast<float*>(map.data()), detail::shape_of(map)};
 }
+/// Likewise.
 inline ConstTensorView view(const ConstTensorView& v) { return v; }
+/// Likewise.
 inline TensorView view(const TensorView& v) { return v; }
 
 namespace detail {

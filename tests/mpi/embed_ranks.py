@@ -33,7 +33,7 @@ def environment():
 
 def command(ranks, output):
     program = [EMBED] if ranks == 0 else [MPIRUN, "-np", str(ranks), EMBED_MPI]
-    return program + ["--weights", str(WEIGHTS), "--model", "backbone_b0", "--size", "256", "--threads", "1",
+    return program + ["--weights", str(WEIGHTS), "--model", "backbone_b0", "--size", "512", "--threads", "1",
                       "--shard", str(SHARD), "--list", "list.txt", "--output", output]
 
 
@@ -87,7 +87,8 @@ def kill_midway(output, shards):
         finally:
             process.kill()
     left = count_shards(output)
-    check(left < shards, f"all {shards} shards were there before the kill: the test is too small")
+    # The other rank goes on for the second or two that mpirun takes to end it.
+    check(left < shards - 2, f"{left} of {shards} shards were there: not midway, the test is too small")
     check(not pathlib.Path(output, "index.csv").exists(), "an index although shards are missing")
     return left
 
@@ -129,7 +130,7 @@ def main():
               "the index does not say which picture is broken")
 
         # Mistakes are said once and end all ranks.
-        for more, message in ((["--size", "96"], "its input_size is 256, now 96"), (["--shard", "0"], "--shard"),
+        for more, message in ((["--size", "96"], "its input_size is 512, now 96"), (["--shard", "0"], "--shard"),
                               (["--nonsense"], "nonsense"), (["--weights", "none.safetensors"], "none.safetensors")):
             status, text = run(2, "alone", *more)
             check(status != 0 and text.count(message) == 1, f"{more}: {text}")

@@ -129,7 +129,10 @@ inline void preprocess_cls(const Image& image, const ClsPreprocessing& how, Tens
 // ---- Segmentation ---------------------------------------------------------------------------------------------------
 
 /// The data sets of the published segmenters.
-enum class SegDataset { cityscapes, ade20k };
+enum class SegDataset {
+    cityscapes,  ///< 19 classes of streets
+    ade20k       ///< 150 classes of scenes
+};
 
 /// What happens to a picture whose sides the head cannot add (those that 32 does not divide), and to any other.
 enum class SegFit {

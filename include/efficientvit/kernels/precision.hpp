@@ -51,6 +51,7 @@ private:
     std::string_view name_ = "f32";
     Kernels* kernels_ = nullptr;
 };
+/// f32, bf16_weights or bf16.
 using Precision = PrecisionOf<void>;
 
 EFFICIENTVIT_END_NAMESPACE

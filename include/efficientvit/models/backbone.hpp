@@ -160,14 +160,22 @@ public:
     }
 };
 
+/// EfficientViT-B0.
 inline constexpr BackboneConfig b0{.width_list = {8, 16, 32, 64, 128}, .depth_list = {1, 2, 2, 2, 2}, .dim = 16};
+/// EfficientViT-B1.
 inline constexpr BackboneConfig b1{.width_list = {16, 32, 64, 128, 256}, .depth_list = {1, 2, 3, 3, 4}, .dim = 16};
+/// EfficientViT-B2.
 inline constexpr BackboneConfig b2{.width_list = {24, 48, 96, 192, 384}, .depth_list = {1, 3, 4, 4, 6}, .dim = 32};
+/// EfficientViT-B3.
 inline constexpr BackboneConfig b3{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 4, 6, 6, 9}, .dim = 32};
 
+/// EfficientViT-B0's.
 using BackboneB0 = EfficientViTBackbone<b0>;
+/// EfficientViT-B1's.
 using BackboneB1 = EfficientViTBackbone<b1>;
+/// EfficientViT-B2's.
 using BackboneB2 = EfficientViTBackbone<b2>;
+/// EfficientViT-B3's.
 using BackboneB3 = EfficientViTBackbone<b3>;
 
 EFFICIENTVIT_END_NAMESPACE

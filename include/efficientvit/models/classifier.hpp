@@ -70,10 +70,13 @@ private:
 /// The published classifiers, for any number of classes. Those of the L family have norm eps 1e-7 and gelu.
 template <int Classes = 1000>
 using ClsB0 = EfficientViTCls<BackboneB0, ClsHeadConfig{.width_list = {1024, 1280}, .n_classes = Classes}>;
+/// EfficientViT-B1 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB1 = EfficientViTCls<BackboneB1, ClsHeadConfig{.width_list = {1536, 1600}, .n_classes = Classes}>;
+/// EfficientViT-B2 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB2 = EfficientViTCls<BackboneB2, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
+/// EfficientViT-B3 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB3 = EfficientViTCls<BackboneB3, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
 
@@ -85,10 +88,13 @@ using LargeCls =
                         .width_list = {W0, W1}, .n_classes = Classes, .act_func = Activation::gelu, .norm_eps = 1e-7}>;
 }  // namespace detail
 
+/// EfficientViT-L1 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL1 = detail::LargeCls<l1, 3072, 3200, Classes>;
+/// EfficientViT-L2 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL2 = detail::LargeCls<l2, 3072, 3200, Classes>;
+/// EfficientViT-L3 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL3 = detail::LargeCls<l3, 6144, 6400, Classes>;
 

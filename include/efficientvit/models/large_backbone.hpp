@@ -12,7 +12,13 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's block_list: "res", "fmb", "mb", "att" (aggregations over 5x5) and "att@3".
-enum class LargeBlock { res, fmb, mb, att, att_at_3 };
+enum class LargeBlock {
+    res,      ///< ResBlock
+    fmb,      ///< FusedMBConv
+    mb,       ///< MBConv
+    att,      ///< EfficientViTBlock with an aggregation over 5x5
+    att_at_3  ///< EfficientViTBlock with one over 3x3
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -196,18 +202,30 @@ constexpr LargeBackboneConfig extra_large(const IntList& depth_list) {
 }
 }  // namespace detail
 
+/// EfficientViT-L0.
 inline constexpr LargeBackboneConfig l0{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 1, 1, 4, 4}};
+/// EfficientViT-L1.
 inline constexpr LargeBackboneConfig l1{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 1, 1, 6, 6}};
+/// EfficientViT-L2.
 inline constexpr LargeBackboneConfig l2{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 2, 2, 8, 8}};
+/// EfficientViT-L3.
 inline constexpr LargeBackboneConfig l3{.width_list = {64, 128, 256, 512, 1024}, .depth_list = {1, 2, 2, 8, 8}};
+/// EfficientViT-XL0.
 inline constexpr LargeBackboneConfig xl0 = detail::extra_large({0, 1, 1, 2, 3, 3});
+/// EfficientViT-XL1.
 inline constexpr LargeBackboneConfig xl1 = detail::extra_large({1, 2, 2, 4, 6, 6});
 
+/// EfficientViT-L0's.
 using BackboneL0 = EfficientViTLargeBackbone<l0>;
+/// EfficientViT-L1's.
 using BackboneL1 = EfficientViTLargeBackbone<l1>;
+/// EfficientViT-L2's.
 using BackboneL2 = EfficientViTLargeBackbone<l2>;
+/// EfficientViT-L3's.
 using BackboneL3 = EfficientViTLargeBackbone<l3>;
+/// EfficientViT-XL0's.
 using BackboneXL0 = EfficientViTLargeBackbone<xl0>;
+/// EfficientViT-XL1's.
 using BackboneXL1 = EfficientViTLargeBackbone<xl1>;
 
 EFFICIENTVIT_END_NAMESPACE

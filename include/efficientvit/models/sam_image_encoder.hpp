@@ -93,9 +93,13 @@ using SamEncoder = SamImageEncoder<EfficientViTLargeBackbone<with_norm_eps(C, 1e
 
 /// The published encoders. The long side of an image is 512 pixels for L, 1024 for XL.
 using SamImageEncoderL0 = detail::SamEncoder<l0, 4, 1>;
+/// Of EfficientViT-SAM-L1.
 using SamImageEncoderL1 = detail::SamEncoder<l1, 8, 1>;
+/// Of EfficientViT-SAM-L2.
 using SamImageEncoderL2 = detail::SamEncoder<l2, 12, 1>;
+/// Of EfficientViT-SAM-XL0.
 using SamImageEncoderXL0 = detail::SamEncoder<xl0, 6, 4>;
+/// Of EfficientViT-SAM-XL1.
 using SamImageEncoderXL1 = detail::SamEncoder<xl1, 12, 4>;
 
 EFFICIENTVIT_END_NAMESPACE

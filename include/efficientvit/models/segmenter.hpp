@@ -14,7 +14,10 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's middle_op of a segmentation head.
-enum class SegMiddleOp { mbconv, fmbconv };
+enum class SegMiddleOp {
+    mbconv,  ///< MBConv
+    fmbconv  ///< FusedMBConv
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -198,25 +201,35 @@ using SegL =
 /// The published segmenters, for any number of classes. Those of the L family have norm eps 1e-7 and gelu.
 template <int Classes = 19>
 using SegB0Cityscapes = detail::SegB<BackboneB0, 32, 1, 4, Classes>;
+/// EfficientViT-B1 for Cityscapes.
 template <int Classes = 19>
 using SegB1Cityscapes = detail::SegB<BackboneB1, 64, 3, 4, Classes>;
+/// EfficientViT-B2 for Cityscapes.
 template <int Classes = 19>
 using SegB2Cityscapes = detail::SegB<BackboneB2, 96, 3, 4, Classes>;
+/// EfficientViT-B3 for Cityscapes.
 template <int Classes = 19>
 using SegB3Cityscapes = detail::SegB<BackboneB3, 128, 3, 4, Classes>;
+/// EfficientViT-L1 for Cityscapes.
 template <int Classes = 19>
 using SegL1Cityscapes = detail::SegL<l1, 256, 3, 1, 0, Classes>;
+/// EfficientViT-L2 for Cityscapes.
 template <int Classes = 19>
 using SegL2Cityscapes = detail::SegL<l2, 256, 5, 1, 0, Classes>;
 
+/// EfficientViT-B1 for ADE20K.
 template <int Classes = 150>
 using SegB1ADE20K = detail::SegB<BackboneB1, 64, 3, 0, Classes>;
+/// EfficientViT-B2 for ADE20K.
 template <int Classes = 150>
 using SegB2ADE20K = detail::SegB<BackboneB2, 96, 3, 0, Classes>;
+/// EfficientViT-B3 for ADE20K.
 template <int Classes = 150>
 using SegB3ADE20K = detail::SegB<BackboneB3, 128, 3, 0, Classes>;
+/// EfficientViT-L1 for ADE20K.
 template <int Classes = 150>
 using SegL1ADE20K = detail::SegL<l1, 128, 3, 4, 8, Classes>;
+/// EfficientViT-L2 for ADE20K.
 template <int Classes = 150>
 using SegL2ADE20K = detail::SegL<l2, 128, 3, 4, 8, Classes>;
 

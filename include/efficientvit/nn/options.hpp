@@ -13,10 +13,21 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's act_func; None there is `none` here. gelu is its tanh form.
-enum class Activation { none, relu, relu6, hswish, silu, gelu };
+enum class Activation {
+    none,    ///< x
+    relu,    ///< max(x, 0)
+    relu6,   ///< min(max(x, 0), 6)
+    hswish,  ///< x * relu6(x + 3) / 6
+    silu,    ///< x / (1 + exp(-x))
+    gelu     ///< x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
+};
 
 /// The reference's norm: "bn2d", in LinearLayer "ln", or None.
-enum class Norm { none, bn2d, ln };
+enum class Norm {
+    none,  ///< as it is
+    bn2d,  ///< torch.nn.BatchNorm2d, by its running statistics
+    ln     ///< torch.nn.LayerNorm
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -49,6 +60,7 @@ struct ShortList {
     /// Whether the values are equal.
     bool operator==(const ShortList&) const = default;
 };
+/// Integers, one for each stage as a rule.
 using IntList = ShortList<int>;
 
 namespace detail {

@@ -27,7 +27,18 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The element types that a state dict can hold.
-enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+enum class DType {
+    f64,     ///< double
+    f32,     ///< float
+    f16,     ///< IEEE half
+    bf16,    ///< the upper half of a float
+    i64,     ///< signed, 64 bits
+    i32,     ///< signed, 32 bits
+    i16,     ///< signed, 16 bits
+    i8,      ///< signed, 8 bits
+    u8,      ///< unsigned, 8 bits
+    boolean  ///< a byte, 0 or 1
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -105,6 +116,7 @@ inline std::uint16_t float_to_bf16(float value) {
     return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/// Whether it is F64, F32, F16 or BF16.
 inline bool is_floating_point(DType dtype) { return dtype <= DType::bf16; }
 
 /// Keeps the bytes of tensors alive and reads them. Derive from it to lend a StateDict memory of another kind.
