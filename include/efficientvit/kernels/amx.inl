@@ -80,7 +80,8 @@ EFFICIENTVIT_INLINE void finish_pixels(const float* sums, const float* bias, con
         if (in_epilogue(act)) {
             activate(x, act);
         } else {
-            for (int i = 0; i < most; ++i) x[i] = rare_activation(x[i], act);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < most; ++i) x[i] = rough_activation(x[i], act);
         }
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < most; ++i) {
@@ -89,7 +90,8 @@ EFFICIENTVIT_INLINE void finish_pixels(const float* sums, const float* bias, con
         }
     }
     for (; p < count; ++p) {
-        Float16 x = activated(Float16::add(Float16::load(sums + p * 16), b), act);
+        Float16 x = Float16::add(Float16::load(sums + p * 16), b);
+        x = in_epilogue(act) ? activated(x, act) : rough_activation(x, act);
         if (residual != nullptr) x = Float16::add(x, Float16::load(residual + p * 16));
         x.store(y + p * 16);
     }
@@ -97,13 +99,12 @@ EFFICIENTVIT_INLINE void finish_pixels(const float* sums, const float* bias, con
 
 // Up to 16 * Tiles pixels from `pixel` on.
 template <int Tiles, int Blocks>
-EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
+EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, int block, int pixel) {
     const Index panel = weight_words(Operands::bf16, a.channels) * 16;
     const float* x = a.x + Index{pixel} * group_words;
     const float* w = a.weights + block * panel;
     zero_tiles<Tiles, Blocks>(a.weights);
     for (int g = group_count(a.channels); g > 0; --g, x += a.x_block_stride, w += tile_words) {
-        ahead.step();
         add_tile_products<Tiles, Blocks>(x, x + tile_size * group_words, tile_row_bytes, w, panel);
     }
     alignas(64) float sums[Blocks * Tiles * tile_words];
@@ -128,14 +129,9 @@ EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, WeightsAhead& ahea
 
 template <int Blocks>
 EFFICIENTVIT_NOINLINE void pointwise_pass(const Pointwise& a, int block) {
-    const Index panel = weight_words(Operands::bf16, a.channels) * 16;
-    const int rest = a.y_blocks - block - Blocks;
-    WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
-                       rest > 0 ? (rest < Blocks ? rest : Blocks) * panel : a.next_words,
-                       tile_count(a.pixels, 2 * tile_size) * group_count(a.channels));
     int pixel = 0;
-    for (; pixel + tile_size < a.pixels; pixel += 2 * tile_size) pointwise_tile<2, Blocks>(a, ahead, block, pixel);
-    if (pixel < a.pixels) pointwise_tile<1, Blocks>(a, ahead, block, pixel);
+    for (; pixel + tile_size < a.pixels; pixel += 2 * tile_size) pointwise_tile<2, Blocks>(a, block, pixel);
+    if (pixel < a.pixels) pointwise_tile<1, Blocks>(a, block, pixel);
 }
 
 // Blocks of eight fill half a tile, and are few.
@@ -156,7 +152,7 @@ inline void pointwise(const Pointwise& a) {
 
 // Output rows are cut into tiles of columns, and these are taken in pairs, of one row or of two.
 template <int Tiles, int Blocks>
-EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, WeightsAhead& ahead, int block, int tile) {
+EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int tile) {
     const Index panel = weight_words(Operands::bf16, a.channels) * a.kernel_size * a.kernel_size * 16;
     const int tiles_a_row = tile_count(a.y_width, tile_size);
     const Index step = Index{a.stride} * group_words;
@@ -174,7 +170,6 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, WeightsAhead& ahead, int b
     Index group_offset = 0;
     for (int g = group_count(a.channels); g > 0; --g, group_offset += a.x_block_stride) {
         for (int ky = 0; ky < a.kernel_size; ++ky) {
-            ahead.step();
             const float* const x0 = rows[0][ky];
             const float* const x1 = Tiles == 2 ? rows[1][ky] : nullptr;
             Index at = group_offset;
@@ -202,14 +197,10 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, WeightsAhead& ahead, int b
 
 template <int Blocks>
 EFFICIENTVIT_NOINLINE void dense_pass(const Dense& a, int block) {
-    const Index panel = weight_words(Operands::bf16, a.channels) * a.kernel_size * a.kernel_size * 16;
-    const int rest = a.y_blocks - block - Blocks;
     const int tiles = a.y_rows * tile_count(a.y_width, tile_size);
-    WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel,
-                       tile_count(tiles, 2) * group_count(a.channels) * a.kernel_size);
     int tile = 0;
-    for (; tile + 2 <= tiles; tile += 2) dense_tile<2, Blocks>(a, ahead, block, tile);
-    if (tile < tiles) dense_tile<1, Blocks>(a, ahead, block, tile);
+    for (; tile + 2 <= tiles; tile += 2) dense_tile<2, Blocks>(a, block, tile);
+    if (tile < tiles) dense_tile<1, Blocks>(a, block, tile);
 }
 
 template <Operands O>

@@ -58,8 +58,8 @@ constexpr Index rounded_words(int channels, Index pixels) {
     return (group_count(channels) * pixels + 15) * group_words;
 }
 
-/// Rounds `rows` rows of `width` pixels to bf16 (to nearest, ties to even; NaN stays NaN), without gaps between rows:
-/// y is [group][pixel][group_words]. What a group has beyond the last block becomes zero.
+/// Rounds act(x), for `rows` rows of `width` pixels, to bf16 (to nearest, ties to even; NaN stays NaN), without gaps
+/// between rows: y is [group][pixel][group_words]. What a group has beyond the last block becomes zero.
 struct Round {
     const float* x = nullptr;
     Index x_block_stride = 0;
@@ -70,6 +70,7 @@ struct Round {
     int width = 0;
     float* y = nullptr;
     Index y_group_stride = 0;
+    Act act = Act::none;  // of those that are not taken in an epilogue
 };
 
 /// 1x1 convolution over a run of pixels, all output blocks:

@@ -36,6 +36,11 @@ using avx512::depthwise;
 
 #include <efficientvit/kernels/isa/avx512.hpp>
 
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
+
 #include <efficientvit/kernels/isa/avx512_bf16.hpp>
 namespace narrow = avx512_bf16;
 
@@ -76,6 +81,8 @@ struct Lanes : avx512::Lanes<Block> {
 
 #include <efficientvit/kernels/common.inl>
 
+#include <efficientvit/kernels/isa/avx512_bf16.hpp>
+
 #include <efficientvit/kernels/amx.inl>
 
 #include <efficientvit/kernels/inverted_bottleneck.inl>
@@ -92,6 +99,11 @@ namespace kernels {
 namespace neon_bf16 {
 using neon::depthwise;
 #include <efficientvit/kernels/isa/neon.hpp>
+
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
 
 #include <efficientvit/kernels/isa/neon_bf16.hpp>
 namespace narrow = neon_bf16;

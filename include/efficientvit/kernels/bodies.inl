@@ -2,6 +2,8 @@
 //
 // All kernel bodies. Included by kernels.hpp once for each ISA.
 
+#include <efficientvit/kernels/common.inl>
+
 #include <efficientvit/kernels/products.inl>
 
 #include <efficientvit/kernels/depthwise.inl>

@@ -105,7 +105,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                 depth.block = a.mid_block;
                 depth.kernel_size = a.kernel_size;
                 depth.stride = a.stride;
-                depth.act = a.depth_act;
+                depth.act = rounds && !in_epilogue(a.depth_act) ? Act::none : a.depth_act;
                 depthwise(depth);
                 const int blocks_there = b % group_blocks + 1;  // of this group
                 if (rounds && (blocks_there == group_blocks || b + 1 == a.last_mid_block)) {
@@ -117,6 +117,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
                     output.width = rows * a.out_width;
                     output.y = a.rounded_middle + b / group_blocks * a.rounded_middle_stride;
                     output.y_group_stride = a.rounded_middle_stride;
+                    output.act = in_epilogue(a.depth_act) ? Act::none : a.depth_act;
                     if constexpr (rounds) round_to_bf16<O>(output);
                 }
             }

@@ -22,6 +22,10 @@ EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
                         const bool there = first + lane / Block < a.x_blocks;
                         half[h] = there ? V::load(x + lane / Block * a.x_block_stride + lane % Block) : V::set(0.0f);
                     }
+                    if (a.act != Act::none) {
+                        EFFICIENTVIT_UNROLL
+                        for (int h = 0; h < 2; ++h) half[h] = rough_activation(half[h], a.act);
+                    }
                     rounded_pairs(half[0], half[1]).store(y + i * V::width);
                 }
             }
