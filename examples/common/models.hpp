@@ -5,8 +5,10 @@
 
 #include <efficientvit/models/any_model.hpp>
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace examples {
@@ -15,6 +17,9 @@ namespace ev = efficientvit;
 
 /// Reads *.safetensors, and *.pt, *.pth or *.bin as PyTorch writes them. Throws ev::WeightsError.
 ev::StateDict read_weights(const std::filesystem::path& path);
+
+/// The same from a file's bytes, which may go afterwards; `path` tells the format.
+ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path);
 
 /// What the model that these weights belong to is called. Throws ev::WeightsError, which names `path`, if they look
 /// like none.

@@ -26,16 +26,21 @@ namespace examples {
 
 namespace ev = efficientvit;
 
-/// "[#####.....] 12/24, 3 s left", on standard error if that is a terminal and there is more than one thing to do.
+/// "[#####.....] 12/24, 3 s left", on standard error if that is a terminal, or `always`, and there is more than one
+/// thing to do.
 class Progress {
 public:
-    explicit Progress(std::size_t count) : count_(count), shown_(count > 1 && is_terminal()) { show(); }
+    explicit Progress(std::size_t count, bool always = false)
+        : count_(count), shown_(count > 1 && (always || is_terminal())) {
+        show();
+    }
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
     ~Progress() { hide(); }
 
-    void step() {
-        ++done_;
+    void step() { to(done_ + 1); }
+    void to(std::size_t done) {
+        done_ = done;
         show();
     }
 

@@ -1,90 +1,133 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Features of many pictures as files for Python: SAM's image embeddings, or the last stage of a backbone. What is done
-// already is not done again.
+// already is not done again. One file a picture or, with --shard N, one for N pictures and an index; those can be made
+// by many processes (ranks.hpp): `mpirun embed_mpi --shard 64 …`.
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/images/preprocess.hpp>
-#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/save_npy.hpp>
-#include <efficientvit/weights/save_safetensors.hpp>
 
-#include <cstdint>
-#include <filesystem>
-#include <iostream>
-#include <stdexcept>
-#include <string>
-#include <vector>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <sstream>
 
 #include "../common/command_line.hpp"
 #include "../common/output_folder.hpp"
 #include "../common/progress.hpp"
+#include "ranks.hpp"
+#include "shards.hpp"
 
 namespace {
 
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
+using examples::Metadata;
+using examples::Ranks;
+using Bytes = std::vector<std::byte>;
 
-using Metadata = ev::StateDict::Metadata;
-
-/// What the embedding is of, so that a file can be told from another model's.
-Metadata describe(const ev::AnyModel& model, const fs::path& weights, const std::string& output, int size) {
-    return {{"model", model.info().name},
-            {"weights", weights.filename().string()},
-            {"output", output},
-            {"input_size", std::to_string(size)}};
+/// The pictures of the command line and of --list.
+std::vector<fs::path> pictures_of(const cxxopts::ParseResult& arguments) {
+    if (arguments.count("list") == 0) return examples::images_of(arguments);
+    std::vector<fs::path> pictures;
+    if (arguments.count("images") != 0) pictures = examples::images_of(arguments);
+    const std::string list = arguments["list"].as<std::string>();
+    std::ifstream file(list);
+    for (std::string line; std::getline(file, line);) {
+        if (!line.empty()) pictures.emplace_back(line);
+    }
+    if (!file.eof()) throw std::runtime_error(list + ": cannot be read");
+    if (pictures.empty()) throw std::runtime_error(list + ": names no pictures");
+    return pictures;
 }
 
-/// Whether `path` holds such an embedding already. Throws std::runtime_error if it holds another.
-bool is_done(const fs::path& path, const Metadata& wanted) {
-    if (!fs::exists(path)) return false;
-    const ev::StateDict found = ev::load_safetensors(path);
-    for (const char* const key : {"model", "weights", "output", "input_size"}) {
-        const std::string& value = wanted.at(key);
-        const auto at = found.metadata().find(key);
-        const std::string was = at == found.metadata().end() ? "nothing" : at->second;
-        if (was != value) {
-            throw std::runtime_error(path.string() + ": is there already, of another run: its " + std::string(key) +
-                                     " is " + was + ", now " + value + "; say --overwrite, or another --output");
+Bytes read_file(const fs::path& path) {
+    const ev::MappedFile file(path);
+    Bytes bytes(file.bytes().size());
+    file.read(file.bytes().data(), bytes);
+    return bytes;
+}
+
+/// A picture to its features.
+class Embedder {
+public:
+    Embedder(const cxxopts::ParseResult& arguments, const ev::StateDict& weights, int processes_here)
+        : context_(context(arguments, processes_here)) {
+        const fs::path path = examples::weights_of(arguments);
+        std::string name = arguments["model"].as<std::string>();
+        if (name.empty()) {
+            name = examples::identify(weights, path);
+            if (!name.starts_with("sam_")) name = examples::backbone_name(name);
         }
+        model_ = examples::make_model(name, weights);
+        const ev::Task task = model_->info().task;
+        if (task != ev::Task::backbone && task != ev::Task::image_encoder) {
+            throw examples::UsageError(name + " gives no features; embed wants a backbone_ or sam_ model");
+        }
+        sam_ = task == ev::Task::image_encoder;
+        size_ = sam_ || arguments.count("size") == 0 ? model_->info().height : arguments["size"].as<int>();
+        if (size_ < 32 || size_ > 4096) throw examples::UsageError("--size must be 32 to 4096");
+        output_ = sam_ ? "image_embeddings" : "stage_final";
+        about_ = {{"model", model_->info().name},
+                  {"weights", path.filename().string()},
+                  {"output", output_},
+                  {"input_size", std::to_string(size_)}};
     }
-    return true;
-}
 
-int embed(const cxxopts::ParseResult& arguments) {
-    const std::vector<fs::path> paths = examples::images_of(arguments);
-    const fs::path weights_path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(weights_path);
-    std::string name = arguments["model"].as<std::string>();
-    if (name.empty()) {
-        name = examples::identify(weights, weights_path);
-        if (!name.starts_with("sam_")) name = examples::backbone_name(name);
+    /// What the features are called.
+    const std::string& output() const { return output_; }
+    /// What they are of, so that a file can be told from another model's.
+    const Metadata& about() const { return about_; }
+
+    /// (1, C, H, W), valid until the next call.
+    const ev::Tensor& operator()(const ev::Image& image) {
+        if (sam_) {
+            ev::preprocess_sam(image, {.size = size_}, input_);
+        } else {
+            ev::preprocess_cls(image, {.size = size_, .crop_ratio = 1}, input_);
+        }
+        model_->forward(input_, outputs_, context_);
+        return outputs_[output_];
     }
-    const auto model = examples::make_model(name, weights);
-    const ev::Task task = model->info().task;
-    if (task != ev::Task::backbone && task != ev::Task::image_encoder) {
-        throw examples::UsageError(name + " gives no features; embed wants a backbone_ or sam_ model");
+
+private:
+    /// All cores of the machine, shared among its processes, unless --threads says otherwise.
+    static ev::Context context(const cxxopts::ParseResult& arguments, int processes_here) {
+        if (arguments.count("threads") != 0 || processes_here == 1) return examples::context_of(arguments);
+        const int cores = static_cast<int>(std::thread::hardware_concurrency());
+        return ev::Context({.threads = std::max(1, cores / processes_here)});
     }
-    const bool sam = task == ev::Task::image_encoder;
-    const int size = sam || arguments.count("size") == 0 ? model->info().height : arguments["size"].as<int>();
-    if (size < 32 || size > 4096) throw examples::UsageError("--size must be 32 to 4096");
-    const std::string output = sam ? "image_embeddings" : "stage_final";
+
+    ev::Context context_;
+    std::unique_ptr<ev::AnyModel> model_;
+    bool sam_ = false;
+    int size_ = 0;
+    std::string output_;
+    Metadata about_;
+    ev::Tensor input_;
+    ev::NamedTensors outputs_;
+};
+
+/// NAME.npy and NAME.safetensors for each picture.
+int one_by_one(const cxxopts::ParseResult& arguments, Embedder& embedder, const std::vector<fs::path>& paths) {
     const std::string format = arguments["format"].as<std::string>();
     if (format != "both" && format != "safetensors" && format != "npy") {
         throw examples::UsageError("--format must be safetensors, npy or both, not '" + format + "'");
     }
     const bool overwrite = arguments.count("overwrite") != 0;
-    const Metadata about = describe(*model, weights_path, output, size);
-
-    ev::Context context = examples::context_of(arguments);
     const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
-    ev::Tensor input;
-    ev::NamedTensors outputs;
+    const auto is_done = [&](const fs::path& path) {
+        if (!fs::exists(path)) return false;
+        examples::check_same_run(path, ev::load_safetensors(path).metadata(), embedder.about());
+        return true;
+    };
     std::size_t done = 0, skipped = 0;
     // What is there already does not have to be read and decoded.
     std::vector<fs::path> left;
     for (const fs::path& path : paths) {
         const fs::path safetensors = folder.file(path, ".safetensors"), npy = folder.file(path, ".npy");
-        const bool has_safetensors = format == "npy" || (!overwrite && is_done(safetensors, about));
+        const bool has_safetensors = format == "npy" || (!overwrite && is_done(safetensors));
         const bool has_npy = format == "safetensors" || (!overwrite && fs::exists(npy));
         if (has_safetensors && has_npy) {
             ++skipped;
@@ -95,22 +138,16 @@ int embed(const cxxopts::ParseResult& arguments) {
 
     const int status =
         examples::for_each_image("embed", left, [&](const fs::path& path, const ev::Image& image, examples::Progress&) {
-            if (sam) {
-                ev::preprocess_sam(image, {.size = size}, input);
-            } else {
-                ev::preprocess_cls(image, {.size = size, .crop_ratio = 1}, input);
-            }
-            model->forward(input, outputs, context);
-            const ev::Tensor& features = outputs[output];
+            const ev::Tensor& features = embedder(image);
             // The NumPy file first: a picture is done when its safetensors file, which says of what, is there.
             if (format != "safetensors") ev::save_npy(folder.file(path, ".npy"), features);
             if (format != "npy") {
                 ev::StateDict file;
                 file.insert(
-                    output,
+                    embedder.output(),
                     {features.dimension(0), features.dimension(1), features.dimension(2), features.dimension(3)},
                     std::vector<float>(features.data(), features.data() + features.size()));
-                file.metadata() = about;
+                file.metadata() = embedder.about();
                 file.metadata()["image"] = path.filename().string();
                 file.metadata()["image_height"] = std::to_string(image.height());
                 file.metadata()["image_width"] = std::to_string(image.width());
@@ -123,19 +160,146 @@ int embed(const cxxopts::ParseResult& arguments) {
     return status;
 }
 
+std::size_t pictures_a_shard(const cxxopts::ParseResult& arguments) {
+    const int count = arguments["shard"].as<int>();
+    if (count < 1) throw examples::UsageError("--shard must be 1 or more");
+    return static_cast<std::size_t>(count);
+}
+
+/// What rank 0 tells the others: the shards to do (a line of numbers), then the pictures, one a line.
+Bytes to_bytes(const std::vector<std::size_t>& left, const std::vector<fs::path>& pictures) {
+    std::string text;
+    for (const std::size_t shard : left) text += std::to_string(shard) + ' ';
+    text += '\n';
+    for (const fs::path& picture : pictures) text += picture.generic_string() + '\n';
+    const auto bytes = std::as_bytes(std::span(text));
+    return {bytes.begin(), bytes.end()};
+}
+void from_bytes(const Bytes& bytes, std::vector<std::size_t>& left, std::vector<fs::path>& pictures) {
+    std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    std::string line;
+    std::getline(text, line);
+    std::istringstream numbers(line);
+    for (std::size_t shard = 0; numbers >> shard;) left.push_back(shard);
+    while (std::getline(text, line)) pictures.emplace_back(line);
+}
+
+/// The shards in `left`, as many as this rank comes to do.
+void fill_shards(const examples::ShardPlan& plan, const std::vector<std::size_t>& left, Embedder& embedder,
+                 Ranks& ranks, bool show_progress) {
+    std::size_t count = 0;
+    for (const std::size_t shard : left) count += plan.end(shard) - plan.begin(shard);
+    examples::Progress progress(ranks.rank() == 0 ? count : 0, show_progress);
+    const auto finish = [&](int pictures) {
+        const auto done = static_cast<std::size_t>(ranks.finish(pictures));
+        if (ranks.rank() == 0) progress.to(done);
+        return done;
+    };
+    for (std::int64_t next = 0; (next = ranks.claim()) < static_cast<std::int64_t>(left.size());) {
+        const std::size_t number = left[static_cast<std::size_t>(next)];
+        examples::Shard shard;
+        for (std::size_t i = plan.begin(number); i < plan.end(number); ++i) {
+            ev::Image image;
+            try {
+                image = ev::read_image(plan.pictures()[i]);
+            } catch (const ev::ImageError& error) {
+                progress.say(std::string("embed: ") + error.what());
+            }
+            if (!image.empty()) shard.add(i, image.size(), embedder(image));
+            finish(1);
+        }
+        std::move(shard).save(plan.path(number), embedder.output(), plan.about(number));
+    }
+    while (ranks.rank() == 0 && finish(0) < count) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    ranks.meet();  // the last shards are on disk
+}
+
+/// shard-00000000.safetensors, … and index.csv. Rank 0 plans, all fill, rank 0 writes the index. `work` is what rank 0
+/// has said to the others; rank 0 says it here.
+int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
+    const fs::path folder = arguments["output"].as<std::string>();
+    const bool first = ranks.rank() == 0;
+    std::vector<std::size_t> left;
+    std::vector<fs::path> pictures;
+    Bytes weights;
+    std::unique_ptr<Embedder> embedder;
+    if (first) {
+        // All that can be wrong is found before the others begin.
+        pictures = pictures_of(arguments);
+        const fs::path path = examples::weights_of(arguments);
+        embedder = std::make_unique<Embedder>(arguments, examples::read_weights(path), ranks.size_here());
+        if (ranks.size() > 1) weights = read_file(path);
+        const examples::OutputFolder made(folder, {});
+        const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
+        plan.remove_leftovers();
+        for (std::size_t shard = 0; shard < plan.shards(); ++shard) {
+            if (arguments.count("overwrite") != 0 || !plan.is_done(shard)) left.push_back(shard);
+        }
+        work = to_bytes(left, pictures);
+        ranks.broadcast(work);
+    } else {
+        from_bytes(work, left, pictures);
+    }
+    try {
+        ranks.broadcast(weights);
+        if (!first) {
+            const ev::StateDict parsed = examples::parse_weights(weights, examples::weights_of(arguments));
+            embedder = std::make_unique<Embedder>(arguments, parsed, ranks.size_here());
+        }
+        weights = {};
+        const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
+        fill_shards(plan, left, *embedder, ranks, arguments.count("progress") != 0);
+        if (!first) return EXIT_SUCCESS;
+
+        const std::size_t unreadable = plan.write_index();
+        std::cout << left.size() << " shards written, " << plan.shards() - left.size() << " there already, in "
+                  << folder.string() << '\n';
+        if (unreadable == 0) return EXIT_SUCCESS;
+        std::cerr << "embed: " << unreadable << " of " << pictures.size() << " pictures could not be read\n";
+        return EXIT_FAILURE;
+    } catch (const std::exception& error) {
+        if (ranks.size() == 1) throw;
+        // The others wait for this one.
+        std::cerr << "embed, rank " << ranks.rank() << ": " << error.what() << std::endl;
+        ranks.abort();
+    }
+}
+
+int embed(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
+    if (arguments.count("shard") != 0) return sharded(arguments, ranks, work);
+    if (ranks.size() > 1) throw examples::UsageError("several processes write shards: say --shard N");
+    const std::vector<fs::path> paths = pictures_of(arguments);
+    Embedder embedder(arguments, examples::read_weights(examples::weights_of(arguments)), 1);
+    return one_by_one(arguments, embedder, paths);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    Ranks ranks(argc, argv);
+    Bytes work;
+    if (ranks.rank() != 0) {
+        ranks.broadcast(work);
+        if (work.empty()) return EXIT_SUCCESS;  // rank 0 had --help to print, or a mistake to say
+    }
     cxxopts::Options options(
         "embed",
         "Writes the features of pictures: SAM's image embeddings, or the last stage of a backbone, as\n"
         "NAME.safetensors (which also says of which model) and NAME.npy. Started again, it goes on where it was.\n");
     examples::add_common_options(options);
     options.add_options()                                                                                       //
+        ("list", "a file that names pictures, one a line", cxxopts::value<std::string>(), "FILE")               //
         ("output", "folder to write to", cxxopts::value<std::string>()->default_value("embedded"), "FOLDER")    //
         ("format", "safetensors, npy or both", cxxopts::value<std::string>()->default_value("both"), "FORMAT")  //
-        ("size", "rows and columns that a backbone sees, the middle of the picture; 224 if not said",
+        ("shard", "N pictures a file, shard-00000000.safetensors, ..., and index.csv; embed_mpi's ranks share them",
          cxxopts::value<int>(), "N")  //
+        ("size", "rows and columns that a backbone sees, the middle of the picture; 224 if not said",
+         cxxopts::value<int>(), "N")                                                        //
+        ("progress", "show how far it is even where that is no terminal, as under mpirun")  //
         ("overwrite", "compute what is there already, too");
-    return examples::run("embed", options, argc, argv, embed);
+    const int status = examples::run("embed", options, argc, argv, [&](const cxxopts::ParseResult& arguments) {
+        return embed(arguments, ranks, work);
+    });
+    if (ranks.rank() == 0 && work.empty()) ranks.broadcast(work);
+    return status;
 }

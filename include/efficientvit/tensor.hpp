@@ -22,21 +22,25 @@ EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// Extents of an NCHW tensor.
 struct Shape {
-    std::ptrdiff_t n = 0, c = 0, h = 0, w = 0;
+    std::ptrdiff_t n = 0;  ///< images
+    std::ptrdiff_t c = 0;  ///< channels
+    std::ptrdiff_t h = 0;  ///< rows
+    std::ptrdiff_t w = 0;  ///< columns
+    /// Whether all extents are equal.
     bool operator==(const Shape&) const = default;
 };
 
 /// A tensor that somebody else owns: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's types a
 /// view means the same in translation units built with different -m flags.
 struct TensorView {
-    float* data = nullptr;
-    Shape shape{};
+    float* data = nullptr;  ///< the first float
+    Shape shape{};          ///< N, C, H, W
 };
 
 /// The same to read from.
 struct ConstTensorView {
-    const float* data = nullptr;
-    Shape shape{};
+    const float* data = nullptr;  ///< the first float
+    Shape shape{};                ///< N, C, H, W
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
@@ -69,22 +73,27 @@ ConstTensorView view(const Eigen::Tensor<float, 4, Options, Index>& tensor) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the tensor must be Eigen::RowMajor");
     return {tensor.data(), detail::shape_of(tensor)};
 }
+/// Likewise.
 template <int Options, class Index>
 TensorView view(Eigen::Tensor<float, 4, Options, Index>& tensor) {
     static_assert(Options & Eigen::RowMajor, "efficientvit writes NCHW: the tensor must be Eigen::RowMajor");
     return {tensor.data(), detail::shape_of(tensor)};
 }
+/// Likewise.
 template <int Options, class Index, int MapOptions>
 ConstTensorView view(const Eigen::TensorMap<const Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
     return {map.data(), detail::shape_of(map)};
 }
+/// Likewise.
 template <int Options, class Index, int MapOptions>
 TensorView view(const Eigen::TensorMap<Eigen::Tensor<float, 4, Options, Index>, MapOptions>& map) {
     static_assert(Options & Eigen::RowMajor, "efficientvit reads NCHW: the map must be of an Eigen::RowMajor tensor");
     return {const_cast<float*>(map.data()), detail::shape_of(map)};
 }
+/// Likewise.
 inline ConstTensorView view(const ConstTensorView& v) { return v; }
+/// Likewise.
 inline TensorView view(const TensorView& v) { return v; }
 
 namespace detail {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "../../examples/features/principal_components.hpp"
 #include "../golden_values.hpp"
@@ -56,7 +57,8 @@ void save_weights(const fs::path& path) {
 class Programs : public testing::Test {
 protected:
     static void SetUpTestSuite() {
-        weights_ = fs::path(testing::TempDir()) / "efficientvit_programs_weights";
+        // One for each process: ctest runs several of these at once, and each removes its own.
+        weights_ = fs::path(testing::TempDir()) / ("efficientvit_programs_weights_" + std::to_string(::getpid()));
         fs::create_directories(weights_);
         save_weights<ev::ClsB0<>>(weights_ / "cls_b0.safetensors");
         save_weights<ev::SegB0Cityscapes<>>(weights_ / "seg_b0.safetensors");
@@ -217,6 +219,36 @@ TEST_F(Programs, EmbedGoesOnWhereItWas) {
     EXPECT_EQ(other.status, 1);
     expect_part("its input_size is 64, now 96", other.text);
     expect_part("2 embedded", run("embed" + weights("cls_b0") + "--size 96 --overwrite photos").text);
+}
+
+TEST_F(Programs, EmbedFillsShards) {
+    std::ofstream(scratch_ / "list.txt") << "photos/flower.jpg\nphotos/broken.png\nphotos/china.png\n";
+    std::ofstream(scratch_ / "photos" / "broken.png") << "not a picture";
+    const std::string command = "embed" + weights("cls_b0") + "--size 64 --shard 2 --list list.txt";
+    const Outcome out = run(command);
+    EXPECT_EQ(out.status, 1);
+    expect_part("2 shards written, 0 there already", out.text);
+    expect_part("1 of 3 pictures could not be read", out.text);
+    EXPECT_EQ(files("embedded"),
+              (std::set<std::string>{"index.csv", "shard-00000000.safetensors", "shard-00000001.safetensors"}));
+    std::ifstream index(scratch_ / "embedded" / "index.csv");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(index), {}),
+              "picture,shard,row,height,width\n"
+              "photos/flower.jpg,shard-00000000.safetensors,0,96,128\n"
+              "photos/broken.png,shard-00000000.safetensors,,,\n"
+              "photos/china.png,shard-00000001.safetensors,0,96,144\n");
+
+    // The rows are what one picture alone gives.
+    ASSERT_EQ(run("embed" + weights("cls_b0") + "--size 64 --output alone photos/china.png").status, 0);
+    const ev::StateDict shard = ev::load_safetensors(scratch_ / "embedded" / "shard-00000001.safetensors");
+    const ev::StateDict alone = ev::load_safetensors(scratch_ / "alone" / "china.safetensors");
+    EXPECT_EQ(ev::to_float(shard.at("stage_final")), ev::to_float(alone.at("stage_final")));
+    EXPECT_EQ(shard.at("picture").element_count(), 1U);
+
+    expect_part("0 shards written, 2 there already", run(command).text);
+    std::ofstream(scratch_ / "list.txt") << "photos/china.png\n";
+    expect_part("its pictures are others", run(command).text);
+    expect_part("--shard must be", run(command + " --shard 0").text);
 }
 
 TEST_F(Programs, EmbedKnowsSam) {

@@ -273,6 +273,8 @@ TEST(Backbone, Constants) {
     static_assert(ev::BackboneB0::stages == 5 && ev::BackboneB0::in_channels == 3);
     static_assert(ev::BackboneB0::out_channels == 128 && ev::BackboneB0::stride == 32);
     static_assert(ev::BackboneB0::stage_channels<0> == 8 && ev::BackboneB0::stage_channels<3> == 64);
+    static_assert(ev::BackboneB0::stage_stride<0> == 2 && ev::BackboneB0::stage_stride<4> == 32);
+    static_assert(ev::BackboneB0::stage_stride<4> == ev::BackboneB0::stride);
     static_assert(ev::BackboneB0::Features::size() == 5);
     EXPECT_EQ(ev::BackboneB0::output_shape({2, 3, 97, 131}), (ev::Shape{2, 128, 4, 5}));
 }

@@ -23,13 +23,18 @@ public:
 
 /// A color, each part 0 to 255.
 struct Rgb {
-    std::uint8_t red = 0, green = 0, blue = 0;
+    std::uint8_t red = 0;    ///< 0 to 255
+    std::uint8_t green = 0;  ///< 0 to 255
+    std::uint8_t blue = 0;   ///< 0 to 255
+    /// Whether all members are equal.
     bool operator==(const Rgb&) const = default;
 };
 
 /// Rows and columns, in pixels.
 struct ImageSize {
-    int height = 0, width = 0;
+    int height = 0;  ///< rows
+    int width = 0;   ///< columns
+    /// Whether all members are equal.
     bool operator==(const ImageSize&) const = default;
 };
 
@@ -57,8 +62,9 @@ inline void check_size(ImageSize size, const char* where) {
 /// Height x width pixels, row by row from the top left, three bytes a pixel: red, green, blue. No gaps.
 class Image {
 public:
-    static constexpr int channels = 3;
+    static constexpr int channels = 3;  ///< bytes a pixel
 
+    /// Without pixels.
     Image() = default;
 
     /// Filled with one color. Throws ImageError for a size that is none.
@@ -70,24 +76,34 @@ public:
         }
     }
 
+    /// Rows.
     int height() const { return size_.height; }
+    /// Columns.
     int width() const { return size_.width; }
+    /// Rows and columns.
     ImageSize size() const { return size_; }
+    /// Whether it has no pixels.
     bool empty() const { return bytes_.empty(); }
 
+    /// All bytes, row by row.
     std::span<std::uint8_t> bytes() { return bytes_; }
+    /// The same to read.
     std::span<const std::uint8_t> bytes() const { return bytes_; }
 
     /// The first byte of row y.
     std::uint8_t* row(int y) { return bytes_.data() + static_cast<std::size_t>(y) * row_bytes(); }
+    /// The same to read.
     const std::uint8_t* row(int y) const { return bytes_.data() + static_cast<std::size_t>(y) * row_bytes(); }
 
+    /// The pixel of row y, column x, which must be in the picture.
     Rgb at(int y, int x) const {
         const std::uint8_t* const p = row(y) + std::ptrdiff_t{channels} * x;
         return {p[0], p[1], p[2]};
     }
+    /// Sets it.
     void set(int y, int x, Rgb color) { set(row(y) + std::ptrdiff_t{channels} * x, color); }
 
+    /// Whether size and pixels are equal.
     bool operator==(const Image&) const = default;
 
 private:

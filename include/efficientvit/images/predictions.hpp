@@ -15,8 +15,9 @@
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
+/// A class and how likely it is.
 struct Prediction {
-    int index = 0;
+    int index = 0;           ///< class
     double probability = 0;  ///< softmax over all classes
 };
 

@@ -20,8 +20,8 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Mean and standard deviation of red, green and blue, on the scale 0 to 1.
 struct Normalization {
-    std::array<double, 3> mean{0.485, 0.456, 0.406};
-    std::array<double, 3> std{0.229, 0.224, 0.225};
+    std::array<double, 3> mean{0.485, 0.456, 0.406};  ///< red, green, blue; of values 0 to 1
+    std::array<double, 3> std{0.229, 0.224, 0.225};   ///< likewise
 };
 
 namespace detail {
@@ -78,11 +78,11 @@ inline void preprocess_plain(const Image& image, const Normalization& normalizat
 
 /// How a classifier sees pictures: the short side is resized to size / crop_ratio, and size x size cut from the middle.
 struct ClsPreprocessing {
-    int size = 224;
-    double crop_ratio = 0.95;
+    int size = 224;            ///< rows and columns of the input
+    double crop_ratio = 0.95;  ///< the input's share of the resized picture's side
     /// The reference rounds size / crop_ratio up (236 for 224), timm down (235).
     bool round_up = true;
-    Normalization normalization{};
+    Normalization normalization{};  ///< what is subtracted and divided by
 };
 
 /// What belongs to a published classifier: a tag of timm's ("efficientvit_b1.r256_in1k", also without "timm/" before
@@ -129,7 +129,10 @@ inline void preprocess_cls(const Image& image, const ClsPreprocessing& how, Tens
 // ---- Segmentation ---------------------------------------------------------------------------------------------------
 
 /// The data sets of the published segmenters.
-enum class SegDataset { cityscapes, ade20k };
+enum class SegDataset {
+    cityscapes,  ///< 19 classes of streets
+    ade20k       ///< 150 classes of scenes
+};
 
 /// What happens to a picture whose sides the head cannot add (those that 32 does not divide), and to any other.
 enum class SegFit {
@@ -142,10 +145,11 @@ enum class SegFit {
     pad,
 };
 
+/// How preprocess_seg() makes an input of a picture.
 struct SegPreprocessing {
-    SegDataset dataset = SegDataset::cityscapes;
-    SegFit fit = SegFit::resize;
-    Normalization normalization{};
+    SegDataset dataset = SegDataset::cityscapes;  ///< whose evaluation is followed
+    SegFit fit = SegFit::resize;                  ///< how sides come to multiples of 32
+    Normalization normalization{};                ///< what is subtracted and divided by
 };
 
 /// A segmenter's input size for a picture of this size.
@@ -178,14 +182,16 @@ inline ImageSize preprocess_seg(const Image& image, const SegPreprocessing& how,
 
 /// How SAM's image encoders see pictures: 512 for l0, l1, l2; 1024 for xl0, xl1.
 struct SamPreprocessing {
-    int size = 512;
+    int size = 512;  ///< rows and columns of the input
+    /// What is subtracted and divided by: the reference's, of bytes.
     Normalization normalization{.mean = {123.675 / 255, 116.28 / 255, 103.53 / 255},
                                 .std = {58.395 / 255, 57.12 / 255, 57.375 / 255}};
 };
 
 /// A point of a picture: x to the right, y down, from its upper left corner.
 struct Point {
-    double x = 0, y = 0;
+    double x = 0;  ///< pixels to the right
+    double y = 0;  ///< pixels down
 };
 
 /// The size of a picture whose long side is resized to `side`.

@@ -18,7 +18,10 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Pillow's Image.BILINEAR and Image.BICUBIC (a = -0.5). Both average where a picture becomes smaller.
-enum class PillowFilter { bilinear, bicubic };
+enum class PillowFilter {
+    bilinear,  ///< a triangle, two pixels wide
+    bicubic    ///< a = -0.5, four pixels wide
+};
 
 namespace detail {
 

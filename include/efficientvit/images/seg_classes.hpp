@@ -14,8 +14,8 @@ EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// A class of a segmenter.
 struct SegClass {
-    std::string_view name;
-    Rgb color;
+    std::string_view name;  ///< as the data set spells it
+    Rgb color;              ///< the data set's
 };
 
 // clang-format off

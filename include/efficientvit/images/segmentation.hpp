@@ -22,12 +22,14 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The class of each pixel, row by row.
 struct LabelMap {
-    ImageSize size{};
-    std::vector<std::uint8_t> labels;
+    ImageSize size{};                  ///< rows and columns
+    std::vector<std::uint8_t> labels;  ///< row by row
 
+    /// The class of the pixel in row y, column x, which must be in the picture.
     std::uint8_t at(int y, int x) const {
         return labels[static_cast<std::size_t>(y) * static_cast<std::size_t>(size.width) + static_cast<std::size_t>(x)];
     }
+    /// Whether size and labels are equal.
     bool operator==(const LabelMap&) const = default;
 };
 

@@ -134,7 +134,12 @@ EFFICIENTVIT_END_TARGET
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// What multiplies bf16 numbers.
-enum class Bf16Unit { none, avx512_bf16, amx, neon_bf16 };
+enum class Bf16Unit {
+    none,         ///< neither of these
+    avx512_bf16,  ///< vdpbf16ps
+    amx,          ///< tiles, tdpbf16ps
+    neon_bf16     ///< Arm's BF16 extension
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 

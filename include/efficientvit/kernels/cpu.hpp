@@ -25,7 +25,12 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The instruction sets that kernels exist for. avx2 includes FMA; avx512 means F, VL, BW and DQ.
-enum class Isa { scalar, avx2, avx512, neon };
+enum class Isa {
+    scalar,  ///< plain C++
+    avx2,    ///< x86-64 with AVX2 and FMA
+    avx512,  ///< x86-64 with AVX-512 F, BW, DQ and VL
+    neon     ///< AArch64
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 

@@ -29,10 +29,14 @@ public:
     /// The kernels for an instruction set.
     using Kernels = const kernels::Table&(Isa);
 
+    /// f32.
     constexpr PrecisionOf() = default;
+    /// For the constants below.
     constexpr PrecisionOf(std::string_view name, Kernels* for_isa) : name_(name), kernels_(for_isa) {}
 
-    static const PrecisionOf f32, bf16_weights, bf16;
+    static const PrecisionOf f32;           ///< float throughout
+    static const PrecisionOf bf16_weights;  ///< weights rounded to bfloat16
+    static const PrecisionOf bf16;          ///< and what they are multiplied by
 
     /// "f32", "bf16_weights" or "bf16".
     constexpr std::string_view name() const { return name_; }
@@ -40,12 +44,14 @@ public:
     /// Null for f32: kernels::table.
     constexpr Kernels* kernels() const { return kernels_; }
 
+    /// Whether they are the same.
     friend constexpr bool operator==(const PrecisionOf& a, const PrecisionOf& b) { return a.name_ == b.name_; }
 
 private:
     std::string_view name_ = "f32";
     Kernels* kernels_ = nullptr;
 };
+/// f32, bf16_weights or bf16.
 using Precision = PrecisionOf<void>;
 
 EFFICIENTVIT_END_NAMESPACE

@@ -31,27 +31,30 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// What a model is, and the pictures that it was trained on.
 struct ModelInfo {
-    std::string name{};
-    Task task = Task::backbone;
-    int in_channels = 3;
-    int n_classes = 0;        ///< 0 where there are none
-    int height = 224;         ///< of the usual input
-    int width = 224;          ///< of the usual input
-    int size_multiple = 1;    ///< what H and W must be multiples of
-    double crop_ratio = 1.0;  ///< of classification: the short side is resized to ceil(height / crop_ratio)
+    std::string name{};          ///< as in model_names()
+    Task task = Task::backbone;  ///< what it gives
+    int in_channels = 3;         ///< of its input
+    int n_classes = 0;           ///< 0 where there are none
+    int height = 224;            ///< of the usual input
+    int width = 224;             ///< of the usual input
+    int size_multiple = 1;       ///< what H and W must be multiples of
+    double crop_ratio = 1.0;     ///< of classification: the short side is resized to ceil(height / crop_ratio)
     std::array<float, 3> mean{0.485f, 0.456f, 0.406f};  ///< R, G, B in [0, 1] are normalised by these
-    std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+    std::array<float, 3> std{0.229f, 0.224f, 0.225f};   ///< likewise
 };
 
 /// Tensors by name, in the model's order.
 class NamedTensors {
 public:
+    /// An output and its name.
     struct Item {
-        std::string name;
-        Tensor tensor;
+        std::string name;  ///< the output's
+        Tensor tensor;     ///< its values, NCHW
     };
 
+    /// None.
     NamedTensors() = default;
+    /// These, in this order.
     explicit NamedTensors(std::vector<Item> items) : items_(std::move(items)) {}
 
     /// Throws Error where there is no such tensor. A backbone's last stage is "stage_final" too.
@@ -67,9 +70,13 @@ public:
         throw Error(detail::concat({"outputs: no '", name, "'; there are ", names.empty() ? "none" : names}));
     }
 
+    /// How many there are.
     std::size_t size() const { return items_.size(); }
+    /// The first Item.
     auto begin() const { return items_.begin(); }
+    /// Behind the last Item.
     auto end() const { return items_.end(); }
+    /// All, to change.
     std::vector<Item>& items() { return items_; }
 
 private:
@@ -80,23 +87,30 @@ private:
 /// "mine"});`.
 class AnyModel {
 public:
+    /// What an output will be.
     struct Output {
-        std::string name;
-        Shape shape;
+        std::string name;  ///< as in forward's result
+        Shape shape;       ///< N, C, H, W
     };
 
+    /// What info() will say; for derived classes.
     explicit AnyModel(ModelInfo info) : info_(std::move(info)) {}
     AnyModel(const AnyModel&) = delete;
     AnyModel& operator=(const AnyModel&) = delete;
     virtual ~AnyModel() = default;
 
+    /// What it is, and what pictures it expects.
     const ModelInfo& info() const { return info_; }
 
-    /// These are as in Module (nn/module.hpp), and throw what that throws.
+    /// Names and shapes of the state dict. This and what follows is as in Module (nn/module.hpp), errors too.
     virtual std::vector<Parameter> parameters() const = 0;
+    /// Takes the weights; on WeightsError the model is as before.
     virtual LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) = 0;
+    /// Whether it has weights.
     virtual bool loaded() const = 0;
+    /// The instruction set that they are packed for.
     virtual Isa isa() const = 0;
+    /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
     virtual std::size_t workspace_bytes(const Shape& input, const Context& context) const = 0;
 
     /// Names and shapes of what forward gives for an input of this shape. Throws ShapeError where that does not fit.
@@ -110,6 +124,7 @@ public:
         forward(x, y, context);
         return y;
     }
+    /// The same with a Context of the calling thread's.
     template <class X>
     NamedTensors forward(const X& x) const {
         return forward(x, thread_context());
@@ -122,6 +137,7 @@ public:
     }
 
 protected:
+    /// What forward does, without its templates.
     virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
 
 private:
@@ -179,8 +195,10 @@ class AnyModelOf : public AnyModel {
     static constexpr bool is_backbone = requires { typename Network::Features; };
 
 public:
+    /// Channels, and what else the type knows, go into `info`.
     explicit AnyModelOf(ModelInfo info) : AnyModel(with_constants(std::move(info))) {}
 
+    /// The network itself.
     const Network& network() const { return network_; }
 
     std::vector<Parameter> parameters() const override { return Network::parameters(); }

@@ -13,15 +13,15 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// Arguments of EfficientViTBackbone, named as in the reference. Widths and depths are those of stage 0 (the stem),
 /// 1, …
 struct BackboneConfig {
-    IntList width_list{};
-    IntList depth_list{};
-    int in_channels = 3;
-    int dim = 32;  ///< channels of an attention head
-    double expand_ratio = 4;
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
-    double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
+    IntList width_list{};                      ///< channels of each stage, the stem's first
+    IntList depth_list{};                      ///< blocks of each stage
+    int in_channels = 3;                       ///< of the image
+    int dim = 32;                              ///< channels of an attention head
+    double expand_ratio = 4;                   ///< of all blocks but the stem's
+    Norm norm = Norm::bn2d;                    ///< behind convolutions
+    Activation act_func = Activation::hswish;  ///< of all blocks
+    double norm_eps = 1e-5;                    ///< added to a norm's variance
+    double attention_eps = 1e-15;              ///< LiteMLA's eps; timm's models are made with 1e-5
 };
 
 namespace detail {
@@ -152,21 +152,30 @@ class EfficientViTBackbone : public detail::BackboneOf<C, EfficientViTBackbone<C
                   "EfficientViTBackbone: width_list and depth_list need an entry for every stage");
 
 public:
-    static constexpr BackboneConfig config = C;
+    static constexpr BackboneConfig config = C;  ///< its arguments
 
+    /// Where a stage is in the state dict.
     static std::string stage_name(int stage) {
         return stage == 0 ? "input_stem" : detail::concat({"stages.", std::to_string(stage - 1)});
     }
 };
 
+/// EfficientViT-B0.
 inline constexpr BackboneConfig b0{.width_list = {8, 16, 32, 64, 128}, .depth_list = {1, 2, 2, 2, 2}, .dim = 16};
+/// EfficientViT-B1.
 inline constexpr BackboneConfig b1{.width_list = {16, 32, 64, 128, 256}, .depth_list = {1, 2, 3, 3, 4}, .dim = 16};
+/// EfficientViT-B2.
 inline constexpr BackboneConfig b2{.width_list = {24, 48, 96, 192, 384}, .depth_list = {1, 3, 4, 4, 6}, .dim = 32};
+/// EfficientViT-B3.
 inline constexpr BackboneConfig b3{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 4, 6, 6, 9}, .dim = 32};
 
+/// EfficientViT-B0's.
 using BackboneB0 = EfficientViTBackbone<b0>;
+/// EfficientViT-B1's.
 using BackboneB1 = EfficientViTBackbone<b1>;
+/// EfficientViT-B2's.
 using BackboneB2 = EfficientViTBackbone<b2>;
+/// EfficientViT-B3's.
 using BackboneB3 = EfficientViTBackbone<b3>;
 
 EFFICIENTVIT_END_NAMESPACE

@@ -11,10 +11,10 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ClsHead, named as in the reference. in_channels is the backbone's last width.
 struct ClsHeadConfig {
-    IntList width_list{};  ///< channels of the convolution, features of the hidden layer
-    int n_classes = 1000;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
+    IntList width_list{};                      ///< channels of the convolution, features of the hidden layer
+    int n_classes = 1000;                      ///< logits
+    Activation act_func = Activation::hswish;  ///< between the layers
+    double norm_eps = 1e-5;                    ///< added to norms' variances
 };
 
 namespace detail {
@@ -42,9 +42,11 @@ class EfficientViTCls : public Module<EfficientViTCls<BackboneType, H>> {
     using Network = detail::Sequence<BackboneType, detail::ClsHead<BackboneType::out_channels, H>>;
 
 public:
+    /// What its features come from.
     using Backbone = BackboneType;
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
+    /// Logits.
     static constexpr int n_classes = H.n_classes;
     static constexpr int stride = Network::stride;
     static constexpr int wanted_padding = Network::wanted_padding;
@@ -68,10 +70,13 @@ private:
 /// The published classifiers, for any number of classes. Those of the L family have norm eps 1e-7 and gelu.
 template <int Classes = 1000>
 using ClsB0 = EfficientViTCls<BackboneB0, ClsHeadConfig{.width_list = {1024, 1280}, .n_classes = Classes}>;
+/// EfficientViT-B1 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB1 = EfficientViTCls<BackboneB1, ClsHeadConfig{.width_list = {1536, 1600}, .n_classes = Classes}>;
+/// EfficientViT-B2 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB2 = EfficientViTCls<BackboneB2, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
+/// EfficientViT-B3 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsB3 = EfficientViTCls<BackboneB3, ClsHeadConfig{.width_list = {2304, 2560}, .n_classes = Classes}>;
 
@@ -83,10 +88,13 @@ using LargeCls =
                         .width_list = {W0, W1}, .n_classes = Classes, .act_func = Activation::gelu, .norm_eps = 1e-7}>;
 }  // namespace detail
 
+/// EfficientViT-L1 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL1 = detail::LargeCls<l1, 3072, 3200, Classes>;
+/// EfficientViT-L2 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL2 = detail::LargeCls<l2, 3072, 3200, Classes>;
+/// EfficientViT-L3 for ImageNet, or as many classes as are said.
 template <int Classes = 1000>
 using ClsL3 = detail::LargeCls<l3, 6144, 6400, Classes>;
 

@@ -23,6 +23,7 @@ public:
         static_assert(I >= 0 && I < Count, "Features: this backbone has no such stage");
         return tensors_[I];
     }
+    /// The last stage.
     const Tensor& stage_final() const { return tensors_[Count - 1]; }
 
     /// By the reference's name: "stage0" … "stage_final". Throws Error for any other.
@@ -35,9 +36,11 @@ public:
             {"Features: no '", name, "'; there are stage0 to stage", std::to_string(Count - 1), " and stage_final"}));
     }
 
+    /// Number of stages.
     static constexpr int size() { return Count; }
     /// By number. Throws Error where there is no such stage.
     const Tensor& operator[](int i) const { return tensors_[checked(i)]; }
+    /// By number, to write into. Throws Error where there is no such stage.
     Tensor& tensor(int i) { return tensors_[checked(i)]; }
 
 private:
@@ -59,6 +62,7 @@ class Backbone : public Module<Derived> {
     using Session = detail::Session;
 
 public:
+    /// Number of stages.
     static constexpr int stages = Sequence::count;
     static constexpr int in_channels = Sequence::in_channels;
     static constexpr int out_channels = Sequence::out_channels;  ///< of stage_final
@@ -76,6 +80,16 @@ public:
         return own[stage];
     }();
 
+    /// Input rows (and columns) for each of stage I's map, rounded up.
+    template <int I>
+    static constexpr int stage_stride = [] {
+        constexpr int own[] = {Stages::stride...};
+        int product = 1;
+        for (int stage = 0; stage <= I; ++stage) product *= own[stage];
+        return product;
+    }();
+
+    /// What forward gives.
     using Features = StageFeatures<stages>;
 
     /// The shape of every stage's map. Throws ShapeError where the input does not fit.
@@ -94,6 +108,7 @@ public:
     Features forward(const X& x) const {
         return forward(x, thread_context());
     }
+    /// The same in a Context of the caller's, one for each thread.
     template <class X>
     Features forward(const X& x, Context& context) const {
         Features features;
@@ -121,6 +136,7 @@ public:
     Tensor forward_final(const X& x) const {
         return Module<Derived>::forward(x, thread_context());
     }
+    /// The same in a Context of the caller's.
     template <class X>
     Tensor forward_final(const X& x, Context& context) const {
         return Module<Derived>::forward(x, context);

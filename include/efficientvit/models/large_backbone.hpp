@@ -12,7 +12,13 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's block_list: "res", "fmb", "mb", "att" (aggregations over 5x5) and "att@3".
-enum class LargeBlock { res, fmb, mb, att, att_at_3 };
+enum class LargeBlock {
+    res,      ///< ResBlock
+    fmb,      ///< FusedMBConv
+    mb,       ///< MBConv
+    att,      ///< EfficientViTBlock with an aggregation over 5x5
+    att_at_3  ///< EfficientViTBlock with one over 3x3
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -21,16 +27,18 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// Arguments of EfficientViTLargeBackbone, named as in the reference. All lists have an entry for every stage, from
 /// stage 0 on; the defaults are for five.
 struct LargeBackboneConfig {
-    IntList width_list{};
-    IntList depth_list{};
+    IntList width_list{};  ///< channels of each stage, the stem's first
+    IntList depth_list{};  ///< blocks of each stage
+    /// Kind of block of each stage.
     ShortList<LargeBlock> block_list{LargeBlock::res, LargeBlock::fmb, LargeBlock::fmb, LargeBlock::mb,
                                      LargeBlock::att};
-    ShortList<double> expand_list{1, 4, 4, 4, 6};
+    ShortList<double> expand_list{1, 4, 4, 4, 6};  ///< expand ratio of each stage
+    /// Of each stage: biases instead of norms, but for those behind a block's last convolution.
     ShortList<bool> fewer_norm_list{false, false, false, true, true};
-    int in_channels = 3;
-    int qkv_dim = 32;  ///< channels of an attention head
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::gelu;
+    int in_channels = 3;                     ///< of the image
+    int qkv_dim = 32;                        ///< channels of an attention head
+    Norm norm = Norm::bn2d;                  ///< behind convolutions
+    Activation act_func = Activation::gelu;  ///< of all blocks
     double norm_eps = 1e-5;        ///< published weights: 1e-7 for classification and segmentation, 1e-6 for SAM
     double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
 };
@@ -177,8 +185,9 @@ class EfficientViTLargeBackbone : public detail::LargeBackboneOf<C, EfficientViT
                   "EfficientViTLargeBackbone: stage 0 has blocks res, fmb or mb, not attention");
 
 public:
-    static constexpr LargeBackboneConfig config = C;
+    static constexpr LargeBackboneConfig config = C;  ///< its arguments
 
+    /// Where a stage is in the state dict.
     static std::string stage_name(int stage) { return detail::concat({"stages.", std::to_string(stage)}); }
 };
 
@@ -193,18 +202,30 @@ constexpr LargeBackboneConfig extra_large(const IntList& depth_list) {
 }
 }  // namespace detail
 
+/// EfficientViT-L0.
 inline constexpr LargeBackboneConfig l0{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 1, 1, 4, 4}};
+/// EfficientViT-L1.
 inline constexpr LargeBackboneConfig l1{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 1, 1, 6, 6}};
+/// EfficientViT-L2.
 inline constexpr LargeBackboneConfig l2{.width_list = {32, 64, 128, 256, 512}, .depth_list = {1, 2, 2, 8, 8}};
+/// EfficientViT-L3.
 inline constexpr LargeBackboneConfig l3{.width_list = {64, 128, 256, 512, 1024}, .depth_list = {1, 2, 2, 8, 8}};
+/// EfficientViT-XL0.
 inline constexpr LargeBackboneConfig xl0 = detail::extra_large({0, 1, 1, 2, 3, 3});
+/// EfficientViT-XL1.
 inline constexpr LargeBackboneConfig xl1 = detail::extra_large({1, 2, 2, 4, 6, 6});
 
+/// EfficientViT-L0's.
 using BackboneL0 = EfficientViTLargeBackbone<l0>;
+/// EfficientViT-L1's.
 using BackboneL1 = EfficientViTLargeBackbone<l1>;
+/// EfficientViT-L2's.
 using BackboneL2 = EfficientViTLargeBackbone<l2>;
+/// EfficientViT-L3's.
 using BackboneL3 = EfficientViTLargeBackbone<l3>;
+/// EfficientViT-XL0's.
 using BackboneXL0 = EfficientViTLargeBackbone<xl0>;
+/// EfficientViT-XL1's.
 using BackboneXL1 = EfficientViTLargeBackbone<xl1>;
 
 EFFICIENTVIT_END_NAMESPACE

@@ -12,14 +12,14 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of SamNeck, named as in the reference. It reads the last three stages of the backbone.
 struct SamNeckConfig {
-    int head_width = 256;
-    int head_depth = 0;
-    double expand_ratio = 1;
-    int out_dim = 256;
-    std::array<int, 2> size{64, 64};  ///< rows and columns of the embedding, whatever the input's
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::gelu;
-    double norm_eps = 1e-6;
+    int head_width = 256;                    ///< channels within the head
+    int head_depth = 0;                      ///< middle blocks
+    double expand_ratio = 1;                 ///< of the middle blocks
+    int out_dim = 256;                       ///< channels of the embeddings
+    std::array<int, 2> size{64, 64};         ///< rows and columns of the embedding, whatever the input's
+    Norm norm = Norm::bn2d;                  ///< behind convolutions
+    Activation act_func = Activation::gelu;  ///< of the middle blocks
+    double norm_eps = 1e-6;                  ///< added to a norm's variance
 };
 
 /// norm(neck(backbone(x))): (N, in_channels, H, W), in the reference 512x512 or 1024x1024, to image embeddings
@@ -50,6 +50,7 @@ class SamImageEncoder : public Module<SamImageEncoder<BackboneType, K>> {
     using OutputNorm = LayerNorm2d<LayerNorm2dConfig{.num_features = K.out_dim, .eps = K.norm_eps}>;
 
 public:
+    /// What its features come from.
     using Backbone = BackboneType;
 
     static constexpr int in_channels = Backbone::in_channels;
@@ -92,9 +93,13 @@ using SamEncoder = SamImageEncoder<EfficientViTLargeBackbone<with_norm_eps(C, 1e
 
 /// The published encoders. The long side of an image is 512 pixels for L, 1024 for XL.
 using SamImageEncoderL0 = detail::SamEncoder<l0, 4, 1>;
+/// Of EfficientViT-SAM-L1.
 using SamImageEncoderL1 = detail::SamEncoder<l1, 8, 1>;
+/// Of EfficientViT-SAM-L2.
 using SamImageEncoderL2 = detail::SamEncoder<l2, 12, 1>;
+/// Of EfficientViT-SAM-XL0.
 using SamImageEncoderXL0 = detail::SamEncoder<xl0, 6, 4>;
+/// Of EfficientViT-SAM-XL1.
 using SamImageEncoderXL1 = detail::SamEncoder<xl1, 12, 4>;
 
 EFFICIENTVIT_END_NAMESPACE

@@ -14,7 +14,10 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's middle_op of a segmentation head.
-enum class SegMiddleOp { mbconv, fmbconv };
+enum class SegMiddleOp {
+    mbconv,  ///< MBConv
+    fmbconv  ///< FusedMBConv
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -22,16 +25,16 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of SegHead, named as in the reference. Channels and strides of its inputs are the backbone's.
 struct SegHeadConfig {
-    int inputs = 3;  ///< how many of the backbone's last stages are added up, at the stride of the earliest
-    int head_width = 0;
-    int head_depth = 0;
-    double expand_ratio = 4;
-    SegMiddleOp middle_op = SegMiddleOp::mbconv;
-    int final_expand = 0;  ///< the reference's None: 0
-    int n_classes = 0;
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
+    int inputs = 3;           ///< how many of the backbone's last stages are added up, at the stride of the earliest
+    int head_width = 0;       ///< channels within the head
+    int head_depth = 0;       ///< middle blocks
+    double expand_ratio = 4;  ///< of the middle blocks
+    SegMiddleOp middle_op = SegMiddleOp::mbconv;  ///< kind of the middle blocks
+    int final_expand = 0;                         ///< the reference's None: 0
+    int n_classes = 0;                            ///< channels of the logits
+    Norm norm = Norm::bn2d;                       ///< behind convolutions
+    Activation act_func = Activation::hswish;     ///< of the middle blocks
+    double norm_eps = 1e-5;                       ///< added to a norm's variance
 };
 
 namespace detail {
@@ -137,10 +140,12 @@ class EfficientViTSeg : public Module<EfficientViTSeg<BackboneType, H>> {
     using Head = decltype(detail::build_seg_head<BackboneType, H>(std::make_index_sequence<std::size_t(H.inputs)>{}));
 
 public:
+    /// What its features come from.
     using Backbone = BackboneType;
 
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
+    /// Channels of the logits.
     static constexpr int n_classes = H.n_classes;
     static constexpr int stride = Backbone::stride >> (H.inputs - 1);
     static constexpr int size_multiple = Backbone::stride;  ///< of H and W
@@ -196,25 +201,35 @@ using SegL =
 /// The published segmenters, for any number of classes. Those of the L family have norm eps 1e-7 and gelu.
 template <int Classes = 19>
 using SegB0Cityscapes = detail::SegB<BackboneB0, 32, 1, 4, Classes>;
+/// EfficientViT-B1 for Cityscapes.
 template <int Classes = 19>
 using SegB1Cityscapes = detail::SegB<BackboneB1, 64, 3, 4, Classes>;
+/// EfficientViT-B2 for Cityscapes.
 template <int Classes = 19>
 using SegB2Cityscapes = detail::SegB<BackboneB2, 96, 3, 4, Classes>;
+/// EfficientViT-B3 for Cityscapes.
 template <int Classes = 19>
 using SegB3Cityscapes = detail::SegB<BackboneB3, 128, 3, 4, Classes>;
+/// EfficientViT-L1 for Cityscapes.
 template <int Classes = 19>
 using SegL1Cityscapes = detail::SegL<l1, 256, 3, 1, 0, Classes>;
+/// EfficientViT-L2 for Cityscapes.
 template <int Classes = 19>
 using SegL2Cityscapes = detail::SegL<l2, 256, 5, 1, 0, Classes>;
 
+/// EfficientViT-B1 for ADE20K.
 template <int Classes = 150>
 using SegB1ADE20K = detail::SegB<BackboneB1, 64, 3, 0, Classes>;
+/// EfficientViT-B2 for ADE20K.
 template <int Classes = 150>
 using SegB2ADE20K = detail::SegB<BackboneB2, 96, 3, 0, Classes>;
+/// EfficientViT-B3 for ADE20K.
 template <int Classes = 150>
 using SegB3ADE20K = detail::SegB<BackboneB3, 128, 3, 0, Classes>;
+/// EfficientViT-L1 for ADE20K.
 template <int Classes = 150>
 using SegL1ADE20K = detail::SegL<l1, 128, 3, 4, 8, Classes>;
+/// EfficientViT-L2 for ADE20K.
 template <int Classes = 150>
 using SegL2ADE20K = detail::SegL<l2, 128, 3, 4, 8, Classes>;
 

@@ -14,17 +14,17 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of LiteMLA, named as in the reference. Arrays are (qkv, proj).
 struct LiteMLAConfig {
-    int in_channels = 0;
-    int out_channels = 0;
-    int heads = 0;  ///< 0: in_channels / dim * heads_ratio
-    double heads_ratio = 1.0;
-    int dim = 8;
-    std::array<bool, 2> use_bias{false, false};
-    std::array<Norm, 2> norm{Norm::none, Norm::bn2d};
-    std::array<Activation, 2> act_func{Activation::none, Activation::none};
-    IntList scales{5};  ///< odd kernel sizes of the aggregations
-    double eps = 1e-15;
-    double norm_eps = 1e-5;
+    int in_channels = 0;                               ///< of the input
+    int out_channels = 0;                              ///< of the output
+    int heads = 0;                                     ///< 0: in_channels / dim * heads_ratio
+    double heads_ratio = 1.0;                          ///< attention's heads times dim, for each input channel
+    int dim = 8;                                       ///< channels of a head
+    std::array<bool, 2> use_bias{false, false};        ///< of each convolution
+    std::array<Norm, 2> norm{Norm::none, Norm::bn2d};  ///< behind each convolution
+    std::array<Activation, 2> act_func{Activation::none, Activation::none};  ///< behind each norm
+    IntList scales{5};                                                       ///< odd kernel sizes of the aggregations
+    double eps = 1e-15;                                                      ///< added to the denominator of attention
+    double norm_eps = 1e-5;                                                  ///< added to a norm's variance
 };
 
 namespace detail {

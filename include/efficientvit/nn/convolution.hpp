@@ -10,16 +10,16 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ConvLayer, named as in the reference.
 struct ConvConfig {
-    int in_channels = 0;
-    int out_channels = 0;
-    int kernel_size = 3;  ///< odd; the padding is (kernel_size / 2) * dilation on every side
-    int stride = 1;       ///< 1 or 2
-    int dilation = 1;
-    int groups = 1;
-    bool use_bias = false;
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::relu;
-    double norm_eps = 1e-5;
+    int in_channels = 0;                     ///< of the input
+    int out_channels = 0;                    ///< of the output
+    int kernel_size = 3;                     ///< odd; the padding is (kernel_size / 2) * dilation on every side
+    int stride = 1;                          ///< 1 or 2
+    int dilation = 1;                        ///< pixels between taps, 1: none
+    int groups = 1;                          ///< must divide both channels
+    bool use_bias = false;                   ///< of the convolution
+    Norm norm = Norm::bn2d;                  ///< behind the convolution
+    Activation act_func = Activation::relu;  ///< behind the norm
+    double norm_eps = 1e-5;                  ///< added to a norm's variance
 };
 
 namespace detail {

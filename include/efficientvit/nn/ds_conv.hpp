@@ -12,14 +12,14 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of DSConv, named as in the reference. Arrays are (depth_conv, point_conv).
 struct DSConvConfig {
-    int in_channels = 0;
-    int out_channels = 0;
-    int kernel_size = 3;
-    int stride = 1;
-    std::array<bool, 2> use_bias{false, false};
-    std::array<Norm, 2> norm{Norm::bn2d, Norm::bn2d};
-    std::array<Activation, 2> act_func{Activation::relu6, Activation::none};
-    double norm_eps = 1e-5;
+    int in_channels = 0;                                                      ///< of the input
+    int out_channels = 0;                                                     ///< of the output
+    int kernel_size = 3;                                                      ///< rows and columns of the kernel; odd
+    int stride = 1;                                                           ///< 1 or 2
+    std::array<bool, 2> use_bias{false, false};                               ///< of each convolution
+    std::array<Norm, 2> norm{Norm::bn2d, Norm::bn2d};                         ///< behind each convolution
+    std::array<Activation, 2> act_func{Activation::relu6, Activation::none};  ///< behind each norm
+    double norm_eps = 1e-5;                                                   ///< added to a norm's variance
 };
 
 /// point_conv(depth_conv(x)): (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).

@@ -12,15 +12,15 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of EfficientViTBlock, named as in the reference.
 struct EfficientViTBlockConfig {
-    int in_channels = 0;
-    double heads_ratio = 1.0;
-    int dim = 32;
-    double expand_ratio = 4;
-    IntList scales{5};
-    Norm norm = Norm::bn2d;
-    Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
-    double attention_eps = 1e-15;  ///< LiteMLA's eps; timm's models are made with 1e-5
+    int in_channels = 0;                       ///< of input and output
+    double heads_ratio = 1.0;                  ///< attention's heads times dim, for each input channel
+    int dim = 32;                              ///< channels of a head
+    double expand_ratio = 4;                   ///< of the local module, an MBConv
+    IntList scales{5};                         ///< sides of the aggregating depthwise convolutions
+    Norm norm = Norm::bn2d;                    ///< behind convolutions
+    Activation act_func = Activation::hswish;  ///< of the local module
+    double norm_eps = 1e-5;                    ///< added to a norm's variance
+    double attention_eps = 1e-15;              ///< LiteMLA's eps; timm's models are made with 1e-5
 };
 
 /// (N, in_channels, H, W) to the same. State dict: context_module.main (LiteMLA), local_module.main (MBConv).

@@ -49,8 +49,8 @@ inline void run_layer_norm_2d(Session& session, const PackedAffine& packed, doub
 
 /// Arguments of LayerNorm2d.
 struct LayerNorm2dConfig {
-    int num_features = 0;
-    double eps = 1e-5;
+    int num_features = 0;  ///< channels
+    double eps = 1e-5;     ///< added to the variance
 };
 
 /// (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance over the channels of a pixel:

@@ -48,12 +48,12 @@ public:
 
 /// Arguments of LinearLayer, named as in the reference.
 struct LinearConfig {
-    int in_features = 0;
-    int out_features = 0;
-    bool use_bias = true;
-    Norm norm = Norm::none;  ///< none or ln
-    Activation act_func = Activation::none;
-    double norm_eps = 1e-5;
+    int in_features = 0;                     ///< columns of the weight
+    int out_features = 0;                    ///< rows of the weight
+    bool use_bias = true;                    ///< adds a bias
+    Norm norm = Norm::none;                  ///< none or ln
+    Activation act_func = Activation::none;  ///< behind the norm
+    double norm_eps = 1e-5;                  ///< added to a norm's variance
 };
 
 /// act_func(norm(linear(x))), x flattened: (N, C, H, W) with C*H*W = in_features to (N, out_features, 1, 1).

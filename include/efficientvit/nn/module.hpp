@@ -119,6 +119,7 @@ public:
         forward(x, y, context);
         return y;
     }
+    /// The same with a Context of the calling thread's.
     template <class X>
     Tensor forward(const X& x) const {
         return forward(x, thread_context());
@@ -133,6 +134,7 @@ public:
         detail::resize(y, output_shape(in.shape));
         forward(in, view(y), context);
     }
+    /// The same into a view.
     template <class X, class Y>
     void forward(const X& x, const Y& y, Context& context) const {
         const ConstTensorView in = to_const(view(x));
@@ -156,12 +158,15 @@ public:
     }
 
 protected:
+    /// For derived classes: the kernels that the weights are packed for. Throws WeightsError before load_state_dict().
     const kernels::Table& kernels() const {
         if (kernels_.table == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
         return *kernels_.table;
     }
 
+    /// A view to read from.
     static ConstTensorView to_const(const TensorView& v) { return {v.data, v.shape}; }
+    /// A view to read from.
     static ConstTensorView to_const(const ConstTensorView& v) { return v; }
 
 private:

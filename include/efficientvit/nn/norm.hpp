@@ -43,8 +43,8 @@ inline void run_affine(Session& session, const PackedAffine* packed, kernels::Ac
 
 /// Arguments of BatchNorm2d.
 struct BatchNormConfig {
-    int num_features = 0;
-    double eps = 1e-5;
+    int num_features = 0;  ///< channels
+    double eps = 1e-5;     ///< added to the variance
 };
 
 /// torch.nn.BatchNorm2d in inference. State dict: weight, bias, running_mean, running_var.

@@ -13,10 +13,21 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's act_func; None there is `none` here. gelu is its tanh form.
-enum class Activation { none, relu, relu6, hswish, silu, gelu };
+enum class Activation {
+    none,    ///< x
+    relu,    ///< max(x, 0)
+    relu6,   ///< min(max(x, 0), 6)
+    hswish,  ///< x * relu6(x + 3) / 6
+    silu,    ///< x / (1 + exp(-x))
+    gelu     ///< x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
+};
 
 /// The reference's norm: "bn2d", in LinearLayer "ln", or None.
-enum class Norm { none, bn2d, ln };
+enum class Norm {
+    none,  ///< as it is
+    bn2d,  ///< torch.nn.BatchNorm2d, by its running statistics
+    ln     ///< torch.nn.LayerNorm
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -25,23 +36,31 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// A short list as a template argument: `.scales = {3, 5}`.
 template <class T>
 struct ShortList {
-    static constexpr int capacity = 12;
-    T values[capacity] = {};
-    int count = 0;
+    static constexpr int capacity = 12;  ///< values that fit
+    T values[capacity] = {};             ///< the first count are in use
+    int count = 0;                       ///< values in use
 
+    /// Empty.
     constexpr ShortList() = default;
+    /// Fails to compile with more than 12 values.
     constexpr ShortList(std::initializer_list<T> list) {
         for (const T value : list) {
             if (count == capacity) throw "ShortList holds at most 12 values";  // fails to compile: always constant
             values[count++] = value;
         }
     }
+    /// Value i, below size().
     constexpr T operator[](int i) const { return values[i]; }
+    /// Values in use.
     constexpr int size() const { return count; }
+    /// The first value.
     constexpr const T* begin() const { return values; }
+    /// Behind the last value.
     constexpr const T* end() const { return values + count; }
+    /// Whether the values are equal.
     bool operator==(const ShortList&) const = default;
 };
+/// Integers, one for each stage as a rule.
 using IntList = ShortList<int>;
 
 namespace detail {

@@ -14,7 +14,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 /// Arguments of UpSampleLayer, named as in the reference.
 struct UpSampleConfig {
     std::array<int, 2> size{0, 0};  ///< rows and columns of the result; zeros: by factor
-    int factor = 2;
+    int factor = 2;                 ///< times larger, each way
 };
 
 namespace detail {

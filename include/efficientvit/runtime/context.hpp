@@ -25,6 +25,7 @@ public:
     virtual ~ChunkTrace() = default;
     /// A section begins: `chunks` chunks that could run at the same time.
     virtual void section(int chunks) = 0;
+    /// A chunk is done: which of its section's, and how long it took.
     virtual void chunk(int index, double seconds) = 0;
 };
 
@@ -117,6 +118,7 @@ public:
     /// Serial: the calling thread alone.
     Context() = default;
 
+    /// With helpers, as the options say. Throws std::system_error where the system has no more threads.
     explicit Context(const ContextOptions& options) {
         Executor* executor = options.executor;
         int threads = options.threads;

@@ -98,6 +98,7 @@ public:
         return found == found_.end() ? nullptr : found->second.entry;
     }
 
+    /// What was loaded and what passed over.
     const LoadReport& report() const { return report_; }
 
 private:
@@ -188,6 +189,7 @@ private:
 /// by value; the MatchedWeights must outlive it.
 class WeightReader {
 public:
+    /// Names are read with `prefix` before them.
     explicit WeightReader(const MatchedWeights& weights, std::string prefix = {})
         : weights_(&weights), prefix_(std::move(prefix)) {}
 
@@ -196,6 +198,7 @@ public:
         return WeightReader(*weights_, detail::concat({prefix_, child, "."}));
     }
 
+    /// Whether there is a tensor of that name.
     bool has(std::string_view name) const { return weights_->find(full_name(name)) != nullptr; }
 
     /// The values of a tensor as float, row-major; empty if it is missing, which happens only without strict.

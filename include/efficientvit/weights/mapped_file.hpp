@@ -158,6 +158,7 @@ private:
 /// read, or is not a regular file.
 class MappedFile final : public Storage {
 public:
+    /// Throws WeightsError.
     explicit MappedFile(const std::filesystem::path& path) : file_(path) {
         if (file_.size() == 0) return;
         map();

@@ -27,7 +27,18 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The element types that a state dict can hold.
-enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+enum class DType {
+    f64,     ///< double
+    f32,     ///< float
+    f16,     ///< IEEE half
+    bf16,    ///< the upper half of a float
+    i64,     ///< signed, 64 bits
+    i32,     ///< signed, 32 bits
+    i16,     ///< signed, 16 bits
+    i8,      ///< signed, 8 bits
+    u8,      ///< unsigned, 8 bits
+    boolean  ///< a byte, 0 or 1
+};
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
@@ -105,6 +116,7 @@ inline std::uint16_t float_to_bf16(float value) {
     return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/// Whether it is F64, F32, F16 or BF16.
 inline bool is_floating_point(DType dtype) { return dtype <= DType::bf16; }
 
 /// Keeps the bytes of tensors alive and reads them. Derive from it to lend a StateDict memory of another kind.
@@ -126,7 +138,9 @@ public:
 template <class T>
 class HeapStorage final : public Storage {
 public:
+    /// Takes the container.
     explicit HeapStorage(T values) : values_(std::move(values)) {}
+    /// All bytes.
     std::span<const std::byte> bytes() const { return std::as_bytes(std::span(values_)); }
 
 private:
@@ -135,25 +149,29 @@ private:
 
 /// One tensor: row-major, dense, little-endian; `data` may be unaligned.
 struct Entry {
-    DType dtype = DType::f32;
-    std::vector<std::int64_t> shape;
-    std::span<const std::byte> data;
+    DType dtype = DType::f32;              ///< of its elements
+    std::vector<std::int64_t> shape;       ///< extents, the slowest first; empty for a scalar
+    std::span<const std::byte> data;       ///< all of its bytes
     std::shared_ptr<const Storage> owner;  ///< null: the memory is the caller's, who keeps it while the entry is used
 
+    /// Product of the extents; 1 for a scalar.
     std::size_t element_count() const { return data.size() / dtype_size(dtype); }
 };
 
 /// What a model asks for: a name of the reference's state dict, and the shape it must have.
 struct Parameter {
-    std::string name;
-    std::vector<std::int64_t> shape;
+    std::string name;                 ///< as in the state dict
+    std::vector<std::int64_t> shape;  ///< extents, the slowest first
 };
 
 /// Tensors by name, in the order of their names. Copies share the tensors' bytes.
 class StateDict {
 public:
+    /// Tensors by name.
     using Map = std::map<std::string, Entry, std::less<>>;
+    /// Texts by name.
     using Metadata = std::map<std::string, std::string, std::less<>>;
+    /// Over pairs of name and Entry.
     using const_iterator = Map::const_iterator;
 
     /// Adds a tensor whose bytes are `data`; `owner` keeps them alive, or is null where the caller does.
@@ -200,12 +218,18 @@ public:
             detail::concat({where(), "no tensor ", detail::in_quotes(name), " among the ", std::to_string(size())}));
     }
 
+    /// Whether there is a tensor of that name.
     bool contains(std::string_view name) const { return find(name) != nullptr; }
+    /// How many tensors.
     std::size_t size() const { return entries_.size(); }
+    /// Whether there are none.
     bool empty() const { return entries_.empty(); }
+    /// The first, by name.
     const_iterator begin() const { return entries_.begin(); }
+    /// Behind the last.
     const_iterator end() const { return entries_.end(); }
 
+    /// All names, in order.
     std::vector<std::string> names() const {
         std::vector<std::string> out;
         out.reserve(size());
@@ -215,10 +239,12 @@ public:
 
     /// Free text that came with the tensors: the `__metadata__` of a safetensors file. Ours to read and write.
     const Metadata& metadata() const { return metadata_; }
+    /// The same to change.
     Metadata& metadata() { return metadata_; }
 
     /// Where the tensors came from, such as a file's name; stands at the head of error messages. May be empty.
     const std::string& source() const { return source_; }
+    /// What source() will be.
     void set_source(std::string source) { source_ = std::move(source); }
 
 private:
