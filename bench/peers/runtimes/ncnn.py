@@ -13,6 +13,7 @@ class Ncnn(Runtime):
     distributions = ("ncnn",)
     folders = ("/ncnn/", "/ncnn.libs/")
     variants = (Variant("timm"), Variant("products"))
+    bf16 = False
     settings = "pnnx, activations fused; packing, Winograd, sgemm on; fp16 and bf16 off; pool allocators; threads = n"
 
     def export(self, variant, network, example, stem, threads, isa):
@@ -30,7 +31,14 @@ class Ncnn(Runtime):
         import ncnn  # noqa: F401
 
     def open(self, variant, stem, case, threads):
-        return _Session(stem, threads)
+        return _Session(stem, threads, self.bf16)
+
+
+class NcnnBf16(Ncnn):
+    title = "ncnn, bf16 storage"
+    bf16 = True
+    settings = "pnnx, activations fused; packing, Winograd, sgemm on; bf16 storage and packing on; pool allocators; threads = n"
+    tolerance = 5e-2
 
 
 def fuse_activations(param):
@@ -55,7 +63,7 @@ def fuse_activations(param):
 
 
 class _Session(Session):
-    def __init__(self, stem, threads):
+    def __init__(self, stem, threads, bf16):
         import ncnn
         self._ncnn = ncnn
         # The network frees what these gave, so they must outlive it.
@@ -65,7 +73,7 @@ class _Session(Session):
         options.num_threads = threads
         options.use_vulkan_compute = False
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
-            setattr(options, f"use_{name}", False)
+            setattr(options, f"use_{name}", bf16 and name.startswith("bf16"))
         for name in ("packing_layout", "winograd_convolution", "sgemm_convolution"):
             setattr(options, f"use_{name}", True)
         options.lightmode = True
