@@ -90,7 +90,9 @@ def versions_line(data):
 
 
 def markdown(data):
-    parts = [f"# EfficientViT side by side\n\n{machine_line(data)}\n\n{versions_line(data)}"]
+    parts = [f"# EfficientViT side by side\n\n{machine_line(data)}\n\n{versions_line(data)}\n\n"
+             "error: the largest difference from PyTorch in float64, of the largest value; rms: the root of the mean square of the "
+             "difference, of the output's."]
     noisy = noise(data)
     if noisy > NOISE_LIMIT:
         parts.append(f"**Others took up to {noisy:.0f} % of the CPUs while this ran: do not quote it, run it again.**")
@@ -110,8 +112,6 @@ def markdown(data):
         parts.append(f"## Start-up of {networks.Case.parse(case).title}, threads: {data['start_up_threads']}\n\nFrom the file to the first output, in a "
                      "process that has imported the runtime; growth of resident memory by it; the runtime's libraries that "
                      f"were mapped then.\n\n{start_up_table(data, variants)}")
-    parts.append("error: the largest difference from PyTorch in float64, of the largest value; rms: the root of its mean square, "
-                 "of the output's.")
     parts.append("## Settings\n\n" + "\n".join(f"- {data['titles'][n]}: {s}" for n, s in data["settings"].items()))
     if data["failures"]:
         parts.append("## What failed\n\n" + "\n".join(f"- {what}: {why}" for what, why in data["failures"].items()))
