@@ -4,9 +4,9 @@ import html
 
 import networks
 import report
-import runtimes
 
 WIDTH, BAR, GAP, LABEL, RIGHT = 450, 13, 3, 112, 116
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
 OURS, THEIRS, INK, FAINT = "#c2410c", "#94a3b8", "#1e293b", "#64748b"
 
 
@@ -23,7 +23,7 @@ def panel(data, result, left, top):
     scale = (WIDTH - LABEL - RIGHT) / max(t["median"] for _, t in times)
     y = top + 20
     for name, t in times:
-        ours = name == runtimes.OURS
+        ours = name == data["ours"]
         ratio = result["ratios"].get(name)
         length = scale * t["median"]
         told = f"{t['median']:.2f} ms" + (f"  ×{ratio['median']:.2f}" if ratio else "")
@@ -48,7 +48,7 @@ def svg(data):
             out += drawn
         top = max(bottom.values())
     width, height = 16 + WIDTH * len(columns), top + 46
-    head = [text(16, 24, "EfficientViT inference on a CPU, float32: median ms a run (× = that time / ours)", 15, weight="bold")]
+    head = [text(16, 24, f"EfficientViT inference on a CPU, {PRECISIONS[data['precision']]}: median ms a run (× = that time / ours)", 15, weight="bold")]
     foot = [text(16, top + 8, report.machine_line(data), 9, FAINT), text(16, top + 22, report.versions_line(data), 9, FAINT)]
     noisy = report.noise(data)
     if noisy > report.NOISE_LIMIT:

@@ -32,6 +32,7 @@ EPILOGUE = """examples:
   compare.py --models b3@224,b0@512x1024 --peers openvino,litert
   compare.py --models l1@224,seg_b0_cityscapes@512x1024,sam_l0@512
   compare.py --cadence                          with cold caches and 20 ms of sleep before each run
+  compare.py --precision bf16                   this library and all that can in bfloat16
   compare.py --isa avx2                         held to AVX2, where a runtime lets itself be held
 
 A network is written name@height[xwidth][*batch]; name@sizexbatch is a batch too where the second number is below 32.
@@ -71,9 +72,13 @@ def parse(arguments):
     parser.add_argument("--modes", default=",".join(MODES), metavar="LIST", help=f"of {', '.join(MODES)} (default: all)")
     parser.add_argument("--cadence", action="store_true", help="cadence mode alone, of every network given")
     parser.add_argument("--isa", default="", choices=["avx2"], help="hold runtimes to this instruction set")
+    parser.add_argument("--precision", default="f32", choices=runtimes.PRECISIONS,
+                        help="what networks are multiplied in; a runtime that has none stays in f32 (default f32)")
     parser.add_argument("--start-ups", type=int, default=5, metavar="N", help="fresh processes for each start-up (default 5)")
     add_common_arguments(parser)
-    parser.add_argument("--set-up-only", action="store_true", help="make the environment and build, measure nothing")
+    parser.add_argument("--set-up-only", action="store_true", help="make the environment, build and export, measure nothing")
+    parser.add_argument("--add", action="store_true",
+                        help="keep what --out holds of other networks, threads and modes, and add to it")
     o = parser.parse_args(arguments)
 
     import networks
@@ -84,10 +89,11 @@ def parse(arguments):
     if not all(t.strip().isdigit() and int(t) > 0 for t in o.threads.split(",")):
         parser.error(f"--threads {o.threads}: numbers from 1 up, separated by commas")
     o.threads = sorted({int(t) for t in o.threads.split(",")})
-    o.peers = [names[0]] + [name.strip() for name in o.peers.split(",") if name.strip() not in ("", names[0])]
-    for name in o.peers:
+    asked = [name.strip() for name in o.peers.split(",") if name.strip() not in ("", names[0])]
+    for name in asked:
         if name not in names:
             parser.error(f"no runtime is called '{name}'; there are: {', '.join(names[1:])}")
+    o.peers = runtimes.in_precision([names[0]] + asked, o.precision)
     o.modes = ["cadence"] if o.cadence else [mode.strip() for mode in o.modes.split(",")]
     o.cadence_all = o.cadence
     for mode in o.modes:
@@ -151,7 +157,7 @@ def build_library(o, source, names):
     source, sources = HERE / source, sorted(HERE.glob("*.cpp"))  # one includes the other
     headers = sorted(p for p in (ROOT / "include").rglob("*") if p.is_file())
     command = [*shlex.split(o.cxx), "-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-s",
-               f"-I{ROOT / 'include'}", *eigen_flags(o)]
+               f"-I{ROOT / 'include'}", *eigen_flags(o), *(["-DEVC_BF16"] if o.precision == "bf16" else [])]
     try:
         compiler = subprocess.run([*shlex.split(o.cxx), "--version"], capture_output=True, text=True).stdout
     except FileNotFoundError:
@@ -195,15 +201,20 @@ def prepare(o, source, names):
 
 
 def main():
+    import networks
     o = parse(sys.argv[1:])
     compiler = prepare(o, "efficientvit_c.cpp", sorted({"identity"} | {case.network for case in o.cases}))
-    if o.set_up_only:
-        return
     import chart
     import measure
     import report
-    data = measure.Comparison(o).run()
+    comparison = measure.Comparison(o)
+    if o.set_up_only:
+        comparison.export_all([*o.cases, networks.Case.parse(networks.IDENTITY)])
+        return
+    data = comparison.run()
     data["compiler"] = compiler
+    if o.add and (o.out / "compare.json").exists():
+        data = measure.added(json.loads((o.out / "compare.json").read_text()), data)
     told = report.markdown(data)
     (o.out / "compare.json").write_text(json.dumps(data, indent=1) + "\n")
     (o.out / "compare.md").write_text(told)

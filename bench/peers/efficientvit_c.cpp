@@ -2,14 +2,20 @@
 //
 // One network behind a C interface, so that the comparison can call it as it calls the others: from Python. Not an API
 // to build on. EVC_NETWORK names the type, for instance ev::BackboneB0; without it the library holds a
-// network that does next to nothing (a relu), which measures what the call itself costs.
+// network that does next to nothing (a relu), which measures what the call itself costs. With EVC_BF16 it also knows
+// bfloat16, whose kernels a library that is asked for float32 alone is spared.
 #include <efficientvit/efficientvit.hpp>
+#ifdef EVC_BF16
+#include <efficientvit/kernels/bf16.hpp>
+#endif
 #include <efficientvit/weights/safetensors.hpp>
 
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace ev = efficientvit;
 
@@ -25,8 +31,9 @@ namespace {
 using Network = EVC_NETWORK;
 #else
 struct Network {
-    void load_state_dict(const ev::StateDict&) {}
+    void load_state_dict(const ev::StateDict&, const ev::LoadOptions&) {}
     static ev::Isa isa() { return ev::default_isa(); }
+    static std::string_view precision() { return "f32"; }
     static ev::Shape output_shape(const ev::Shape& in) { return in; }
     static void forward_final(const ev::ConstTensorView& x, const ev::TensorView& y, ev::Context&) {
         const std::ptrdiff_t count = x.shape.n * x.shape.c * x.shape.h * x.shape.w;
@@ -39,6 +46,14 @@ struct Model {
     Network network;
     ev::Context context;
 };
+
+ev::Precision precision_named(std::string_view name) {
+    if (name == "f32") return {};
+#ifdef EVC_BF16
+    if (name == "bf16") return ev::Precision::bf16;
+#endif
+    throw std::invalid_argument("this build knows no precision '" + std::string(name) + "'");
+}
 
 thread_local std::string last_error;
 
@@ -70,18 +85,26 @@ void run(const N& network, const ev::ConstTensorView& x, const ev::TensorView& y
 /// Why the last call on this thread returned -1 or null.
 EVC_API const char* evc_error() { return last_error.c_str(); }
 
-/// Loads safetensors; an empty path loads nothing. Null where that fails.
-EVC_API void* evc_open(const char* weights, int threads) {
+/// Loads safetensors; an empty path loads nothing. precision: "f32", or "bf16" with EVC_BF16. Null where that fails.
+EVC_API void* evc_open(const char* weights, int threads, const char* precision) {
     std::unique_ptr<Model> model;
     guarded([&] {
         auto loading = std::make_unique<Model>(Model{Network(), ev::Context({.threads = threads})});
-        if (*weights != '\0') loading->network.load_state_dict(ev::load_safetensors(weights));
+        const ev::LoadOptions options{.precision = precision_named(precision)};
+        if (*weights != '\0') loading->network.load_state_dict(ev::load_safetensors(weights), options);
         model = std::move(loading);
     });
     return model.release();
 }
 
 EVC_API void evc_close(void* model) { delete static_cast<Model*>(model); }
+
+/// What its products are of, as Module::precision() tells it.
+EVC_API const char* evc_precision(const void* model) {
+    static thread_local std::string name;
+    if (guarded([&] { name = static_cast<const Model*>(model)->network.precision(); }) != 0) return nullptr;
+    return name.c_str();
+}
 
 /// The instruction set that runs.
 EVC_API const char* evc_isa(const void* model) {

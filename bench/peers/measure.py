@@ -115,7 +115,9 @@ class Comparison:
     # ---- files ---------------------------------------------------------------------------------------------------
 
     def stem(self, case, name, variant, threads):
-        return str(self.folder(case) / self.key(name, runtimes.source(name)) / variant.stem(threads, self.o.isa or "native"))
+        # By the module, not the name: a runtime's precisions share what is exported alike.
+        source = runtimes.source(name)
+        return str(self.folder(case) / self.key(pathlib.Path(source).stem, source) / variant.stem(threads, self.o.isa or "native"))
 
     def variants(self, case, name):
         """Those that come into question for this network."""
@@ -221,16 +223,18 @@ class Comparison:
         return ready
 
     def check(self, case, worker):
-        """The largest error, of the largest value. Raises where that is too much."""
+        """How far the output is from torch in float64: {"max": of the largest value, "rms": of the rms value}. Raises
+        where the former is too much."""
         with tempfile.NamedTemporaryFile(suffix=".npy") as file:
             worker.ask(do="output", path=file.name)
             got = np.load(file.name).astype(np.float64)
         want = np.load(f"{self.reference(case)}.npy")
         if got.shape != want.shape:
             raise RuntimeError(f"its output is {got.shape}, torch's {want.shape}")
-        error = float(np.abs(got - want).max() / np.abs(want).max())
-        if not error <= self.peers[worker.spec["runtime"]].tolerance:
-            raise RuntimeError(f"differs from torch in float64 by {error:.2g} of the largest value")
+        error = {"max": float(np.abs(got - want).max() / np.abs(want).max()),
+                 "rms": float(np.sqrt(np.square(got - want).mean() / np.square(want).mean()))}
+        if not error["max"] <= self.peers[worker.spec["runtime"]].tolerance:
+            raise RuntimeError(f"differs from torch in float64 by {error['max']:.2g} of the largest value")
         return error
 
     # ---- measuring -----------------------------------------------------------------------------------------------
@@ -275,10 +279,11 @@ class Comparison:
             for mode in modes:
                 result = self.rounds(case, threads, mode, {name: (w, said) for name, (w, said, _) in chosen.items()})
                 for name, (worker, _, key) in chosen.items():  # still right after thousands of runs
-                    errors[key] = max(errors[key], self.check(case, worker))
+                    errors[key] = max(errors[key], self.check(case, worker), key=lambda error: error["max"])
                 result["variants"] = {name: key[1] for name, (_, _, key) in chosen.items()}
                 result["variants_tried_ms"] = tried
-                result["errors"] = {name: errors[key] for name, (_, _, key) in chosen.items()}
+                result["errors"] = {name: errors[key]["max"] for name, (_, _, key) in chosen.items()}
+                result["rms_errors"] = {name: errors[key]["rms"] for name, (_, _, key) in chosen.items()}
                 results.append(result)
         finally:
             for worker, *_ in ready.values():
@@ -310,15 +315,16 @@ class Comparison:
             if values:
                 times[name]["cpu_ms_per_frame"] = float(np.median(np.concatenate(values)) / 1e6)
         return {"case": str(case), "threads": threads, "mode": mode, "times_ms": times,
-                "ratios": self.ratios(rounds), "foreign_cpu_percent": percent}
+                "ratios": self.ratios(rounds), "rounds": self.o.rounds, "foreign_cpu_percent": percent}
 
-    @staticmethod
-    def ratios(rounds):
-        if runtimes.OURS not in rounds:
+    def ratios(self, rounds):
+        """All others' times by those of this library, which comes first, in the precision asked for."""
+        first = self.o.peers[0]
+        if first not in rounds:
             return {}
-        ours = rounds[runtimes.OURS]
+        ours = rounds[first]
         return {name: {**stats.ratio(theirs, ours), **stats.p95_ratio(theirs, ours)}
-                for name, theirs in rounds.items() if name != runtimes.OURS}
+                for name, theirs in rounds.items() if name != first}
 
     def start_ups(self, case, repeats):
         """Load and first run, each in a fresh process, in shuffled order."""
@@ -360,7 +366,7 @@ class Comparison:
         self.export_all(cases + [identity])
         exported = time.monotonic()
         data = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                "machine": machine(self.cpus), "isa": o.isa, "rounds": o.rounds, "results": [], "start_up": {}, "start_up_threads": o.threads[0]}
+                "machine": machine(self.cpus), "isa": o.isa, "precision": o.precision, "ours": o.peers[0], "rounds": o.rounds, "results": [], "start_up": {}, "start_up_threads": o.threads[0]}
         say(f"Timing {len(cases)} networks, {', '.join(self.peers)} …")
         for threads in o.threads:
             if "hot" in o.modes:
@@ -379,6 +385,23 @@ class Comparison:
         data["not_held_to_isa"] = [name for name, peer in self.peers.items() if o.isa and not peer.honours(o.isa)]
         data["failures"] = self.failures
         return data
+
+
+def added(before, data):
+    """`data`, and what `before` holds of other networks, threads and modes. Such a report is of one machine and one
+    precision."""
+    for field in ("isa", "precision", "ours"):
+        if before[field] != data[field]:
+            raise SystemExit(f"compare: the results so far are of {field} '{before[field]}', these of '{data[field]}'; see --out")
+    if before["machine"]["cpu"] != data["machine"]["cpu"]:
+        raise SystemExit(f"compare: the results so far are of another CPU, {before['machine']['cpu']}; see --out")
+
+    def key(result):
+        return result["case"], result["threads"], result["mode"]
+
+    results = {key(result): result for result in before["results"] + data["results"]}
+    both = {name: {**before[name], **data[name]} for name in ("start_up", "versions", "isas", "settings", "titles", "failures")}
+    return {**data, **both, "results": sorted(results.values(), key=lambda result: result["threads"])}
 
 
 def machine(cpus):

@@ -16,12 +16,12 @@ def table(head, rows):
 
 
 def fastest_peer(result):
-    peers = {name: t for name, t in result["times_ms"].items() if name != runtimes.OURS}
+    peers = {name: t for name, t in result["times_ms"].items() if not runtimes.is_ours(name)}
     return min(peers, key=lambda name: peers[name]["median"]) if peers else None
 
 
 def timing_table(data, result):
-    head = ["runtime", "min ms", "median", "p95", "time / ours, median [95 %]", "by min", "error", "given as"]
+    head = ["runtime", "min ms", "median", "p95", "time / ours, median [95 %]", "by min", "error", "rms", "given as"]
     cadence = result["mode"] == "cadence"
     if cadence:
         head[5:6] = ["p95 / ours [95 %]", "CPU ms a frame"]
@@ -30,7 +30,7 @@ def timing_table(data, result):
         r = result["ratios"].get(name)
         row = [data["titles"][name], f"{t['min']:.3f}", f"{t['median']:.3f}", f"{t['p95']:.3f}",
                f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" if r else "",
-               f"{r['by_min']:.2f}" if r else "", f"{result['errors'][name]:.1e}", result["variants"][name]]
+               f"{r['by_min']:.2f}" if r else "", f"{result['errors'][name]:.1e}", f"{result['rms_errors'][name]:.1e}", result["variants"][name]]
         if cadence:
             row[5:6] = [f"{r['p95']:.2f} [{r['p95_low']:.2f}, {r['p95_high']:.2f}]" if r else "",
                         f"{t['cpu_ms_per_frame']:.2f}"]
@@ -43,13 +43,13 @@ def summary_table(data):
     rows = []
     for result in data["results"]:
         case, peer = networks.Case.parse(result["case"]), fastest_peer(result)
-        if case.network == "identity" or peer is None or runtimes.OURS not in result["times_ms"]:
+        if case.network == "identity" or peer is None or data["ours"] not in result["times_ms"]:
             continue
         r = result["ratios"][peer]
         rows.append([case.title + (", cadence" if result["mode"] == "cadence" else ""), result["threads"],
-                     f"{result['times_ms'][runtimes.OURS]['median']:.2f}", data["titles"][peer],
+                     f"{result['times_ms'][data['ours']]['median']:.2f}", data["titles"][peer],
                      f"{result['times_ms'][peer]['median']:.2f}", f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}]",
-                     f"{min(q['by_min'] for q in result['ratios'].values()):.2f}",
+                     f"{min(q['by_min'] for name, q in result['ratios'].items() if not runtimes.is_ours(name)):.2f}",
                      f"{r['p95']:.2f} [{r['p95_low']:.2f}, {r['p95_high']:.2f}]", f"{result['foreign_cpu_percent']:.0f} %"])
     return table(["network", "threads", "ours ms", "fastest peer", "its ms", "ratio by median [95 %]", "by min", "by p95 [95 %]",
                   "others' CPU"], rows) if rows else "This library did not run: no ratios."
@@ -57,7 +57,7 @@ def summary_table(data):
 
 def overhead_table(data):
     found = [r for r in data["results"] if networks.Case.parse(r["case"]).network == "identity"]
-    names = sorted({name for r in found for name in r["times_ms"]}, key=list(runtimes.RUNTIMES).index)
+    names = sorted({name for r in found for name in r["times_ms"]}, key=runtimes.order)
     rows = [[data["titles"][name]] + [f"{1000 * r['times_ms'][name]['median']:.0f}" if name in r["times_ms"] else ""
                                       for r in found] for name in names]
     return table(["runtime"] + [f"µs a call, {r['threads']} thread{'s' * (r['threads'] > 1)}" for r in found], rows)
@@ -90,7 +90,9 @@ def versions_line(data):
 
 
 def markdown(data):
-    parts = [f"# EfficientViT side by side\n\n{machine_line(data)}\n\n{versions_line(data)}"]
+    parts = [f"# EfficientViT side by side\n\n{machine_line(data)}\n\n{versions_line(data)}\n\n"
+             "error: the largest difference from PyTorch in float64, of the largest value; rms: the root of the mean square of the "
+             "difference, of the output's."]
     noisy = noise(data)
     if noisy > NOISE_LIMIT:
         parts.append(f"**Others took up to {noisy:.0f} % of the CPUs while this ran: do not quote it, run it again.**")

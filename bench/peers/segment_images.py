@@ -35,7 +35,7 @@ def parse(arguments):
         parser.error(f"--size {o.size}: expected height x width, at least 8 each, such as 720x1280")
     o.size = int(height), int(width)
     o.cases = [networks.Case.parse("seg_b0_cityscapes@1024x2048")]
-    o.peers, o.threads, o.modes, o.isa = [OURS, THEIRS], [o.threads], ["hot"], ""
+    o.peers, o.threads, o.modes, o.isa, o.precision = [OURS, THEIRS], [o.threads], ["hot"], "", "f32"
     compare.check_common_arguments(parser, o)
     return o
 

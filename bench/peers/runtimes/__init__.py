@@ -8,7 +8,7 @@ import importlib
 
 OURS = "efficientvit"
 
-# Name: module and class. Two settings of one runtime, such as two precisions, are two classes in one module.
+# Name: module and class.
 RUNTIMES = {
     OURS: ("efficientvit", "EfficientViT"),
     "onnxruntime": ("onnxruntime", "OnnxRuntime"),
@@ -19,11 +19,40 @@ RUNTIMES = {
     "torch": ("torch", "Torch"),
 }
 
+# What stands for a runtime in another precision: classes of its module, by names of their own. Two settings of one
+# runtime are two such classes. A runtime that is missing here has only f32, and takes part in that.
+PRECISIONS = {
+    "f32": {},
+    "bf16": {
+        OURS: {"efficientvit-bf16": "EfficientViTBf16", "efficientvit": "EfficientViT"},
+        "openvino": {"openvino-bf16": "OpenVinoBf16", "openvino-default": "OpenVinoDefault"},
+        "ncnn": {"ncnn-bf16": "NcnnBf16"},
+        "torch": {"torch-bf16": "TorchBf16"},
+    },
+}
+_CLASSES = dict(RUNTIMES)
+for _precision in PRECISIONS.values():
+    for _name, _kinds in _precision.items():
+        _CLASSES.update((name, (RUNTIMES[_name][0], kind)) for name, kind in _kinds.items())
+
+
+def in_precision(names, precision):
+    """The names that stand for these runtimes in a precision."""
+    return [other for name in names for other in PRECISIONS[precision].get(name, [name])]
+
+
+def is_ours(name):
+    return _CLASSES[name][0] == OURS
+
+
+def order(name):
+    return list(_CLASSES).index(name)
+
 
 def runtime(name):
-    module, kind = RUNTIMES[name]
+    module, kind = _CLASSES[name]
     return getattr(importlib.import_module(f"runtimes.{module}"), kind)()
 
 
 def source(name):
-    return f"runtimes/{RUNTIMES[name][0]}.py"
+    return f"runtimes/{_CLASSES[name][0]}.py"

@@ -14,7 +14,9 @@ def _library(network, folder):
     library = ctypes.CDLL(str(pathlib.Path(folder) / f"libefficientvit_{network}.so"))
     library.evc_error.restype = ctypes.c_char_p
     library.evc_open.restype = ctypes.c_void_p
-    library.evc_open.argtypes = [ctypes.c_char_p, ctypes.c_int]
+    library.evc_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p]
+    library.evc_precision.restype = ctypes.c_char_p
+    library.evc_precision.argtypes = [ctypes.c_void_p]
     library.evc_isa.restype = ctypes.c_char_p
     library.evc_isa.argtypes = [ctypes.c_void_p]
     library.evc_forward.argtypes = [ctypes.c_void_p] * 5
@@ -23,6 +25,7 @@ def _library(network, folder):
 
 class EfficientViT(Runtime):
     title = "this library"
+    precision = "f32"
     folders = ("/native-",)
     variants = (Variant("timm"),)
     settings = "-O2, no -m flags; Context({.threads = n}), forward_final on caller's memory"
@@ -47,14 +50,21 @@ class EfficientViT(Runtime):
         pass
 
     def open(self, variant, stem, case, threads):
-        return _Session(stem, case, threads, self.native)
+        return _Session(stem, case, threads, self.native, self.precision)
+
+
+class EfficientViTBf16(EfficientViT):
+    title = "this library, bf16"
+    precision = "bf16"
+    settings = EfficientViT.settings + "; loaded with Precision::bf16"
+    tolerance = 5e-2
 
 
 class _Session(Session):
-    def __init__(self, stem, case, threads, native):
+    def __init__(self, stem, case, threads, native, precision):
         self._library = _library(case.network, native)
         weights = b"" if case.network == "identity" else f"{stem}.safetensors".encode()
-        self._model = self._library.evc_open(weights, threads)
+        self._model = self._library.evc_open(weights, threads, precision.encode())
         if not self._model:
             raise RuntimeError(self._library.evc_error().decode())
         self._in, self._out = Size4(*case.shape), Size4()
@@ -77,7 +87,9 @@ class _Session(Session):
         return self._y.copy()
 
     def isa(self):
-        return self._library.evc_isa(self._model).decode()
+        """With what multiplies, where that is not float: "avx512, bf16 (AMX)"."""
+        names = self._library.evc_isa(self._model), self._library.evc_precision(self._model)
+        return ", ".join(name.decode() for name in names if name != b"f32")
 
 
 def _aligned(shape):

@@ -13,6 +13,7 @@ class Ncnn(Runtime):
     distributions = ("ncnn",)
     folders = ("/ncnn/", "/ncnn.libs/")
     variants = (Variant("timm"), Variant("products"))
+    bf16 = False
     settings = "pnnx, activations fused; packing, Winograd, sgemm on; fp16 and bf16 off; pool allocators; threads = n"
 
     def export(self, variant, network, example, stem, threads, isa):
@@ -24,13 +25,22 @@ class Ncnn(Runtime):
         shape = ",".join(str(n) for n in one.shape)
         subprocess.run([pnnx.EXEC_PATH, f"{stem}.pt", f"inputshape=[{shape}]", "fp16=0"], check=True, capture_output=True)
         param = pathlib.Path(f"{stem}.ncnn.param")
-        param.write_text(fuse_activations(param.read_text()))
+        fused = fuse_activations(param.read_text())
+        param.write_text(fused)
+        pathlib.Path(f"{stem}.bf16.param").write_text(keep_groups_in_float(fused))
 
     def imports(self):
         import ncnn  # noqa: F401
 
     def open(self, variant, stem, case, threads):
-        return _Session(stem, threads)
+        return _Session(stem, threads, self.bf16)
+
+
+class NcnnBf16(Ncnn):
+    title = "ncnn, bf16 storage"
+    bf16 = True
+    settings = "pnnx, activations fused; packing, Winograd, sgemm on; bf16 storage and packing on, but for grouped 1x1 convolutions; pool allocators; threads = n"
+    tolerance = 5e-2
 
 
 def fuse_activations(param):
@@ -54,8 +64,20 @@ def fuse_activations(param):
     return "\n".join([magic, f"{len(kept)} {blobs}"] + [" ".join(words) for words in kept]) + "\n"
 
 
+def keep_groups_in_float(param):
+    """Without this ncnn gives nothing but NaN: its grouped convolutions that are not depthwise do so with bf16 storage
+    (1.0.20261020, AVX-512). 31=4 turns that off for one layer."""
+    lines = param.splitlines()
+    for i, line in enumerate(lines):
+        if line.startswith("ConvolutionDepthWise"):
+            values = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            if values["0"] != values["7"]:  # channels, groups
+                lines[i] += " 31=4"
+    return "\n".join(lines) + "\n"
+
+
 class _Session(Session):
-    def __init__(self, stem, threads):
+    def __init__(self, stem, threads, bf16):
         import ncnn
         self._ncnn = ncnn
         # The network frees what these gave, so they must outlive it.
@@ -65,12 +87,12 @@ class _Session(Session):
         options.num_threads = threads
         options.use_vulkan_compute = False
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
-            setattr(options, f"use_{name}", False)
+            setattr(options, f"use_{name}", bf16 and name.startswith("bf16"))
         for name in ("packing_layout", "winograd_convolution", "sgemm_convolution"):
             setattr(options, f"use_{name}", True)
         options.lightmode = True
         options.blob_allocator, options.workspace_allocator = self._allocators
-        if self._net.load_param(f"{stem}.ncnn.param") != 0 or self._net.load_model(f"{stem}.ncnn.bin") != 0:
+        if self._net.load_param(f"{stem}.{'bf16' if bf16 else 'ncnn'}.param") != 0 or self._net.load_model(f"{stem}.ncnn.bin") != 0:
             raise RuntimeError("ncnn cannot load the network")
 
     def set_input(self, image):

@@ -12,6 +12,7 @@ class OpenVino(Runtime):
     folders = ("/openvino/",)
     variants = (Variant("timm"), Variant("products"), Variant("products-nhwc"),
                 Variant("products-nhwc", "model cache", startup_only=True))
+    precision = "f32"  # INFERENCE_PRECISION_HINT; empty: the plugin's choice
     settings = "IR, latency hint, one stream, INFERENCE_PRECISION_HINT f32, threads = n, pinned"
 
     def environment(self, threads, isa):
@@ -25,26 +26,43 @@ class OpenVino(Runtime):
         path = onnx_file.write(network, example, stem, variant.form)
         openvino.save_model(openvino.Core().read_model(path), f"{stem}.xml", compress_to_fp16=False)
         if variant.option:  # fills the cache
-            _compile(f"{stem}.xml", 1, f"{stem}.cache")
+            _compile(f"{stem}.xml", 1, f"{stem}.cache", self.precision)
 
     def imports(self):
         import openvino  # noqa: F401
 
     def open(self, variant, stem, case, threads):
-        return _Session(_compile(f"{stem}.xml", threads, f"{stem}.cache" if variant.option else None))
+        cache = f"{stem}.cache" if variant.option else None
+        return _Session(_compile(f"{stem}.xml", threads, cache, self.precision))
 
 
-def _compile(path, threads, cache):
+class OpenVinoBf16(OpenVino):
+    title = "OpenVINO, bf16"
+    precision = "bf16"
+    settings = "IR, latency hint, one stream, INFERENCE_PRECISION_HINT bf16, threads = n, pinned"
+    tolerance = 5e-2
+
+
+class OpenVinoDefault(OpenVino):
+    """As a user has it who sets nothing: the plugin picks the precision, and says which."""
+    title = "OpenVINO, its default"
+    precision = ""
+    settings = "IR, latency hint, one stream, no INFERENCE_PRECISION_HINT, threads = n, pinned"
+    tolerance = 5e-2
+
+
+def _compile(path, threads, cache, precision):
     import openvino
     import openvino.properties as properties
     import openvino.properties.hint as hint
     options = {
         hint.performance_mode: hint.PerformanceMode.LATENCY,
-        hint.inference_precision: openvino.Type.f32,
         hint.enable_cpu_pinning: True,
         properties.inference_num_threads: threads,
         properties.num_streams: 1,
     }
+    if precision:
+        options[hint.inference_precision] = getattr(openvino.Type, precision)
     core = openvino.Core()
     if cache:
         pathlib.Path(cache).mkdir(exist_ok=True)
@@ -68,3 +86,6 @@ class _Session(Session):
 
     def output(self):
         return self._request.get_output_tensor().data.copy()
+
+    def isa(self):
+        return f"precision {self._compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()}"

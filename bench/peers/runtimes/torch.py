@@ -9,6 +9,7 @@ class Torch(Runtime):
     folders = ("/torch/", "/torch.libs/")
     left_out = ("cuda", "/nvidia/")
     variants = (Variant("products-nhwc", "AOTInductor", compiled=True), Variant("products", "TorchScript"))
+    bfloat16 = False
     settings = "AOTInductor with freezing, channels last; or TorchScript, optimize_for_inference; threads = n"
 
     def environment(self, threads, isa):
@@ -21,8 +22,10 @@ class Torch(Runtime):
     def export(self, variant, network, example, stem, threads, isa):
         import torch
         torch.set_num_threads(threads)
+        if self.bfloat16:
+            network = _in_bfloat16(network)
         with torch.no_grad():
-            if variant.option == "TorchScript":
+            if variant.option.startswith("TorchScript"):
                 traced = torch.jit.freeze(torch.jit.trace(network, example))
                 traced.save(f"{stem}.pt")
                 return
@@ -42,13 +45,36 @@ class Torch(Runtime):
         return _Session(variant, stem, threads)
 
 
+class TorchBf16(Torch):
+    title = "PyTorch, bfloat16"
+    variants = (Variant("products-nhwc", "AOTInductor bfloat16", compiled=True), Variant("products", "TorchScript bfloat16"))
+    bfloat16 = True
+    settings = Torch.settings + "; the module in bfloat16, input and output converted in each run"
+    tolerance = 5e-2
+
+
+def _in_bfloat16(network):
+    """Float in and out, as with all others."""
+    import torch
+
+    class InBfloat16(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network.bfloat16()
+
+        def forward(self, x):
+            return self.network(x.bfloat16()).float()
+
+    return InBfloat16().eval()
+
+
 class _Session(Session):
     def __init__(self, variant, stem, threads):
         import torch
         self._torch = torch
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
-        self._compiled = variant.option == "AOTInductor"
+        self._compiled = variant.option.startswith("AOTInductor")
         if self._compiled:
             self._network = torch._inductor.aoti_load_package(f"{stem}.pt2")
         else:
