@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -113,6 +114,29 @@ TEST_F(DigitsTest, EveryImageIsSeenAsInPyTorch) {
     EXPECT_GE(static_cast<double>(right), 0.98 * static_cast<double>(images.size()));
     RecordProperty("right", static_cast<int>(right));
     RecordProperty("largest_error", std::to_string(largest_error));
+}
+
+TEST_F(DigitsTest, BfloatSeesAsMuch) {
+    const std::vector<digits::Image> images = digits::load_images(folder / "images");
+    const ev::StateDict weights = ev::load_safetensors(folder / "digits_b0.safetensors");
+    const auto count_right = [&](ev::Precision precision) {
+        digits::Network network;
+        network.load_state_dict(weights, {.precision = precision});
+        ev::Tensor input(1, 3, digits::input_size, digits::input_size);
+        int right = 0;
+        for (const digits::Image& image : images) {
+            digits::to_input(image, input);
+            const ev::Tensor logits = network.forward(input);
+            const float* best = std::max_element(logits.data(), logits.data() + digits::classes);
+            right += best - logits.data() == image.label ? 1 : 0;
+        }
+        std::printf("[          ] %s: %d of %zu\n", std::string(network.precision()).c_str(), right, images.size());
+        return right;
+    };
+    const int floats = count_right(ev::Precision::f32);
+    // 0.3 % of 360 is one image.
+    EXPECT_LE(std::abs(count_right(ev::Precision::bf16) - floats), 1);
+    EXPECT_LE(std::abs(count_right(ev::Precision::bf16_weights) - floats), 1);
 }
 
 TEST_F(DigitsTest, AnInputIsTheImageEnlarged) {
