@@ -103,7 +103,7 @@ bool is_batch_norms_factor(const Subject& s, const std::string& name) {
 
 using Change = std::function<void(const std::string& name, std::vector<float>& values)>;
 
-class Numbers : public IsaTest {
+class OddNumbers : public IsaTest {
 protected:
     /// `change` is done to the input, called "input", and to every tensor of weights. `least` as in relative_error.
     void check(const Subject& s, const Change& change, const std::string& what, double least = 0.25) {
@@ -145,7 +145,7 @@ protected:
     }
 };
 
-TEST_P(Numbers, NaNAndInfinitiesInTheInput) {
+TEST_P(OddNumbers, NaNAndInfinitiesInTheInput) {
     for (const Subject& s : subjects()) {
         for (const float poison : {nan, inf, -inf}) {
             const auto size = static_cast<std::size_t>(s.shape.n * s.shape.c * s.shape.h * s.shape.w);
@@ -162,7 +162,7 @@ TEST_P(Numbers, NaNAndInfinitiesInTheInput) {
 }
 
 /// An infinite factor of a batch norm is left out: y = x * scale + shift has NaN where (x - mean) * scale is infinite.
-TEST_P(Numbers, NaNAndInfinitiesInTheWeights) {
+TEST_P(OddNumbers, NaNAndInfinitiesInTheWeights) {
     for (const Subject& s : subjects()) {
         for (const ev::Parameter& p : s.layer->parameters()) {
             for (const float poison : {nan, inf, -inf}) {
@@ -178,7 +178,7 @@ TEST_P(Numbers, NaNAndInfinitiesInTheWeights) {
     }
 }
 
-TEST_P(Numbers, Zeros) {
+TEST_P(OddNumbers, Zeros) {
     for (const Subject& s : subjects()) {
         const auto zeros = [](std::vector<float>& v) { std::fill(v.begin(), v.end(), 0.0f); };
         check(
@@ -198,7 +198,7 @@ TEST_P(Numbers, Zeros) {
     }
 }
 
-TEST_P(Numbers, Denormals) {
+TEST_P(OddNumbers, Denormals) {
     const auto small = [](std::vector<float>& v) {
         for (float& value : v) value *= 1e-39f;
     };
@@ -221,7 +221,7 @@ TEST_P(Numbers, Denormals) {
 }
 
 /// Sums of denormals are denormals, none is taken for zero.
-TEST_P(Numbers, DenormalsAreKept) {
+TEST_P(OddNumbers, DenormalsAreKept) {
     constexpr auto none = ev::Activation::none;
     const std::vector<Subject> plain{
         conv<{.in_channels = 9, .out_channels = 20, .kernel_size = 1, .norm = ev::Norm::none, .act_func = none}>("1x1"),
@@ -242,7 +242,7 @@ TEST_P(Numbers, DenormalsAreKept) {
 }
 
 /// Attention multiplies three of its values, so 1e10 is about what float can do there.
-TEST_P(Numbers, Huge) {
+TEST_P(OddNumbers, Huge) {
     for (const Subject& s : subjects()) {
         for (const float scale : {1e6f, 1e10f}) {
             const auto grow = [&](std::vector<float>& v) {
@@ -267,6 +267,6 @@ TEST_P(Numbers, Huge) {
     }
 }
 
-EFFICIENTVIT_ON_EVERY_ISA(Numbers);
+EFFICIENTVIT_ON_EVERY_ISA(OddNumbers);
 
 }  // namespace
