@@ -56,8 +56,9 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const int step = (band_rows + steps - 1) / steps;                  // steps of a band are alike
     const int window = (step - 1) * layer.stride + layer.kernel_size;  // input rows of a step
     const int advance = step * layer.stride;
-    // Whole steps, so that the rows of one step are neighbours in the ring.
-    const int ring_rows = !expands ? 0 : whole ? x.height : (window + advance - 1) / advance * advance;
+    // Whole steps, so that the rows of one step are neighbours in the ring; a single step has nothing to go around.
+    const int turning = steps == 1 ? window : (window + advance - 1) / advance * advance;
+    const int ring_rows = !expands ? 0 : whole ? x.height : turning;
     const bool by_blocks = whole && workers > 1 && y.batch < workers;
 
     const Index pixel = Index{x.width} + 2 * padding;
