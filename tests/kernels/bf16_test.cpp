@@ -117,6 +117,22 @@ private:
     std::vector<float> values_;
 };
 
+/// What Pointwise and Dense are told alike.
+template <class Args>
+void set_maps(Args& a, const Input& x, int channels, const Weights& weights, const GuardedBuffer<float>& bias,
+              Output& y, const Layout& y_at, int y_blocks) {
+    a.x_block_stride = x.word_stride;
+    a.x_block = x.layout.block;
+    a.channels = channels;
+    a.weights = weights.words.data();
+    a.bias = bias.data();
+    a.y = y.data();
+    a.y_block_stride = y_at.block_stride;
+    a.y_row_stride = y_at.row_stride;
+    a.y_block = y_at.block;
+    a.y_blocks = y_blocks;
+}
+
 TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
     if (!rounds()) return;  // inputs stay float
     const float special[] = {0.0f,
@@ -195,16 +211,7 @@ TEST_P(Bf16, PointwiseOfEveryTileAndChannelCount) {
 
                 kernels::Pointwise a;
                 a.x = x.words.data();
-                a.x_block_stride = x.word_stride;
-                a.x_block = x_block;
-                a.channels = channels;
-                a.weights = weights.words.data();
-                a.bias = bias.data();
-                a.y = y.data();
-                a.y_block_stride = y_at.block_stride;
-                a.y_row_stride = y_at.row_stride;
-                a.y_block = y_block;
-                a.y_blocks = y_blocks;
+                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
                 a.y_width = width;
                 a.pixels = pixels;
                 a.act = all_acts[random.below(int(std::size(all_acts)))];
@@ -267,16 +274,7 @@ TEST_P(Bf16, DenseOfEveryKernelStrideAndWidth) {
                     }
                     kernels::Dense a;
                     a.rows = rows.data();
-                    a.x_block_stride = x.word_stride;
-                    a.x_block = x_block;
-                    a.channels = channels;
-                    a.weights = weights.words.data();
-                    a.bias = bias.data();
-                    a.y = y.data();
-                    a.y_block_stride = y_at.block_stride;
-                    a.y_row_stride = y_at.row_stride;
-                    a.y_block = y_block;
-                    a.y_blocks = y_blocks;
+                    set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
                     a.y_blocks_per_group = y_blocks;
                     a.y_rows = y_rows;
                     a.y_width = y_width;

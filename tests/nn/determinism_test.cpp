@@ -3,7 +3,7 @@
 // What must make no difference to a result: the rest of the batch, what scratch memory held, the caller's
 // floating-point modes. And what NaN, infinities and large values give.
 #include "../isas.hpp"
-#include "../support.hpp"
+#include "../small_networks.hpp"
 
 #include <cfenv>
 #include <utility>
@@ -24,14 +24,8 @@ using Large = ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{
     .expand_list = {1, 4, 2},
     .fewer_norm_list = {false, false, true},
     .qkv_dim = 8}>;
-using Segmenter = ev::EfficientViTSeg<Large, ev::SegHeadConfig{.head_width = 20,
-                                                               .head_depth = 1,
-                                                               .middle_op = ev::SegMiddleOp::fmbconv,
-                                                               .final_expand = 2,
-                                                               .n_classes = 3,
-                                                               .act_func = ev::Activation::gelu}>;
-using Encoder = ev::SamImageEncoder<
-    Large, ev::SamNeckConfig{.head_width = 16, .head_depth = 2, .out_dim = 20, .size = {9, 14}, .norm_eps = 1e-5}>;
+using Segmenter = SmallSegmenter<Large>;
+using Encoder = SmallEncoder<Large>;
 
 class Unchanged : public IsaTest {
 protected:
@@ -49,11 +43,7 @@ TEST_P(Unchanged, ByTheRestOfTheBatch) {
                 const ev::ConstTensorView image{x.data() + n * 3 * h * w, {1, 3, h, w}};
                 const auto alone = backbone.forward(image, context);
                 for (int s = 0; s < 5; ++s) {
-                    const ev::Tensor part =
-                        together[s].slice(Eigen::array<Eigen::Index, 4>{n, 0, 0, 0},
-                                          Eigen::array<Eigen::Index, 4>{1, alone[s].dimension(1), alone[s].dimension(2),
-                                                                        alone[s].dimension(3)});
-                    EXPECT_TRUE(same_bits(part, alone[s]))
+                    EXPECT_TRUE(same_bits(image_of(together[s], n), alone[s]))
                         << "image " << n << ", stage " << s << ", " << threads << " threads, " << h << " x " << w;
                 }
             }
@@ -70,25 +60,12 @@ TEST_P(Unchanged, ByTheRestOfTheBatchInHeads) {
             for (int n = 0; n < 3; ++n) {
                 const ev::Tensor alone =
                     model.forward(ev::ConstTensorView{x.data() + n * 3 * h * w, {1, 3, h, w}}, context);
-                const ev::Tensor part = together.slice(
-                    Eigen::array<Eigen::Index, 4>{n, 0, 0, 0},
-                    Eigen::array<Eigen::Index, 4>{1, alone.dimension(1), alone.dimension(2), alone.dimension(3)});
-                EXPECT_TRUE(same_bits(part, alone)) << "image " << n << ", " << threads << " threads";
+                EXPECT_TRUE(same_bits(image_of(together, n), alone)) << "image " << n << ", " << threads << " threads";
             }
         }
     };
     check(golden_layer<Segmenter>(GetParam()), 40, 24);
     check(golden_layer<Encoder>(GetParam()), 37, 50);
-}
-
-/// Fills a Context's memory with NaN.
-void poison(ev::Context& context, ev::Isa isa) {
-    const std::size_t floats = context.allocated_bytes() / sizeof(float);
-    context.run(ev::kernels::table(isa), [&](ev::detail::Session& session) {
-        float* const memory = session.workspace.take(floats);
-        if (!session.measuring()) std::fill_n(memory, floats, std::numeric_limits<float>::quiet_NaN());
-    });
-    EXPECT_EQ(context.allocated_bytes(), floats * sizeof(float));
 }
 
 TEST_P(Unchanged, ByWhatScratchMemoryHeld) {

@@ -38,8 +38,9 @@ EFFICIENTVIT_INLINE void zero_tiles(const float* x) {
     if constexpr (Blocks == 2 && Tiles == 2) _tile_zero(3);
 }
 
-// One group of input channels of one tap: x[t] are the first pixels, `step` bytes from pixel to pixel; weights of the
-// second output block lie `panel` words behind the first's. Where x[t] is null, a tile has nothing to add.
+// One group of input channels of one tap: x0 and x1 are the tiles' first pixels, `step` bytes from pixel to pixel;
+// weights of the second output block lie `panel` words behind the first's. Where one is null, a tile has nothing to
+// add.
 template <int Tiles, int Blocks>
 EFFICIENTVIT_INLINE void add_tile_products(const float* x0, const float* x1, Index step, const float* w, Index panel) {
     _tile_loadd(6, w, tile_row_bytes);
@@ -67,34 +68,41 @@ EFFICIENTVIT_INLINE void store_tiles(float* sums) {
     if constexpr (Blocks == 2 && Tiles == 2) _tile_stored(3, sums + 3 * tile_words, tile_row_bytes);
 }
 
-// y = act(sums + bias) + residual for `count` pixels that are neighbours everywhere.
-EFFICIENTVIT_INLINE void finish_pixels(const float* sums, const float* bias, const float* residual, float* y, int count,
-                                       Act act) {
-    const Float16 b = Float16::load(bias);
+// y = act(sums + bias) + residual for Count pixels that are neighbours everywhere.
+template <int Count>
+EFFICIENTVIT_INLINE void finish_pixels(const float* sums, Float16 bias, const float* residual, float* y, Act act) {
+    Float16 x[Count];
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; ++i) x[i] = Float16::add(Float16::load(sums + i * 16), bias);
+    if (in_epilogue(act)) {
+        activate(x, act);
+    } else {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < Count; ++i) x[i] = rough_activation(x[i], act);
+    }
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; ++i) {
+        if (residual != nullptr) x[i] = Float16::add(x[i], Float16::load(residual + i * 16));
+        x[i].store(y + i * 16);
+    }
+}
+
+// The same for `count` pixels of one row and one block of a Pointwise or a Dense.
+template <class Args>
+EFFICIENTVIT_INLINE void finish_run(const Args& a, int block, int row, int column, int count, const float* sums) {
+    const Float16 bias = Float16::load(a.bias + block * 16);
+    const Index at = Index{column} * 16;
+    float* const y = a.y + block * a.y_block_stride + row * a.y_row_stride + at;
+    const float* const residual = a.residual == nullptr
+                                      ? nullptr
+                                      : a.residual + block * a.residual_block_stride + row * a.residual_row_stride + at;
     constexpr int most = 4;
+    const Index residual_step = residual == nullptr ? 0 : 16;
     int p = 0;
     for (; p + most <= count; p += most) {
-        Float16 x[most];
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < most; ++i) x[i] = Float16::add(Float16::load(sums + (p + i) * 16), b);
-        if (in_epilogue(act)) {
-            activate(x, act);
-        } else {
-            EFFICIENTVIT_UNROLL
-            for (int i = 0; i < most; ++i) x[i] = rough_activation(x[i], act);
-        }
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < most; ++i) {
-            if (residual != nullptr) x[i] = Float16::add(x[i], Float16::load(residual + (p + i) * 16));
-            x[i].store(y + (p + i) * 16);
-        }
+        finish_pixels<most>(sums + p * 16, bias, residual + p * residual_step, y + p * 16, a.act);
     }
-    for (; p < count; ++p) {
-        Float16 x = Float16::add(Float16::load(sums + p * 16), b);
-        x = in_epilogue(act) ? activated(x, act) : rough_activation(x, act);
-        if (residual != nullptr) x = Float16::add(x, Float16::load(residual + p * 16));
-        x.store(y + p * 16);
-    }
+    for (; p < count; ++p) finish_pixels<1>(sums + p * 16, bias, residual + p * residual_step, y + p * 16, a.act);
 }
 
 // Up to 16 * Tiles pixels from `pixel` on.
@@ -116,12 +124,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, int block, int pix
         int row = pixel / a.y_width, column = pixel % a.y_width;
         for (int done = 0; done < count; column = 0, ++row) {  // rows may have gaps between them
             const int there = a.y_width - column, run = there < count - done ? there : count - done;
-            const Index at = Index{column} * 16;
-            const float* const residual = a.residual == nullptr ? nullptr
-                                                                : a.residual + (block + b) * a.residual_block_stride +
-                                                                      row * a.residual_row_stride + at;
-            finish_pixels(from + done * 16, a.bias + (block + b) * 16, residual,
-                          a.y + (block + b) * a.y_block_stride + row * a.y_row_stride + at, run, a.act);
+            finish_run(a, block + b, row, column, run, from + done * 16);
             done += run;
         }
     }
@@ -184,13 +187,8 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int tile) {
     for (int b = 0; b < Blocks; ++b) {
         for (int t = 0; t < Tiles; ++t) {
             const int left = a.y_width - column[t];
-            const Index at = Index{column[t]} * 16;
-            const float* const residual = a.residual == nullptr ? nullptr
-                                                                : a.residual + (block + b) * a.residual_block_stride +
-                                                                      row[t] * a.residual_row_stride + at;
-            finish_pixels(sums + (b * Tiles + t) * tile_words, a.bias + (block + b) * 16, residual,
-                          a.y + (block + b) * a.y_block_stride + row[t] * a.y_row_stride + at,
-                          left < tile_size ? left : tile_size, a.act);
+            finish_run(a, block + b, row[t], column[t], left < tile_size ? left : tile_size,
+                       sums + (b * Tiles + t) * tile_words);
         }
     }
 }

@@ -61,8 +61,6 @@ struct Lanes<8> {  // with the registers of AVX-512
 };
 
 #include <efficientvit/kernels/products.inl>
-
-#include <efficientvit/kernels/inverted_bottleneck.inl>
 }  // namespace avx512_bf16
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
@@ -116,8 +114,6 @@ struct Lanes : neon::Lanes<Block> {
 };
 
 #include <efficientvit/kernels/products.inl>
-
-#include <efficientvit/kernels/inverted_bottleneck.inl>
 }  // namespace neon_bf16
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE

@@ -4,11 +4,9 @@
 
 #include <efficientvit/kernels/common.inl>
 
-#include <efficientvit/kernels/products.inl>
-
 #include <efficientvit/kernels/depthwise.inl>
 
-#include <efficientvit/kernels/inverted_bottleneck.inl>
+#include <efficientvit/kernels/products.inl>
 
 #include <efficientvit/kernels/stem.inl>
 

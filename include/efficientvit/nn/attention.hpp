@@ -220,19 +220,6 @@ private:
         kernels::Pointwise point;
         point.x = aggregated;
         point.x_block_stride = pixels_ * layout_.block;
-        if (rounds(session_)) {
-            kernels::Round round;
-            round.x = aggregated;
-            round.x_block_stride = pixels_ * layout_.block;
-            round.x_block = layout_.block;
-            round.x_blocks = layout_.blocks;
-            round.width = static_cast<int>(pixels_);
-            round.y = rounded_ + rounded_words_ * worker;
-            round.y_group_stride = pixels_ * kernels::group_words;
-            session_.kernels.round(round);
-            point.x = round.y;
-            point.x_block_stride = round.y_group_stride;
-        }
         point.x_block = layout_.block;
         point.channels = c_.dim;
         point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(c_.dim);
@@ -245,6 +232,7 @@ private:
         point.y_width = static_cast<int>(pixels_);
         point.pixels = static_cast<int>(pixels_);
         point.act = relu(part);
+        set_operand(session_, point, layout_.blocks, rounded_ + rounded_words_ * worker);
         session_.kernels.pointwise(point);
     }
 

@@ -92,7 +92,6 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
 
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
-    const Index rounded_group = Index{step} * y.width * kernels::group_words;
     const Index rounded_each = rounds(session) ? kernels::rounded_words(blocks * block, Index{step} * y.width) : 0;
     const Index middle_block = Index{step} * y.width * block;
     const Index middle_floats = middle_block * blocks;
@@ -135,19 +134,7 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
             point.residual_block_stride = residual->block_stride();
             point.residual_row_stride = residual->row_stride();
         }
-        if (rounds(session)) {
-            kernels::Round round;
-            round.x = middle;
-            round.x_block_stride = middle_block;
-            round.x_block = block;
-            round.x_blocks = blocks;
-            round.width = point.pixels;
-            round.y = rounded + rounded_each * worker;
-            round.y_group_stride = rounded_group;
-            session.kernels.round(round);
-            point.x = round.y;
-            point.x_block_stride = rounded_group;
-        }
+        set_operand(session, point, blocks, rounded + rounded_each * worker);
         session.kernels.pointwise(point);
     });
 }

@@ -34,13 +34,13 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels);
     const int padding = layer.kernel_size / 2;
     const int workers = session.workers();
-    const Index row_floats = Index{blocks} * block * y.width;
+    const int lanes = blocks * block;
+    const Index row_floats = Index{lanes} * y.width;
     // All rows in one step: every block of channels is done with before the next, in the same ring. Threads then take
     // blocks, and nothing is computed twice; else they take bands of rows, which expand their edges twice.
     const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
     const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
-    const int lanes = blocks * block;
-    const bool rounded = rounds(session);  // to words of two: half as large, and not sliced
+    const bool rounded = rounds(session);                             // to words of two: half as large, and not sliced
     const int waiting = rounded ? lanes / 2 : std::min(lanes, slice_channels);
     const bool fits = Index{waiting} * y.height * y.width <= whole_floats && pair_floats <= whole_floats / 4;
     const bool whole = heavy || fits || y.height <= 2;
@@ -73,7 +73,7 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
     const int unit = rounded ? kernels::group_channels / block : 2;  // blocks that must not be split
     const Index x_pixels = Index{whole ? x.height : window} * x.width, y_pixels = Index{step} * y.width;
     const Index rounded_x_words = rounded && expands ? kernels::rounded_words(x.blocks() * x.block, x_pixels) : 0;
-    const Index rounded_middle_words = rounded ? kernels::rounded_words(blocks * block, y_pixels) : 0;
+    const Index rounded_middle_words = rounded ? kernels::rounded_words(lanes, y_pixels) : 0;
     const Index middle_floats = middle_block * (rounded ? unit : std::min(slice_blocks, blocks));
     float* const rounded_xs = session.workspace.take(count(rounded_x_words * workers));
     float* const rounded_middles = session.workspace.take(count(rounded_middle_words * middles));

@@ -15,7 +15,7 @@ struct PackedConvolution {
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
 };
 
-/// What the kernels of a session multiply.
+/// Whether the kernels of a session multiply inputs that have been rounded to bf16.
 inline bool rounds(const Session& session) { return session.kernels.operands == kernels::Operands::bf16; }
 
 /// x as products read it: rounded to bf16 in the session's memory if that is what they multiply, else itself.
@@ -44,6 +44,23 @@ inline FeatureMap as_operand(Session& session, const FeatureMap& x) {
         session.kernels.round(a);
     });
     return y;
+}
+
+/// The input of `a`, `blocks` blocks without gaps, as products read it: rounded into `to`, which has rounded_words(),
+/// if that is what they multiply.
+inline void set_operand(const Session& session, kernels::Pointwise& a, int blocks, float* to) {
+    if (!rounds(session)) return;
+    kernels::Round round;
+    round.x = a.x;
+    round.x_block_stride = a.x_block_stride;
+    round.x_block = a.x_block;
+    round.x_blocks = blocks;
+    round.width = a.pixels;
+    round.y = to;
+    round.y_group_stride = Index{a.pixels} * kernels::group_words;
+    session.kernels.round(round);
+    a.x = round.y;
+    a.x_block_stride = round.y_group_stride;
 }
 
 /// Of y = act(weights * x + bias) + residual what `slice` of the `channels` that weights has contributes: the slice is
