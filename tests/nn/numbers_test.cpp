@@ -143,6 +143,30 @@ protected:
                 << s.name << ", " << what << ": element " << i << " is " << found << ", expected " << skipped.values[i];
         }
     }
+
+    /// `change` is done to one tensor alone.
+    void check_one(const Subject& s, const std::string& tensor, const std::function<void(std::vector<float>&)>& change,
+                   const std::string& what) {
+        check(
+            s,
+            [&](const std::string& name, std::vector<float>& values) {
+                if (name == tensor) change(values);
+            },
+            tensor + " " + what);
+    }
+
+    /// The input and all tensors of weights, by name.
+    static std::vector<std::string> tensors(const Subject& s) {
+        std::vector<std::string> names{"input"};
+        for (const ev::Parameter& p : s.layer->parameters()) names.push_back(p.name);
+        return names;
+    }
+
+    static auto times(float factor) {
+        return [factor](std::vector<float>& values) {
+            for (float& value : values) value *= factor;
+        };
+    }
 };
 
 TEST_P(OddNumbers, NaNAndInfinitiesInTheInput) {
@@ -150,12 +174,8 @@ TEST_P(OddNumbers, NaNAndInfinitiesInTheInput) {
         for (const float poison : {nan, inf, -inf}) {
             const auto size = static_cast<std::size_t>(s.shape.n * s.shape.c * s.shape.h * s.shape.w);
             for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
-                check(
-                    s,
-                    [&](const std::string& name, std::vector<float>& v) {
-                        if (name == "input") v[at] = poison;
-                    },
-                    "element " + std::to_string(at) + " " + std::to_string(poison));
+                const auto set = [&](std::vector<float>& v) { v[at] = poison; };
+                check_one(s, "input", set, "element " + std::to_string(at) + " " + std::to_string(poison));
             }
         }
     }
@@ -167,56 +187,23 @@ TEST_P(OddNumbers, NaNAndInfinitiesInTheWeights) {
         for (const ev::Parameter& p : s.layer->parameters()) {
             for (const float poison : {nan, inf, -inf}) {
                 if (std::isinf(poison) && is_batch_norms_factor(s, p.name)) continue;
-                check(
-                    s,
-                    [&](const std::string& name, std::vector<float>& v) {
-                        if (name == p.name) v[v.size() / 3] = poison;
-                    },
-                    p.name + " " + std::to_string(poison));
+                check_one(
+                    s, p.name, [&](std::vector<float>& v) { v[v.size() / 3] = poison; }, std::to_string(poison));
             }
         }
     }
 }
 
 TEST_P(OddNumbers, Zeros) {
+    const auto zeros = [](std::vector<float>& v) { std::fill(v.begin(), v.end(), 0.0f); };
     for (const Subject& s : subjects()) {
-        const auto zeros = [](std::vector<float>& v) { std::fill(v.begin(), v.end(), 0.0f); };
-        check(
-            s,
-            [&](const std::string& name, std::vector<float>& v) {
-                if (name == "input") zeros(v);
-            },
-            "zero input");
-        for (const ev::Parameter& p : s.layer->parameters()) {
-            check(
-                s,
-                [&](const std::string& name, std::vector<float>& v) {
-                    if (name == p.name) zeros(v);
-                },
-                p.name + " zero");
-        }
+        for (const std::string& tensor : tensors(s)) check_one(s, tensor, zeros, "zero");
     }
 }
 
 TEST_P(OddNumbers, Denormals) {
-    const auto small = [](std::vector<float>& v) {
-        for (float& value : v) value *= 1e-39f;
-    };
     for (const Subject& s : subjects()) {
-        check(
-            s,
-            [&](const std::string& name, std::vector<float>& v) {
-                if (name == "input") small(v);
-            },
-            "input denormal");
-        for (const ev::Parameter& p : s.layer->parameters()) {
-            check(
-                s,
-                [&](const std::string& name, std::vector<float>& v) {
-                    if (name == p.name) small(v);
-                },
-                p.name + " denormal");
-        }
+        for (const std::string& tensor : tensors(s)) check_one(s, tensor, times(1e-39f), "denormal");
     }
 }
 
@@ -233,8 +220,7 @@ TEST_P(OddNumbers, DenormalsAreKept) {
             check(
                 s,
                 [&](const std::string& name, std::vector<float>& v) {
-                    if ((name == "input") != input) return;
-                    for (float& value : v) value *= 1e-39f;
+                    if ((name == "input") == input) times(1e-39f)(v);
                 },
                 input ? "input" : "weights", 1e-38);
         }
@@ -245,23 +231,8 @@ TEST_P(OddNumbers, DenormalsAreKept) {
 TEST_P(OddNumbers, Huge) {
     for (const Subject& s : subjects()) {
         for (const float scale : {1e6f, 1e10f}) {
-            const auto grow = [&](std::vector<float>& v) {
-                for (float& value : v) value *= scale;
-            };
-            check(
-                s,
-                [&](const std::string& name, std::vector<float>& v) {
-                    if (name == "input") grow(v);
-                },
-                "huge input");
-            for (const ev::Parameter& p : s.layer->parameters()) {
-                if (p.name.ends_with("running_var")) continue;
-                check(
-                    s,
-                    [&](const std::string& name, std::vector<float>& v) {
-                        if (name == p.name) grow(v);
-                    },
-                    p.name + " huge");
+            for (const std::string& tensor : tensors(s)) {
+                if (!tensor.ends_with("running_var")) check_one(s, tensor, times(scale), "huge");
             }
         }
     }
