@@ -12,7 +12,9 @@ importable (PYTHONPATH=<its checkout>). A model of one's own:
   dump(model, image, "dump.safetensors")    # image: a tensor (N, C, H, W)
 
 Without weights they are random, norms included. PyTorch computes in float64, so that what differs afterwards is not its
-rounding; --float32 has it compute as it usually does. Needs torch and safetensors, and timm for timm's models.
+rounding; --float32 has it compute as it usually does. timm's attention has another epsilon than the reference's, which
+would hide what is looked for; it is set to that unless --keep-eps is given. Needs torch and safetensors, and timm for
+timm's models.
 """
 import argparse
 import copy
@@ -23,9 +25,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 
-def dump(model, image, path, dtype=torch.float64):
-    """Writes `input`, `weights.<name>`, `activations.<module>` and `output`, all float32. The model stays as it is."""
+def dump(model, image, path, dtype=torch.float64, attention_eps=1e-15):
+    """Writes `input`, `weights.<name>`, `activations.<module>` and `output`, all float32. The model stays as it is.
+    attention_eps: what attention is to have, the reference's here; None for what it has."""
     model = copy.deepcopy(model).eval().to("cpu", dtype)
+    for module in model.modules():
+        if attention_eps is not None and type(module).__name__ in ("LiteMLA", "LiteMSA"):
+            module.eps = attention_eps
     tensors = {"input": image}
     for name, values in model.state_dict().items():
         if values.is_floating_point():
@@ -102,6 +108,7 @@ def main():
     parser.add_argument("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="of a picture")
     parser.add_argument("--seed", type=int, default=0, help="of what is random")
     parser.add_argument("--float32", action="store_true", help="compute in float32")
+    parser.add_argument("--keep-eps", action="store_true", help="leave attention the epsilon that it has")
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
@@ -111,7 +118,8 @@ def main():
     elif not arguments.pretrained:
         randomize(model)
     image = read_image(arguments.image, arguments.size)
-    dump(model, image, arguments.output, torch.float32 if arguments.float32 else torch.float64)
+    dump(model, image, arguments.output, torch.float32 if arguments.float32 else torch.float64,
+         None if arguments.keep_eps else 1e-15)
 
 
 if __name__ == "__main__":
