@@ -15,7 +15,6 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "../common/models.hpp"
@@ -41,9 +40,9 @@ public:
         return out;
     }
 
-    /// What came out of the module that the reference calls so, whoever's model it was.
-    ev::Tensor activation(const std::string& name) const {
-        for (const std::string& candidate : names(name)) {
+    /// What came out of the module that the reference calls so, whosever model it was.
+    ev::Tensor activation(const std::string& name, ev::detail::Family family) const {
+        for (const std::string& candidate : names(name, family)) {
             const std::string full = "activations." + candidate;
             if (tensors_.find(full) != nullptr) return tensor(full);
         }
@@ -65,15 +64,12 @@ public:
 private:
     /// What that module may be called in the reference's classifiers, its SAM, its bare backbones, timm's classifiers
     /// and timm's features_only models.
-    static std::vector<std::string> names(std::string name) {
+    static std::vector<std::string> names(std::string name, ev::detail::Family family) {
         if (!name.starts_with("head.") && !name.starts_with("backbone.")) name.insert(0, "backbone.");
         std::vector<std::string> out{name, "image_encoder." + name, name.substr(name.find('.') + 1)};
-        for (const ev::detail::Family family : {ev::detail::Family::b, ev::detail::Family::l}) {
-            std::string timm = ev::detail::timm_name(name + ".", family);
-            if (timm.empty()) continue;
-            timm.pop_back();
-            out.push_back(timm);
-            out.push_back(ev::detail::timm_features_name(timm));
+        const std::string timm = ev::detail::timm_name(name + ".", family);
+        for (const std::string& below : {timm, ev::detail::timm_features_name(timm)}) {
+            if (!below.empty()) out.push_back(below.substr(0, below.size() - 1));
         }
         // Behind the pool timm's head is one row of modules.
         if (name == "head.op_list.1") out.push_back("head.global_pool");
@@ -100,16 +96,14 @@ ev::StateDict with_official_names(const ev::StateDict& weights, const ev::AnyMod
 
 /// Largest difference beside the largest value; infinite where shapes differ, or NaN and numbers.
 double relative_difference(const ev::Tensor& found, const ev::Tensor& expected) {
-    if (found.dimensions() != expected.dimensions()) return std::numeric_limits<double>::infinity();
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    if (found.dimensions() != expected.dimensions()) return infinity;
     double difference = 0, largest = 0;
     for (Eigen::Index i = 0; i < found.size(); ++i) {
         const double x = double{found.data()[i]}, y = double{expected.data()[i]};
+        if (std::isfinite(y)) largest = std::max(largest, std::abs(y));
         if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-        if (!std::isfinite(x) || !std::isfinite(y)) return std::numeric_limits<double>::infinity();
-        difference = std::max(difference, std::abs(x - y));
-    }
-    for (Eigen::Index i = 0; i < found.size(); ++i) {
-        if (std::isfinite(expected.data()[i])) largest = std::max(largest, std::abs(double{expected.data()[i]}));
+        difference = std::max(difference, std::isfinite(x - y) ? std::abs(x - y) : infinity);
     }
     return difference == 0 ? 0 : difference / largest;
 }
@@ -159,11 +153,14 @@ int compare(const cxxopts::ParseResult& arguments) {
     if (text("precision") != options.precision.name()) {
         throw std::runtime_error("--precision: f32, bf16_weights or bf16");
     }
+    // Float sums in another order differ by up to 1e-6 in a layer, somewhat more where attention divides by small
+    // numbers or an input of 1e4 products is summed; what is wrong in a layer shows from 1e-4 on. A bfloat16 number is
+    // rounded by up to 4e-3.
     const bool f32 = options.precision == ev::Precision::f32;
     const auto bound_of = [&](const char* name, double usual) {
         return arguments.count(name) == 0 ? usual : arguments[name].as<double>();
     };
-    const double bound = bound_of("bound", f32 ? 4e-6 : 1e-2), total = bound_of("total-bound", f32 ? 2e-5 : 5e-2);
+    const double bound = bound_of("bound", f32 ? 1e-5 : 2e-2), total = bound_of("total-bound", f32 ? 5e-5 : 5e-2);
 
     const Dump dump(text("dump"));
     const ev::StateDict file = dump.weights();
@@ -171,6 +168,8 @@ int compare(const cxxopts::ParseResult& arguments) {
     const auto model =
         examples::make_model(asked.empty() ? examples::identify(file, text("dump")) : asked, file, options);
     const std::string name = model->info().name;
+    const ev::detail::Family family =
+        name.find("_b") != std::string::npos ? ev::detail::Family::b : ev::detail::Family::l;
     const ev::StateDict weights = with_official_names(file, *model);
     const ev::Tensor input = dump.tensor("input");
     ev::Context context;
@@ -184,7 +183,7 @@ int compare(const cxxopts::ParseResult& arguments) {
     for (const Part& part : difference::parts_of(name)) {
         options.prefix = part.name + ".";
         const std::array<ev::Tensor, 2> outputs = part.run(weights, options, maps, context);
-        const ev::Tensor expected = dump.activation(part.name);
+        const ev::Tensor expected = dump.activation(part.name, family);
         table.add(part.name, outputs[0], relative_difference(outputs[0], expected),
                   relative_difference(outputs[1], expected));
         maps = {expected, outputs[1]};
@@ -195,9 +194,10 @@ int compare(const cxxopts::ParseResult& arguments) {
     }
     std::size_t stage = 0;
     for (const auto& [output, tensor] : model->forward(input, context)) {
-        const bool bare = model->info().task == ev::Task::backbone,
-                   row = model->info().task == ev::Task::classification;
-        const ev::Tensor expected = bare ? ends.at(stage++) : row ? maps[0] : dump.tensor("output");
+        const ev::Task task = model->info().task;
+        const ev::Tensor expected = task == ev::Task::backbone         ? ends.at(stage++)
+                                    : task == ev::Task::classification ? maps[0]
+                                                                       : dump.tensor("output");
         table.add("all at once: " + output, tensor, -1, relative_difference(tensor, expected));
     }
     std::printf("\n%s%s\n\n", table.first().empty() ? "No layer is beyond its bound." : "First beyond its bound: ",
