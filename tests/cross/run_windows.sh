@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests of kernels, of weights and files, and golden outputs of layers, cross-compiled by MinGW-w64 and run by wine.
+# Tests of kernels, of weights and files, golden outputs of layers, b0 and b1: cross-compiled by MinGW-w64, run by wine.
 # Wants g++-mingw-w64-x86-64-posix, wine64, libgtest-dev. run_windows.sh [FOLDER TO BUILD IN]; -j by JOBS.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -30,7 +30,7 @@ $out/tests/%.o: tests/%.cpp
 	\$(compile) -static \$^ -o \$@
 $out/kernels_test.exe: \$(call objects,tests/kernels/*.cpp) \$(gtest)
 $out/weights_test.exe: \$(filter-out %loading_memory_test.o,\$(call objects,tests/weights/*.cpp)) \$(gtest)
-$out/golden_test.exe: $out/tests/golden/layers_test.o $out/tests/golden/files_test.o \$(gtest)
+$out/golden_test.exe: \$(patsubst %,$out/tests/golden/%_test.o,layers files b0_b1) \$(gtest)
 EOF
 make -f "$out/Makefile" -k -j"${JOBS:-1}" || echo "some programs were not built"
 
