@@ -206,8 +206,13 @@ class Bench:
 
     def __init__(self, scratch, flags):
         self.scratch, self.flags, self.programs = scratch, flags, programs()
-        self.costs = scratch / "costs.json"
+        self.costs_file = scratch / "costs.json"  # {program: (s of the CPU to compile, to run)}
+        self.costs = json.loads(self.costs_file.read_text()) if self.costs_file.exists() else {}
         (scratch / "sound").mkdir(parents=True, exist_ok=True)
+        for made in (scratch / "sound").glob("*.o"):  # what has changed since
+            needs = made.with_suffix(".d").read_text().replace("\\\n", " ").split(": ", 1)[1].split()
+            if any(not Path(n).exists() or Path(n).stat().st_mtime > made.stat().st_mtime for n in needs):
+                made.unlink()
         self.restore()
 
     def restore(self):
@@ -219,41 +224,46 @@ class Bench:
         shutil.rmtree(self.scratch / "faulty", ignore_errors=True)
         (self.scratch / "faulty").mkdir()
 
-    def compile(self, source, folder):
-        """The object of a source in scratch/`folder`, made if it is not there; None if it does not compile."""
-        target = self.scratch / folder / (source.path.replace("/", "_") + ".o")
-        if not target.exists():
+    def object_of(self, source, header):
+        """The object of a source, None if it does not compile; `header` is the faulty one. What does not include it is
+        compiled once and kept in scratch/sound."""
+        sound, faulty = (self.scratch / folder / (source.path.replace("/", "_") + ".o") for folder in ("sound", "faulty"))
+        if sound.exists() and not (header and includes(sound, header)):
+            return sound
+        if not faulty.exists():
             path = (self.scratch if source.path.startswith("include/") else ROOT) / source.path
-            done = subprocess.run(["g++", *self.flags, *source.flags, f"-I{self.scratch}/include", "-MMD", "-c", path, "-o", target],
+            done = subprocess.run(["g++", *self.flags, *source.flags, f"-I{self.scratch}/include", "-MMD", "-c", path, "-o", faulty],
                                   stderr=subprocess.PIPE, text=True)
             if done.returncode != 0:
                 self.message = done.stderr
                 return None
-        return target
+            if not (header and includes(faulty, header)):
+                faulty.with_suffix(".d").replace(sound.with_suffix(".d"))
+                return faulty.replace(sound)
+        return faulty
 
-    def depends(self, source, header):
-        made = (self.scratch / "sound" / (source.path.replace("/", "_") + ".d")).read_text()
-        return f"/include/efficientvit/{header}" in made
-
-    def trial(self, name, seconds, header=None):
-        """Builds and runs a program: (outcome, the test that failed). With a header, what sees it is compiled anew."""
+    def trial(self, name, header=None):
+        """Builds and runs a program: (outcome, the test that failed)."""
         objects = []
         for source in self.programs[name]:
-            objects.append(self.compile(source, "faulty" if header and self.depends(source, header) else "sound"))
+            objects.append(self.object_of(source, header))
             if objects[-1] is None:
-                return "no_compile", ""
-        program = self.scratch / ("faulty" if header else "sound") / "program"
+                return "no_compile", name
+        if header and not any(o.parent.name == "faulty" for o in objects):
+            return "unseen", ""
+        program = self.scratch / "faulty/program"
         subprocess.run(["g++", *objects, "-o", program, "-lgtest", "-lgtest_main", "-pthread"], check=True)
+        seconds = int(15 + 10 * self.costs[name][1]) if name in self.costs else 600
 
         def limits():
-            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
             resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         try:  # what waits for ever takes no time of the CPU, so the clock on the wall ends it; generous on a busy machine
-            done = subprocess.run([program, "--gtest_fail_fast"], preexec_fn=limits, cwd=self.scratch, timeout=60 + 20 * seconds,
+            done = subprocess.run([program, "--gtest_fail_fast"], preexec_fn=limits, cwd=self.scratch, timeout=60 + 10 * seconds,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        except subprocess.TimeoutExpired as expired:
+        except subprocess.TimeoutExpired:
             return "caught", f"{name}: waits for ever"
         if done.returncode == 0:
             return "survived", ""
@@ -262,38 +272,31 @@ class Bench:
         how = "" if done.returncode == 1 else f" (signal {-done.returncode})" if done.returncode < 0 else " (exit)"
         return "caught", f"{name}: {(failed or begun[-1:] or ['start'])[0]}{how}"
 
-    def make_sound(self):
-        """Objects of the library as it is, and what each program costs: {name: (to compile, to run)} in s of the CPU."""
-        costs = json.loads(self.costs.read_text()) if self.costs.exists() else {}
-        for name, sources in self.programs.items():
-            stale = [s for s in sources if self.stale(s)]
-            if not stale and name in costs:
-                continue
-            for source in stale:
-                (self.scratch / "sound" / (source.path.replace("/", "_") + ".o")).unlink(missing_ok=True)
-            begin = cpu_seconds()
-            if any(self.compile(source, "sound") is None for source in sources):
+    def check_sound(self, name):
+        """Once for each program that notices something: it must not fail without a fault. Notes what it costs."""
+        if name in self.costs:
+            return
+        for source in self.programs[name]:
+            if self.object_of(source, None) is None:
                 sys.exit(self.message)
-            middle = cpu_seconds()
-            outcome, test = self.trial(name, 600)
-            if outcome != "survived":
-                sys.exit(f"fails without a fault: {name} {test}")
-            costs[name] = (middle - begin if stale else costs.get(name, (5,))[0], cpu_seconds() - middle)
-            print(f"{name}: {costs[name][0]:.1f} s to compile, {costs[name][1]:.1f} s to run", flush=True)
-            self.costs.write_text(json.dumps(costs))
-        return costs
+        begin = cpu_seconds()
+        outcome, test = self.trial(name)
+        if outcome != "survived":
+            sys.exit(f"fails without a fault: {test}")
+        self.costs[name] = (3, cpu_seconds() - begin)
+        self.costs_file.write_text(json.dumps(self.costs))
 
-    def stale(self, source):
-        made = self.scratch / "sound" / (source.path.replace("/", "_") + ".o")
-        if not made.exists():
-            return True
-        needs = made.with_suffix(".d").read_text().replace("\\\n", " ").split(": ", 1)[1].split()
-        return any(not Path(n).exists() or Path(n).stat().st_mtime > made.stat().st_mtime for n in needs)
+
+def includes(made, header):
+    return f"/include/efficientvit/{header}" in made.with_suffix(".d").read_text()
 
 
 def cpu_seconds():
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+USUAL_COSTS = {"kernels": (5, 4), "weights": (3, 1), "nn": (9, 6)}
 
 
 def order(names, costs, header, rows):
@@ -304,7 +307,7 @@ def order(names, costs, header, rows):
         for row in rows:
             if row["caught_by"].startswith(name):
                 worth += 4 if row["file"] == header else 0.5 if row["file"].split("/")[0] == header.split("/")[0] else 0.1
-        return sum(costs[name]) / worth
+        return sum(costs.get(name, USUAL_COSTS.get(name.split("/")[1], (15, 15)))) / worth
     return sorted(names, key=price)
 
 
@@ -320,7 +323,6 @@ def apply(row, text):
 
 
 def run(bench, rows, numbers):
-    costs = bench.make_sound()
     for row in rows:
         if int(row["number"]) not in numbers if numbers else row["outcome"]:
             continue
@@ -329,14 +331,16 @@ def run(bench, rows, numbers):
         outcome, test, tried = "unseen", "", 0
         try:
             faulty.write_text(apply(row, faulty.read_text()))
-            for name in order(bench.programs, costs, header, rows):
-                if any(bench.depends(source, header) for source in bench.programs[name]):
-                    outcome, test = bench.trial(name, 15 + 10 * costs[name][1], header)
-                    tried += 1
-                    if outcome != "survived":
-                        break
+            for name in order(bench.programs, bench.costs, header, rows):
+                result = bench.trial(name, header)
+                if result[0] != "unseen":
+                    outcome, test, tried = *result, tried + 1
+                if outcome not in ("unseen", "survived"):
+                    break
         finally:
             bench.restore()
+        if outcome not in ("unseen", "survived"):
+            bench.check_sound(name)
         row["outcome"], row["caught_by"] = outcome, test
         write_results(rows)
         print(f"{row['number']}: {header}:{row['line']} {row['kind']}: {outcome} {test} ({tried} programs, "
