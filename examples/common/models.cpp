@@ -37,9 +37,10 @@ std::string identify(const ev::StateDict& weights, const std::filesystem::path& 
     return name;
 }
 
-std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights) {
+std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights,
+                                         const ev::LoadOptions& options) {
     std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
-    model->load_state_dict(weights);
+    model->load_state_dict(weights, options);
     return model;
 }
 

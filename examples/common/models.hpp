@@ -27,7 +27,8 @@ std::string identify(const ev::StateDict& weights, const std::filesystem::path& 
 
 /// ev::make_model(name) with these weights. Throws ev::ConfigError for a name that there is not, ev::WeightsError for
 /// weights of another model.
-std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights);
+std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights,
+                                         const ev::LoadOptions& options = {});
 
 /// The backbone of a model: "backbone_b1" for "cls_b1", "efficientvit_b1.r224_in1k", "seg_b1_ade20k". Throws
 /// ev::ConfigError for a name that there is not.

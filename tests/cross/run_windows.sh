@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests of kernels, of weights and files, and golden outputs of layers, cross-compiled by MinGW-w64 and run by wine.
+# Tests of kernels, of weights and files, golden outputs of layers, b0 and b1: cross-compiled by MinGW-w64, run by wine.
 # Wants g++-mingw-w64-x86-64-posix, wine64, libgtest-dev. run_windows.sh [FOLDER TO BUILD IN]; -j by JOBS.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,7 +13,7 @@ googletest=/usr/src/googletest/googletest
 
 cat >"$out/Makefile" <<EOF
 # Distributions other than Debian have a GCC that takes Windows' stack for better aligned than it is: see CMakeLists.txt.
-compile := \${LAUNCHER} x86_64-w64-mingw32-g++-posix -std=c++20 -Wa,-muse-unaligned-vector-move -Iinclude -I$out/include \\
+compile := \${LAUNCHER} x86_64-w64-mingw32-g++-posix -std=c++20 -MMD -MP -Wa,-muse-unaligned-vector-move -Iinclude -I$out/include \\
     -isystem /usr/include/eigen3 -isystem $googletest/include -DEFFICIENTVIT_TEST_DATA='"tests/data"'
 objects = \$(patsubst %.cpp,$out/%.o,\$(wildcard \$(1)))
 gtest := $out/gtest-all.o $out/gtest_main.o
@@ -30,7 +30,8 @@ $out/tests/%.o: tests/%.cpp
 	\$(compile) -static \$^ -o \$@
 $out/kernels_test.exe: \$(call objects,tests/kernels/*.cpp) \$(gtest)
 $out/weights_test.exe: \$(filter-out %loading_memory_test.o,\$(call objects,tests/weights/*.cpp)) \$(gtest)
-$out/golden_test.exe: $out/tests/golden/layers_test.o $out/tests/golden/files_test.o \$(gtest)
+$out/golden_test.exe: \$(patsubst %,$out/tests/golden/%_test.o,layers files b0_b1) \$(gtest)
+-include \$(shell find $out -name '*.d')
 EOF
 make -f "$out/Makefile" -k -j"${JOBS:-1}" || echo "some programs were not built"
 

@@ -21,30 +21,14 @@
 #include <string>
 #include <vector>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../examples/features/principal_components.hpp"
 #include "../golden_values.hpp"
 #include "../images/fixtures.hpp"
+#include "shell.hpp"
 
 namespace {
-
-struct Outcome {
-    int status = -1;
-    std::string text;  // both streams
-};
-
-Outcome shell(const std::string& command) {
-    Outcome out;
-    std::FILE* const pipe = popen(("{ " + command + "; } 2>&1").c_str(), "r");
-    if (pipe == nullptr) return out;
-    char buffer[4096];
-    for (std::size_t got = 0; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) out.text.append(buffer, got);
-    const int status = pclose(pipe);
-    out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    return out;
-}
 
 template <class Network>
 void save_weights(const fs::path& path) {

@@ -183,6 +183,8 @@ TEST_F(Files, AreNotNeededAfterLoading) {
     EXPECT_TRUE(same_bits(backbone.forward_final(image()), expected));
 }
 
+#if !defined(_WIN32)  // Windows refuses to shorten a mapped file
+
 /// A file cut short while it is open is an exception, and the model is as it was.
 TEST_F(Files, CutShortWhileLoading) {
     ev::BackboneB0 backbone = golden_layer<ev::BackboneB0>();
@@ -193,5 +195,7 @@ TEST_F(Files, CutShortWhileLoading) {
     EXPECT_THROW(backbone.load_state_dict(file), ev::WeightsError);
     EXPECT_TRUE(same_bits(backbone.forward_final(image()), expected));
 }
+
+#endif
 
 }  // namespace

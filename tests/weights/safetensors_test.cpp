@@ -93,9 +93,16 @@ TEST_F(Safetensors, ReadsTensorsInAnyOrderAndUnaligned) {
 }
 
 TEST_F(Safetensors, RefusesFilesThatAreNone) {
+#if defined(_WIN32)
+    const int no_such_file = 2;  // ERROR_FILE_NOT_FOUND
+#else
+    const int no_such_file = ENOENT;
+#endif
     EXPECT_EQ(message_of([&] { ev::load_safetensors(directory_ / "none"); }),
-              (directory_ / "none").string() + ": cannot be opened: " + std::generic_category().message(ENOENT));
-#if !defined(_WIN32)
+              (directory_ / "none").string() + ": cannot be opened: " + std::system_category().message(no_such_file));
+#if defined(_WIN32)
+    EXPECT_NE(message_of([&] { ev::load_safetensors(directory_); }).find("cannot be opened"), std::string::npos);
+#else
     EXPECT_EQ(message_of([&] { ev::load_safetensors(directory_); }), directory_.string() + ": not a regular file");
     const fs::path pipe = directory_ / "pipe";
     ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);

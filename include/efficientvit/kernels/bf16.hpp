@@ -9,6 +9,7 @@
 #include <efficientvit/kernels/precision.hpp>
 
 #if defined(EFFICIENTVIT_X86) && defined(__linux__)
+#define EFFICIENTVIT_AMX 1  // elsewhere amx_permitted() gets none, and GCC for Windows gives its loads a 32-bit stride
 #include <sys/syscall.h>
 #include <unistd.h>
 #elif defined(EFFICIENTVIT_ARM64) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
@@ -67,6 +68,7 @@ struct Lanes<8> {  // with the registers of AVX-512
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
 
+#if defined(EFFICIENTVIT_AMX)
 EFFICIENTVIT_BEGIN_AMX
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
@@ -92,6 +94,7 @@ struct Lanes : avx512::Lanes<Block> {
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+#endif
 
 #elif defined(EFFICIENTVIT_NEON_BF16)
 
@@ -255,12 +258,14 @@ const Table& bf16_weights_table(Isa isa) {
 template <class T>
 const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
     [[maybe_unused]] constexpr Operands operands = Operands::bf16;
-#if defined(EFFICIENTVIT_X86)
+#if defined(EFFICIENTVIT_AMX)
     if (unit == Bf16Unit::amx) {
         static const Table amx_table =
             EFFICIENTVIT_PRODUCTS(operands, avx512, amx, avx512_bf16::round_to_bf16<operands>, "bf16 (AMX)");
         return amx_table;
     }
+#endif
+#if defined(EFFICIENTVIT_X86)
     if (unit == Bf16Unit::avx512_bf16) {
         static const Table bf16_table = EFFICIENTVIT_PRODUCTS(
             operands, avx512, avx512_bf16, avx512_bf16::round_to_bf16<operands>, "bf16 (AVX512_BF16)");

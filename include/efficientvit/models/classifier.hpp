@@ -44,6 +44,8 @@ class EfficientViTCls : public Module<EfficientViTCls<BackboneType, H>> {
 public:
     /// What its features come from.
     using Backbone = BackboneType;
+    /// What makes logits of them, an OpSequential.
+    using Head = typename Network::template At<1>;
     static constexpr int in_channels = Backbone::in_channels;
     static constexpr int out_channels = H.n_classes;
     /// Logits.

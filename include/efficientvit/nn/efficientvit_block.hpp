@@ -26,6 +26,8 @@ struct EfficientViTBlockConfig {
 /// (N, in_channels, H, W) to the same. State dict: context_module.main (LiteMLA), local_module.main (MBConv).
 template <EfficientViTBlockConfig C>
 class EfficientViTBlock : public Module<EfficientViTBlock<C>> {
+public:
+    /// Attention, with its shortcut.
     using ContextModule = ResidualBlock<LiteMLA<LiteMLAConfig{.in_channels = C.in_channels,
                                                               .out_channels = C.in_channels,
                                                               .heads_ratio = C.heads_ratio,
@@ -35,6 +37,7 @@ class EfficientViTBlock : public Module<EfficientViTBlock<C>> {
                                                               .eps = C.attention_eps,
                                                               .norm_eps = C.norm_eps}>,
                                         IdentityLayer>;
+    /// The inverted bottleneck, with its shortcut.
     using LocalModule = ResidualBlock<MBConv<MBConvConfig{.in_channels = C.in_channels,
                                                           .out_channels = C.in_channels,
                                                           .expand_ratio = C.expand_ratio,
@@ -44,7 +47,6 @@ class EfficientViTBlock : public Module<EfficientViTBlock<C>> {
                                                           .norm_eps = C.norm_eps}>,
                                       IdentityLayer>;
 
-public:
     static constexpr int in_channels = C.in_channels;
     static constexpr int out_channels = C.in_channels;
     static constexpr int stride = 1;

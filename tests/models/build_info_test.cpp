@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <efficientvit/build_info.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <optional>
+#include <sstream>
+#include <string>
+
+namespace {
+
+namespace ev = efficientvit;
+
+/// Sets an environment variable for as long as it lives.
+class Variable {
+public:
+    Variable(const char* name, const char* value) : name_(name) {
+        if (const char* const before = std::getenv(name)) before_ = before;
+        ::setenv(name, value, 1);
+    }
+    Variable(const Variable&) = delete;
+    Variable& operator=(const Variable&) = delete;
+    ~Variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+
+private:
+    const char* name_;
+    std::optional<std::string> before_;
+};
+
+TEST(BuildInfo, EveryLineSaysSomething) {
+    const ev::BuildInfo info = ev::build_info();
+    EXPECT_EQ(info.version, EFFICIENTVIT_VERSION);
+    EXPECT_EQ(info.cpu.find('\0'), std::string::npos);
+    EXPECT_NE(info.cpu.find(std::string(ev::isa_name(ev::best_isa())) + " at best"), std::string::npos) << info.cpu;
+    EXPECT_NE(info.libraries.find(", Eigen "), std::string::npos) << info.libraries;
+#if defined(NDEBUG)
+    EXPECT_NE(info.flags.find("NDEBUG"), std::string::npos) << info.flags;
+#else
+    EXPECT_EQ(info.flags.find("NDEBUG"), std::string::npos) << info.flags;
+#endif
+
+    std::stringstream text;
+    text << info;
+    int lines = 0;
+    for (std::string line; std::getline(text, line); ++lines) {
+        const std::size_t colon = line.find(": ");
+        ASSERT_NE(colon, std::string::npos) << line;
+        EXPECT_GT(line.size(), colon + 2) << line;
+    }
+    EXPECT_EQ(lines, 10);
+}
+
+TEST(BuildInfo, IsaIsTheOneThatWeightsArePackedFor) {
+    {
+        const Variable isa("EFFICIENTVIT_ISA", "");
+        EXPECT_EQ(ev::build_info().isa, ev::isa_name(ev::best_isa()));
+    }
+    const Variable isa("EFFICIENTVIT_ISA", "scalar");
+    EXPECT_EQ(ev::build_info().isa, "scalar (forced by EFFICIENTVIT_ISA)");
+    const Variable unit("EFFICIENTVIT_BF16", "");
+    EXPECT_EQ(ev::build_info().bf16, "none");
+}
+
+TEST(BuildInfo, WhatTheEnvironmentAsksForInVainIsTold) {
+    const Variable isa("EFFICIENTVIT_ISA", "mmx");
+    EXPECT_EQ(ev::build_info().isa, "EFFICIENTVIT_ISA is 'mmx', known are scalar, avx2, avx512, neon");
+}
+
+}  // namespace
