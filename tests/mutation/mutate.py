@@ -14,6 +14,8 @@ computes the same and costs a fifth), and only what includes the faulty file is 
 first, and the first that fails, crashes or takes ten times as long as usual ends the trial. A fault has survived when all
 programs that can see it have passed. results.tsv keeps each outcome as soon as it is known, so a run may be interrupted.
 
+Not run: tests/compile_fail, numerics, images and examples. A survivor costs eight minutes of CPU, others five to sixty seconds.
+
 Not a judge: whether a survivor is equivalent (only speed changes, say) or shows that a test is missing is written by hand
 into the last column. Outcomes: caught, survived, no_compile, equivalent (by hand).
 """
@@ -296,14 +298,22 @@ def cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
+# Which tests are likely to notice a fault in which file, where names do not tell.
+NEAR = {"amx|bf16|round|products|precision": "bf16_test|precision_test", "common|args|isa/|kernels": "pointwise_test|affine_test",
+        "lite_mla|attention|mb_conv|ds_conv|bottleneck|block": "blocks_test", "norm|linear|up_sample": "heads_test",
+        "convolution|packing|options|op_sequential|identity": "conv_layer_test|module_test",
+        "runtime/": "context_test|determinism_test|allocation_test", "name_matching|timm": "load_test",
+        "pickle|zip|torch": "hostile_checkpoint_test|torch_checkpoint_test", "replacement": "save_",
+        "convert|text": "state_dict_test", "mapped|safetensors": "safetensors_test"}
 USUAL_COSTS = {"kernels": (5, 4), "weights": (3, 1), "nn": (9, 6)}
 
 
 def order(names, costs, header, rows):
     """Programs by cost for each fault that they have caught: near this file first of all."""
+    near = "|".join(tests for files, tests in NEAR.items() if re.search(files, header))
+
     def price(name):
-        stem = Path(header).stem
-        worth = 0.1 + (5 if stem in name else 0)
+        worth = 0.1 + (5 if Path(header).stem in name else 0) + (2 if near and re.search(near, name) else 0)
         for row in rows:
             if row["caught_by"].startswith(name):
                 worth += 4 if row["file"] == header else 0.5 if row["file"].split("/")[0] == header.split("/")[0] else 0.1
