@@ -14,7 +14,7 @@ computes the same and costs a fifth), and only what includes the faulty file is 
 first, and the first that fails, crashes or takes ten times as long as usual ends the trial. A fault has survived when all
 programs that can see it have passed. results.tsv keeps each outcome as soon as it is known, so a run may be interrupted.
 
-Not run: tests/compile_fail, numerics, images and examples. A survivor costs eight minutes of CPU, others five to sixty seconds.
+Not run: tests/compile_fail, numerics, images and examples. A survivor costs eight minutes of CPU, what is caught from four seconds on.
 
 Not a judge: whether a survivor is equivalent (only speed changes, say) or shows that a test is missing is written by hand
 into the last column. Outcomes: caught, survived, no_compile, equivalent (by hand).
