@@ -215,6 +215,11 @@ TEST(StateDict, RefusesWhatDoesNotFit) {
     EXPECT_EQ(insert(ev::DType::f32, {1, 2}), "state dict: tensor 'x' is there twice");
     EXPECT_EQ(dict.at("x").shape, std::vector<std::int64_t>{2}) << "the first stays";
     EXPECT_NE(message_of([&] { dict.insert("y", {3}, {1.0f, 2.0f}); }), "no error");
+    // 3 * 6148914691236517205 is the largest number that fits.
+    EXPECT_EQ(message_of([&] {
+                  dict.insert("none", ev::DType::u8, {3, 6148914691236517205, 0}, {}, nullptr);
+              }),
+              "no error");
 }
 
 /// Counts its instances, and reads every byte as its complement.
