@@ -95,7 +95,7 @@ TEST_F(Difference, NoneWhereThereIsNone) {
         expect_all_modules(found.text);
     }
     EXPECT_EQ(run("--isa scalar").status, 0);
-    // Attention over the last stage's four pixels has denominators near 0, which make the rounding before it large: 0.12.
+    // Attention over the last stage's four pixels has denominators near 0, which widen what was rounded before: 0.12.
     EXPECT_EQ(run("--precision bf16 --total-bound 0.3").status, 0);
     EXPECT_EQ(run("--model backbone_b0").status, 0);
 }
