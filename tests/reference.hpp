@@ -310,7 +310,7 @@ struct Block {
     efficientvit::IntList scales{5};
     Norm norm = Norm::bn2d;
     Activation act_func = Activation::hswish;
-    double norm_eps = 1e-5;
+    double norm_eps = 1e-5, attention_eps = 1e-15;
 };
 struct Local {
     int in_channels = 0, out_channels = 0, stride = 1;
@@ -341,6 +341,7 @@ Map efficientvit_block(const Map& x, const Weights& weights, const Config& c) {
     Mla mla{.in_channels = c.in_channels, .out_channels = c.in_channels, .heads_ratio = c.heads_ratio, .dim = c.dim};
     mla.norm[1] = c.norm;
     mla.scales = c.scales;
+    mla.eps = c.attention_eps;
     mla.norm_eps = c.norm_eps;
     const Map context = add(x, lite_mla(x, weights.at("context_module").at("main"), mla));
     // An MBConv whatever the ratio is.
@@ -437,7 +438,7 @@ std::vector<Map> backbone(const Map& x, const Weights& weights, const Config& c)
         } else {
             map = residual_block(map, stage.at(0), local(in, out, 2, c.expand_ratio, true), {});
             in = out;
-            const Block block{out, 1, c.dim, c.expand_ratio, {5}, c.norm, c.act_func, c.norm_eps};
+            const Block block{out, 1, c.dim, c.expand_ratio, {5}, c.norm, c.act_func, c.norm_eps, c.attention_eps};
             for (int i = 0; i < depth; ++i) map = efficientvit_block(map, stage.at(i + 1), block);
         }
         stages.push_back(map);

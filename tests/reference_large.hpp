@@ -136,8 +136,8 @@ inline std::vector<Map> backbone(const Map& x, const Weights& weights, const eff
         }
         for (int i = 1; i <= c.depth_list[s]; ++i) {
             if (kind == LargeBlock::att || kind == LargeBlock::att_at_3) {
-                const Block block{width,  1,          c.qkv_dim, ratio, {kind == LargeBlock::att ? 5 : 3},
-                                  c.norm, c.act_func, c.norm_eps};
+                const Block block{width,  1,          c.qkv_dim,  ratio,          {kind == LargeBlock::att ? 5 : 3},
+                                  c.norm, c.act_func, c.norm_eps, c.attention_eps};
                 map = efficientvit_block(map, stage.at(i), block);
             } else {
                 map = add(map, large_block(map, stage.at(i).at("main"), kind, width, 1, ratio, fewer, c));
@@ -155,6 +155,7 @@ struct Head {
     bool fused = false;
     int inputs = 3, final_expand = 0, out_channels = 0;
     std::array<int, 2> size{0, 0};
+    Norm norm = Norm::bn2d;
     Activation act_func = Activation::hswish;
     double norm_eps = 1e-5;
 };
@@ -162,7 +163,7 @@ struct Head {
 inline Map dag_head(const std::vector<Map>& stages, const Weights& weights, const Head& c) {
     const Activation act = c.act_func, none = Activation::none;
     const auto point = [&](const Map& x, const Weights& w, int out, Activation activation, bool last = false) {
-        const Norm norm = last ? Norm::none : Norm::bn2d;
+        const Norm norm = last ? Norm::none : c.norm;
         return conv_layer(x, w, Conv{x.c, out, 1, 1, 1, 1, last, norm, activation, c.norm_eps});
     };
     Map sum;
@@ -177,7 +178,7 @@ inline Map dag_head(const std::vector<Map>& stages, const Weights& weights, cons
     }
     for (int i = 0; i < c.depth; ++i) {
         const Weights main = weights.at("middle").at("op_list").at(i).at("main");
-        const efficientvit::LargeBackboneConfig like{.act_func = act, .norm_eps = c.norm_eps};
+        const efficientvit::LargeBackboneConfig like{.norm = c.norm, .act_func = act, .norm_eps = c.norm_eps};
         const auto kind = c.fused ? efficientvit::LargeBlock::fmb : efficientvit::LargeBlock::mb;
         sum = add(sum, large_block(sum, main, kind, c.width, 1, c.expand_ratio, false, like));
     }

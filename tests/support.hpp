@@ -5,6 +5,7 @@
 #pragma once
 
 #include "golden_values.hpp"
+#include "messages.hpp"
 #include "reference.hpp"
 
 #include <efficientvit/efficientvit.hpp>
@@ -132,23 +133,4 @@ inline std::vector<std::string> lines(const reference::Weights::Asked& asked) {
     std::vector<ev::Parameter> parameters;
     for (const auto& [name, shape] : asked) parameters.push_back({name, shape});
     return lines(parameters);
-}
-
-/// The message of the exception that action() throws; fails where it throws none or another.
-template <class Exception, class Action>
-std::string message_of(const Action& action) {
-    try {
-        action();
-    } catch (const Exception& error) {
-        return error.what();
-    } catch (const std::exception& error) {
-        ADD_FAILURE() << "another exception: " << error.what();
-        return {};
-    }
-    ADD_FAILURE() << "no exception";
-    return {};
-}
-
-inline void expect_in(const std::string& part, const std::string& message) {
-    EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
 }

@@ -28,3 +28,6 @@
 #include <efficientvit/runtime/context.hpp>
 #include <efficientvit/tensor.hpp>
 #include <efficientvit/weights/state_dict.hpp>
+
+// Behind all others, as it is for the unit that has them compiled.
+#include <efficientvit/compiled/implementation.hpp>

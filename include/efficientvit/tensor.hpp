@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What users put in and take out: tensors and views of float, NCHW. Not the layout that layers use among themselves,
-// which is runtime/feature_map.hpp.
-//
-// The letters, here and everywhere: N images in a batch, C channels, H rows, W columns.
+// What users put in and take out: tensors of float, NCHW, and how they become views. Not the layout that layers use
+// among themselves, which is runtime/feature_map.hpp.
 #pragma once
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/view.hpp>
 
 #include <unsupported/Eigen/CXX11/Tensor>
 
@@ -17,33 +16,6 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
-
-EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
-
-/// Extents of an NCHW tensor.
-struct Shape {
-    std::ptrdiff_t n = 0;  ///< images
-    std::ptrdiff_t c = 0;  ///< channels
-    std::ptrdiff_t h = 0;  ///< rows
-    std::ptrdiff_t w = 0;  ///< columns
-    /// Whether all extents are equal.
-    bool operator==(const Shape&) const = default;
-};
-
-/// A tensor that somebody else owns: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's types a
-/// view means the same in translation units built with different -m flags.
-struct TensorView {
-    float* data = nullptr;  ///< the first float
-    Shape shape{};          ///< N, C, H, W
-};
-
-/// The same to read from.
-struct ConstTensorView {
-    const float* data = nullptr;  ///< the first float
-    Shape shape{};                ///< N, C, H, W
-};
-
-EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 

@@ -13,6 +13,8 @@
 #include <filesystem>
 #include <string>
 
+#include "../messages.hpp"
+
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
 
@@ -34,25 +36,6 @@ inline double mean_difference(const ev::Image& a, const ev::Image& b) {
     double sum = 0;
     for (std::size_t i = 0; i < a.bytes().size(); ++i) sum += std::abs(int{a.bytes()[i]} - int{b.bytes()[i]});
     return sum / static_cast<double>(a.bytes().size());
-}
-
-/// The message of the Exception that action() throws; fails where it throws none or another.
-template <class Exception, class Action>
-std::string thrown_by(const Action& action) {
-    try {
-        action();
-    } catch (const Exception& error) {
-        return error.what();
-    } catch (const std::exception& error) {
-        ADD_FAILURE() << "another exception: " << error.what();
-        return {};
-    }
-    ADD_FAILURE() << "no exception";
-    return {};
-}
-
-inline void expect_part(const std::string& part, const std::string& message) {
-    EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
 }
 
 /// A folder of the test's own, gone afterwards.

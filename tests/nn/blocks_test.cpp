@@ -108,6 +108,7 @@ TEST(LiteMLA, Dims) {
 
 TEST(LiteMLA, Scales) {
     check_lite_mla<ev::LiteMLAConfig{.in_channels = 16, .out_channels = 16, .scales = {}}>("no scales");
+    check_lite_mla<ev::LiteMLAConfig{.in_channels = 7, .out_channels = 24, .dim = 5, .scales = {}}>("nor other heads");
     check_lite_mla<ev::LiteMLAConfig{.in_channels = 16, .out_channels = 16, .scales = {3, 5, 7}}>("3, 5, 7");
     check_lite_mla<ev::LiteMLAConfig{.in_channels = 16, .out_channels = 16, .dim = 16, .scales = {1}}>("1");
     check_lite_mla<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 16, .dim = 10, .scales = {7, 3}}>("7, 3");

@@ -57,7 +57,27 @@ if(WAY STREQUAL "install")
     endforeach()
 
 elseif(WAY STREQUAL "find_package")
-    consume("-Defficientvit_DIR=${prefix}/share/cmake/efficientvit" "-DVERSION=${VERSION}")
+    consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
+
+elseif(WAY STREQUAL "compiled")
+    # The kernels in a library of their own, which the installed package makes in the consumer's project.
+    consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
+
+elseif(WAY STREQUAL "deb")
+    # As an administrator would, but for where it is unpacked.
+    run(${configure} -S "${CHECKOUT}" -B . -DEFFICIENTVIT_BUILD_TESTS=OFF -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF
+        -DEFFICIENTVIT_BUILD_EXAMPLES=OFF)
+    run("${CPACK}" -G DEB)
+    set(deb "${build}/libefficientvit-dev_${VERSION}_all.deb")
+    run("${DPKG_DEB}" -f "${deb}" Architecture Depends)
+    if(NOT text STREQUAL "Architecture: all\nDepends: libeigen3-dev (>= 3.4)\n")
+        message(FATAL_ERROR "not what the package should say of itself")
+    endif()
+    run("${DPKG_DEB}" -x "${deb}" "${build}/root")
+    set(build "${build}/consumer")
+    file(MAKE_DIRECTORY "${build}")
+    set(WAY find_package)
+    consume("-DCMAKE_PREFIX_PATH=${CMAKE_CURRENT_BINARY_DIR}/deb/root/usr" "-DVERSION=${VERSION}")
 
 elseif(WAY STREQUAL "version")
     # While the major version is 0, another minor version is another interface.
@@ -106,6 +126,28 @@ elseif(WAY STREQUAL "add_subdirectory")
 elseif(WAY STREQUAL "compiler")
     run("${COMPILER}" -std=c++20 -O2 "@${ARGUMENTS}" "-I${here}/.." "${here}/consumer/consumer.cpp" -o consumer -pthread)
     run(./consumer)
+
+elseif(WAY STREQUAL "single_header")
+    # Nothing of the checkout but the one header and the consumer, which includes it in place of all others.
+    run("${PYTHON}" "${CHECKOUT}/.tools/single_header.py" efficientvit.hpp)
+    file(READ "${here}/consumer/consumer.cpp" consumer)
+    string(REGEX REPLACE "#include <efficientvit/[^>]*>" "#include \"efficientvit.hpp\"" consumer "${consumer}")
+    file(WRITE "${build}/consumer.cpp" "${consumer}")
+    file(WRITE "${build}/kernels.cpp" "#define EFFICIENTVIT_IMPLEMENTATION\n#include \"efficientvit.hpp\"\n")
+    file(COPY "${here}/../golden_values.hpp" DESTINATION "${build}")
+    set(flags -std=c++20 -O1 "-I${EIGEN}")
+    if(NOT JSON STREQUAL "")
+        list(APPEND flags "-I${JSON}")
+    endif()
+    run("${COMPILER}" ${flags} consumer.cpp -o consumer -pthread)
+    run(./consumer)
+    # And with the kernels in a unit of their own, by another compiler where there is one.
+    find_program(other NAMES clang++)
+    if(NOT other)
+        set(other "${COMPILER}")
+    endif()
+    run("${other}" ${flags} -DEFFICIENTVIT_COMPILED consumer.cpp kernels.cpp -o consumer_compiled -pthread)
+    run(./consumer_compiled)
 
 elseif(WAY STREQUAL "pkg_config")
     set(ENV{PKG_CONFIG_PATH} "${prefix}/share/pkgconfig:$ENV{PKG_CONFIG_PATH}")

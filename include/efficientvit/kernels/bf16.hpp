@@ -27,7 +27,8 @@
 #endif
 #endif
 
-#if defined(EFFICIENTVIT_X86)
+#if !EFFICIENTVIT_KERNELS_HERE
+#elif defined(EFFICIENTVIT_X86)
 
 EFFICIENTVIT_BEGIN_AVX512_BF16
 EFFICIENTVIT_BEGIN_NAMESPACE
@@ -212,6 +213,9 @@ inline Bf16Unit bf16_unit(Isa isa) {
 
 namespace kernels {
 
+#if EFFICIENTVIT_KERNELS_HERE
+EFFICIENTVIT_BEGIN_TABLES
+
 #define EFFICIENTVIT_PRODUCTS(operands, rest, unit, round, words)                                   \
     Table {                                                                                         \
         Isa::rest, operands, unit::pointwise<operands>, rest::depthwise, rest::stem, rest::affine,  \
@@ -272,12 +276,15 @@ const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
     (void)unit;
     return bf16_weights_table<T>(isa);
 }
+#undef EFFICIENTVIT_PRODUCTS
+
+EFFICIENTVIT_END_TABLES
+#endif
 
 template <class T>
 const Table& bf16_table(Isa isa) {
     return bf16_unit_table<T>(isa, bf16_unit(isa));
 }
-#undef EFFICIENTVIT_PRODUCTS
 
 }  // namespace kernels
 

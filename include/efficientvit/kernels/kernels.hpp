@@ -2,13 +2,14 @@
 //
 // The only door to the kernels: table(isa) gives the functions for one instruction set, chosen at run time. Every body
 // (*.inl) is compiled once for each ISA, inside a region that allows its instructions, whatever the compiler's flags.
+// Where EFFICIENTVIT_COMPILED says that another unit has them, the door is compiled/door.hpp's.
 #pragma once
 
 #include <efficientvit/kernels/args.hpp>
 
-#if defined(EFFICIENTVIT_X86)
+#if EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_X86)
 #include <immintrin.h>
-#elif defined(EFFICIENTVIT_ARM64)
+#elif EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_ARM64)
 #include <arm_neon.h>
 #endif
 
@@ -29,6 +30,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 namespace scalar {
 #include <efficientvit/kernels/isa/scalar.hpp>
+#if EFFICIENTVIT_KERNELS_HERE
 namespace narrow = scalar;
 
 // How a block of channels lies in vectors, and the largest tiles whose sums stay in registers: pixels of a
@@ -46,11 +48,13 @@ struct Lanes {
 };
 
 #include <efficientvit/kernels/bodies.inl>
+#endif
 }  // namespace scalar
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 
-#if defined(EFFICIENTVIT_X86)
+#if !EFFICIENTVIT_KERNELS_HERE
+#elif defined(EFFICIENTVIT_X86)
 
 EFFICIENTVIT_BEGIN_AVX2
 EFFICIENTVIT_BEGIN_NAMESPACE
@@ -144,6 +148,12 @@ EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
+/// The same instruction set's kernels of f32.
+inline const Table& of_floats(const Table& table) { return table.floats == nullptr ? table : *table.floats; }
+
+#if EFFICIENTVIT_KERNELS_HERE
+EFFICIENTVIT_BEGIN_TABLES
+
 #define EFFICIENTVIT_TABLE(isa)                                                                         \
     Table {                                                                                             \
         Isa::isa, Operands::f32, isa::pointwise<Operands::f32>, isa::depthwise, isa::stem, isa::affine, \
@@ -188,9 +198,6 @@ inline const Table& table(Isa isa) {
 #define EFFICIENTVIT_KERNEL_OF(isa, name) scalar::name
 #endif
 
-/// The same instruction set's kernels of f32.
-inline const Table& of_floats(const Table& table) { return table.floats == nullptr ? table : *table.floats; }
-
 /// Kernels that not every network has, for the instruction set of a Table.
 inline void dense(const Table& table, const Dense& args) {
     if (table.dense != nullptr) return table.dense(args);
@@ -200,5 +207,10 @@ inline void grouped(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL
 inline void resample(const Table& table, const Resample& args) { EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args); }
 #undef EFFICIENTVIT_KERNEL_OF
 
+EFFICIENTVIT_END_TABLES
+#endif
+
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/compiled/door.hpp>

@@ -136,6 +136,10 @@ public:
         forward_all({in.data, in.shape}, y, context);
     }
 
+    /// The last output alone, written where `y` lies: a backbone's stage_final, all that other networks have. Throws
+    /// ShapeError unless y has the shape of outputs(x.shape).back().
+    virtual void forward_final(const ConstTensorView& x, const TensorView& y, Context& context) const = 0;
+
 protected:
     /// What forward does, without its templates.
     virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
@@ -222,6 +226,14 @@ public:
             add(Network::output_shape(input));
         }
         return out;
+    }
+
+    void forward_final(const ConstTensorView& x, const TensorView& y, Context& context) const override {
+        if constexpr (is_backbone) {
+            network_.forward_final(x, y, context);
+        } else {
+            network_.forward(x, y, context);
+        }
     }
 
 protected:

@@ -51,7 +51,8 @@ struct AttentionLayout {
           block(block_width(c.dim)),
           blocks(block_count(c.dim)),               // of one part
           attended(heads * (1 + c.scales.size())),  // heads and, for each scale, their aggregated twins
-          attended_lanes(attended * blocks * block),
+          // One section is a plain layout, whose weights have no rows for the empty lanes.
+          attended_lanes(attended == 1 ? c.dim : attended * blocks * block),
           margin(0) {  // zero columns beside the plane that aggregations read
         for (const int scale : c.scales) margin = std::max(margin, scale / 2);
     }

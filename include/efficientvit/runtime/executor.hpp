@@ -3,13 +3,17 @@
 // Where helper threads come from: a hook for a pool of the user's own, and Eigen's thread pool behind that hook.
 #pragma once
 
+#include <efficientvit/compiled/door.hpp>
 #include <efficientvit/config.hpp>
 
-#if __has_include(<Eigen/ThreadPool>)
+#if !EFFICIENTVIT_KERNELS_HERE
+#elif __has_include(<Eigen/ThreadPool>)
 #include <Eigen/ThreadPool>
 #else
 #include <unsupported/Eigen/CXX11/ThreadPool>
 #endif
+
+#include <memory>
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
@@ -30,11 +34,12 @@ EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
-/// Eigen's thread pool with spinning off: between forwards its threads sleep.
-class ThreadPoolExecutor final : public Executor {
+#if EFFICIENTVIT_KERNELS_HERE
+namespace detail {
+
+class EigenThreadPool final : public Executor {
 public:
-    /// `threads` helpers, at least one.
-    explicit ThreadPoolExecutor(int threads) : threads_(threads < 1 ? 1 : threads), pool_(threads_, false) {}
+    explicit EigenThreadPool(int threads) : threads_(threads), pool_(threads, false) {}
 
     int concurrency() const override { return threads_; }
     void schedule(void (*task)(void*), void* argument) override {
@@ -44,6 +49,30 @@ public:
 private:
     int threads_;
     Eigen::ThreadPool pool_;
+};
+
+}  // namespace detail
+#endif
+
+/// Eigen's thread pool with spinning off: between forwards its threads sleep.
+class ThreadPoolExecutor final : public Executor {
+public:
+    /// `threads` helpers, at least one.
+    explicit ThreadPoolExecutor(int threads) : pool_(new_pool(threads < 1 ? 1 : threads)) {}
+
+    int concurrency() const override { return pool_->concurrency(); }
+    void schedule(void (*task)(void*), void* argument) override { pool_->schedule(task, argument); }
+
+private:
+    static Executor* new_pool(int threads) {
+#if defined(EFFICIENTVIT_COMPILED)
+        return detail::door().new_thread_pool(threads);
+#else
+        return new detail::EigenThreadPool(threads);
+#endif
+    }
+
+    std::unique_ptr<Executor> pool_;
 };
 
 EFFICIENTVIT_END_NAMESPACE

@@ -4,6 +4,7 @@
 // read by name. Knows no layer; which names a file uses is name_matching.hpp's.
 #pragma once
 
+#include <efficientvit/compiled/door.hpp>
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
 #include <efficientvit/kernels/precision.hpp>
@@ -49,6 +50,16 @@ public:
     /// backbone.
     EFFICIENTVIT_COLD MatchedWeights(const StateDict& weights, const std::vector<Parameter>& wanted,
                                      const LoadOptions& options = {}) {
+#if defined(EFFICIENTVIT_COMPILED)
+        detail::door().match(*this, weights, wanted, options);
+#else
+        match(weights, wanted, options);
+#endif
+    }
+
+    /// The constructor's work.
+    EFFICIENTVIT_COLD void match(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                 const LoadOptions& options) {
         detail::FileNames names(weights, options.prefix);
         const detail::NameRule rule = detail::best_rule(names, wanted);
         Problems problems;

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the library as one header, for projects that copy files: single_header.py OUTPUT.
+
+In it are <efficientvit/efficientvit.hpp>, the readers of PyTorch's files and preprocessing of pictures; safetensors where
+<nlohmann/json.hpp> can be included, picture files where stb can. Each include of ours is replaced by the file: a header
+once; what has no `#pragma once` (kernels, which are compiled for one instruction set after the other) as often as it is
+included. Everything else stays as it is written, so EFFICIENTVIT_COMPILED and EFFICIENTVIT_IMPLEMENTATION mean the same
+as for the headers.
+
+It is no part of the library, so it stands beside it, in a folder of tools.
+"""
+import argparse
+import pathlib
+import re
+import sys
+
+INCLUDE_DIR = pathlib.Path(__file__).resolve().parent.parent / "include"
+ROOTS = {
+    "": ["efficientvit.hpp", "weights/torch_checkpoint.hpp", "images/preprocess.hpp", "images/segmentation.hpp",
+         "weights/replacement_file.hpp"],
+    "#if __has_include(<nlohmann/json.hpp>)": ["weights/safetensors.hpp", "weights/save_safetensors.hpp"],
+    "#if __has_include(<stb/stb_image.h>) || __has_include(<stb_image.h>)": ["images/codec.hpp"],
+}
+OURS = re.compile(r"#include <(efficientvit/[^>]+)>")
+OPENS, CLOSES = re.compile(r"#\s*if"), re.compile(r"#\s*endif")
+
+
+class SingleHeader:
+    def __init__(self):
+        self.lines = []
+        self.conditions = {}  # of each header: within which #if it stands
+
+    def add(self, name, conditions=()):
+        text = (INCLUDE_DIR / name).read_text(encoding="utf-8")
+        if "#pragma once\n" in text:
+            if name in self.conditions:
+                if self.conditions[name] != conditions[: len(self.conditions[name])]:
+                    sys.exit(f"{name} stands within {self.conditions[name]} and is wanted outside of it too")
+                return
+            self.conditions[name] = conditions
+        inside = list(conditions)
+        for line in text.splitlines():
+            if OPENS.match(line):
+                inside.append(f"{name}: {line}")
+            elif CLOSES.match(line):
+                inside.pop()
+            included = OURS.match(line)
+            if included:
+                self.add(included.group(1), tuple(inside))
+            elif line not in ("#pragma once", "// SPDX-License-Identifier: Apache-2.0"):
+                self.lines.append(line)
+
+    def text(self):
+        return re.sub(r"\n{3,}", "\n\n", "\n".join(self.lines)) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=pathlib.Path)
+    header = SingleHeader()
+    header.lines += ["// SPDX-License-Identifier: Apache-2.0", "//",
+                     "// EfficientViT inference in one header, made from many by .tools/single_header.py. Needs Eigen.",
+                     "#pragma once", ""]
+    for condition, roots in ROOTS.items():
+        header.lines.append(condition)
+        for root in roots:
+            header.add(f"efficientvit/{root}", (condition,) if condition else ())
+        header.lines.append("#endif" if condition else "")
+    parser.parse_args().output.write_text(header.text(), encoding="utf-8")
+
+
+main()

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// For units with EFFICIENTVIT_COMPILED, empty for others: what they do not compile themselves, as declarations. That is
+// all kernels (kernels/kernels.hpp, kernels/bf16.hpp) and what costs most beside them: the matching of names of
+// weights, and threads.
+//
+// One unit of the program defines EFFICIENTVIT_IMPLEMENTATION before it includes <efficientvit/efficientvit.hpp>, or is
+// <efficientvit/compiled/kernels.cpp>. It has all kernels, since it cannot know which ones the other units use.
+#pragma once
+
+#include <efficientvit/kernels/args.hpp>
+
+#include <vector>
+
+#if defined(EFFICIENTVIT_COMPILED)
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+enum class Bf16Unit;
+class Executor;
+
+/// The one entry point: the detail::Door of the unit that has the kernels, which may be compiled with other -m flags.
+/// What lies behind the door may change with any version, so the whole version is in its name: with the kernels of
+/// another version a program does not link.
+#define EFFICIENTVIT_DOOR_OF_(major, minor, patch) door_##major##_##minor##_##patch
+#define EFFICIENTVIT_DOOR_OF(major, minor, patch) EFFICIENTVIT_DOOR_OF_(major, minor, patch)
+#define EFFICIENTVIT_DOOR \
+    EFFICIENTVIT_DOOR_OF(EFFICIENTVIT_VERSION_MAJOR, EFFICIENTVIT_VERSION_MINOR, EFFICIENTVIT_VERSION_PATCH)
+const void* EFFICIENTVIT_DOOR();
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+class MatchedWeights;
+class StateDict;
+struct Parameter;
+struct LoadOptions;
+
+namespace detail {
+
+/// Of a unit with other -m flags it is another type in name only: pointers and numbers that mean the same.
+struct Door {
+    const kernels::Table& (*table)(Isa);
+    const kernels::Table& (*bf16_weights_table)(Isa);
+    const kernels::Table& (*bf16_unit_table)(Isa, Bf16Unit);
+    void (*dense)(const kernels::Table&, const kernels::Dense&);
+    void (*grouped)(const kernels::Table&, const kernels::Dense&);
+    void (*resample)(const kernels::Table&, const kernels::Resample&);
+    void (*match)(MatchedWeights&, const StateDict&, const std::vector<Parameter>&, const LoadOptions&);
+    Executor* (*new_thread_pool)(int threads);
+};
+inline const Door& door() { return *static_cast<const Door*>(EFFICIENTVIT_DOOR()); }
+
+}  // namespace detail
+
+namespace kernels {
+
+inline const Table& table(Isa isa) { return detail::door().table(isa); }
+template <class>
+const Table& bf16_weights_table(Isa isa) {
+    return detail::door().bf16_weights_table(isa);
+}
+template <class>
+const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
+    return detail::door().bf16_unit_table(isa, unit);
+}
+inline void dense(const Table& table, const Dense& args) { detail::door().dense(table, args); }
+inline void grouped(const Table& table, const Dense& args) { detail::door().grouped(table, args); }
+inline void resample(const Table& table, const Resample& args) { detail::door().resample(table, args); }
+
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is behind the door of door.hpp, for the one unit that defines EFFICIENTVIT_IMPLEMENTATION.
+#pragma once
+
+#include <efficientvit/config.hpp>
+
+#if defined(EFFICIENTVIT_IMPLEMENTATION)
+
+#include <efficientvit/compiled/door.hpp>
+#include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/runtime/executor.hpp>
+#include <efficientvit/weights/load.hpp>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+const void* EFFICIENTVIT_DOOR() {
+    namespace built = kernels::built;
+    static constexpr detail::Door door{
+        .table = built::table,
+        .bf16_weights_table = built::bf16_weights_table<void>,
+        .bf16_unit_table = built::bf16_unit_table<void>,
+        .dense = built::dense,
+        .grouped = built::grouped,
+        .resample = built::resample,
+        .match = [](MatchedWeights& matched, const StateDict& weights, const std::vector<Parameter>& wanted,
+                    const LoadOptions& options) { matched.match(weights, wanted, options); },
+        .new_thread_pool = [](int threads) -> Executor* { return new detail::EigenThreadPool(threads); }};
+    return &door;
+}
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#endif
