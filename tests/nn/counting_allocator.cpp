@@ -60,6 +60,7 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept { free_ali
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { free_aligned(p); }
 
 #if defined(__GLIBC__) && !defined(EFFICIENTVIT_TEST_SANITIZED)
+bool malloc_is_counted() { return true; }
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
@@ -70,9 +71,9 @@ void* malloc(std::size_t size) {
     ++count;
     return __libc_malloc(size);
 }
-void* calloc(std::size_t count, std::size_t size) {
+void* calloc(std::size_t many, std::size_t size) {
     ++count;
-    return __libc_calloc(count, size);
+    return __libc_calloc(many, size);
 }
 void* realloc(void* pointer, std::size_t size) {
     ++count;
@@ -92,6 +93,8 @@ int posix_memalign(void** out, std::size_t alignment, std::size_t size) {
     return *out == nullptr ? 12 : 0;  // ENOMEM
 }
 }
+#else
+bool malloc_is_counted() { return false; }
 #endif
 // NOLINTEND
 

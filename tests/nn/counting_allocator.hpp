@@ -8,5 +8,8 @@
 /// Calls of operator new, malloc and their kin by all threads so far.
 long allocations();
 
+/// Whether malloc is among them: glibc's can be replaced, but not below a sanitizer's.
+bool malloc_is_counted();
+
 /// Bytes asked of operator new with an alignment, which is how the library takes its buffers.
 std::size_t aligned_bytes();
