@@ -11,24 +11,13 @@
 
 namespace examples {
 
-namespace {
-
-/// Whether a file is PyTorch's, else safetensors. Throws ev::WeightsError if it is neither.
-bool is_torch(const std::filesystem::path& path) {
-    const std::filesystem::path extension = path.extension();
-    if (extension == ".safetensors") return false;
-    if (extension == ".pt" || extension == ".pth" || extension == ".bin") return true;
-    throw ev::WeightsError(path.string() + ": weights are read from .safetensors, .pt, .pth and .bin files");
-}
-
-}  // namespace
-
 ev::StateDict read_weights(const std::filesystem::path& path) {
-    return is_torch(path) ? ev::load_torch_checkpoint(path) : ev::load_safetensors(path);
+    return ev::is_torch_checkpoint(path) ? ev::load_torch_checkpoint(path) : ev::load_safetensors(path);
 }
 
 ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path) {
-    return is_torch(path) ? ev::parse_torch_checkpoint(bytes) : ev::parse_safetensors(bytes, path.string());
+    return ev::is_torch_checkpoint(path) ? ev::parse_torch_checkpoint(bytes)
+                                         : ev::parse_safetensors(bytes, path.string());
 }
 
 std::string identify(const ev::StateDict& weights, const std::filesystem::path& path) {

@@ -26,11 +26,7 @@ struct ModelHandle::State {
 namespace {
 
 StateDict read_handle_weights(const std::filesystem::path& path) {
-    const std::filesystem::path extension = path.extension();
-    if (extension == ".pt" || extension == ".pth" || extension == ".bin") return load_torch_checkpoint(path);
-    if (extension != ".safetensors") {
-        throw WeightsError(detail::concat({path.string(), ": weights are read from .safetensors, .pt, .pth and .bin"}));
-    }
+    if (is_torch_checkpoint(path)) return load_torch_checkpoint(path);
 #if __has_include(<nlohmann/json.hpp>)
     return load_safetensors(path);
 #else

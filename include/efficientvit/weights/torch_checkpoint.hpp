@@ -173,6 +173,15 @@ EFFICIENTVIT_COLD inline StateDict read_torch_checkpoint(std::span<const std::by
 
 }  // namespace detail
 
+/// Whether the extension says PyTorch's (.pt, .pth, .bin) or safetensors. Throws WeightsError if it says neither.
+EFFICIENTVIT_COLD inline bool is_torch_checkpoint(const std::filesystem::path& path) {
+    const std::filesystem::path extension = path.extension();
+    if (extension == ".pt" || extension == ".pth" || extension == ".bin") return true;
+    if (extension == ".safetensors") return false;
+    throw WeightsError(
+        detail::concat({path.string(), ": weights are read from .safetensors, .pt, .pth and .bin files"}));
+}
+
 /// Reads a checkpoint, with or without `state_dict` around its tensors. The file is mapped, not copied; the StateDict
 /// and its copies keep the mapping. Tensors that are not contiguous are copied into row-major order; Parameters are
 /// tensors, devices do not matter. Throws WeightsError, with the path, what was found and what was expected, if the
