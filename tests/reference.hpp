@@ -51,8 +51,9 @@ public:
     explicit Weights(Source source, Asked* asked = nullptr) : source_(std::move(source)), asked_(asked) {}
 
     /// Values made from the names: golden_values.hpp.
-    static Weights golden(Asked* asked = nullptr) {
-        return Weights([](const std::string& name, const Shape& shape) { return golden_tensor(name, shape); }, asked);
+    static Weights golden(Asked* asked = nullptr, const std::string& seed = "") {
+        return Weights([seed](const std::string& name, const Shape& shape) { return golden_tensor(name, shape, seed); },
+                       asked);
     }
 
     Weights at(const std::string& child) const {

@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ev = efficientvit;
@@ -29,9 +30,9 @@ inline constexpr double bound = 4e-6;
 inline constexpr double large_bound = 8e-6;
 
 /// A state dict of these parameters, with values made from their names.
-inline ev::StateDict golden_weights(const std::vector<ev::Parameter>& parameters) {
+inline ev::StateDict golden_weights(const std::vector<ev::Parameter>& parameters, std::string_view seed = "") {
     ev::StateDict out;
-    for (const ev::Parameter& p : parameters) out.insert(p.name, p.shape, golden_tensor(p.name, p.shape));
+    for (const ev::Parameter& p : parameters) out.insert(p.name, p.shape, golden_tensor(p.name, p.shape, seed));
     return out;
 }
 
@@ -46,8 +47,8 @@ Layer golden_layer() {
     return golden_layer<Layer>(ev::best_isa());
 }
 
-inline ev::Tensor golden_input(const ev::Shape& s) {
-    const std::vector<float> values = golden_tensor("input", {s.n, s.c, s.h, s.w});
+inline ev::Tensor golden_input(const ev::Shape& s, std::string_view seed = "") {
+    const std::vector<float> values = golden_tensor("input", {s.n, s.c, s.h, s.w}, seed);
     ev::Tensor out(s.n, s.c, s.h, s.w);
     std::copy(values.begin(), values.end(), out.data());
     return out;

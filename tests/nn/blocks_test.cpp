@@ -15,21 +15,19 @@ using reference::Weights;
 
 template <ev::DSConvConfig C>
 void check_ds_conv(const std::string& what, const std::vector<ev::Shape>& sizes = usual_sizes()) {
-    check_layer<ev::DSConv<C>>([](const Map& x, const Weights& w) { return reference::ds_conv(x, w, C); }, sizes, what);
+    check_layer<ev::DSConv<C>>(what, sizes);
 }
 template <ev::MBConvConfig C>
 void check_mb_conv(const std::string& what, const std::vector<ev::Shape>& sizes = usual_sizes()) {
-    check_layer<ev::MBConv<C>>([](const Map& x, const Weights& w) { return reference::mb_conv(x, w, C); }, sizes, what);
+    check_layer<ev::MBConv<C>>(what, sizes);
 }
 template <ev::LiteMLAConfig C>
 void check_lite_mla(const std::string& what, const std::vector<ev::Shape>& sizes = usual_sizes()) {
-    check_layer<ev::LiteMLA<C>>([](const Map& x, const Weights& w) { return reference::lite_mla(x, w, C); }, sizes,
-                                what);
+    check_layer<ev::LiteMLA<C>>(what, sizes);
 }
 template <ev::EfficientViTBlockConfig C>
 void check_block(const std::string& what) {
-    check_layer<ev::EfficientViTBlock<C>>(
-        [](const Map& x, const Weights& w) { return reference::efficientvit_block(x, w, C); }, usual_sizes(), what);
+    check_layer<ev::EfficientViTBlock<C>>(what);
 }
 
 // ---- DSConv, MBConv -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 #include "../isas.hpp"
 #include "../support.hpp"
+#include "reference_of.hpp"
 
 /// From one pixel up: rows, columns, odd and even, a batch.
 inline const std::vector<ev::Shape>& usual_sizes() {
@@ -74,6 +75,12 @@ void check_layer(const reference::Layer& expected, const std::vector<ev::Shape>&
                  const std::string& what = {}) {
     AnyLayerOf<Layer> layer;
     check_layer(layer, Layer::in_channels, expected, sizes, what);
+}
+
+/// The same for a layer whose reference follows from its type.
+template <class Layer>
+void check_layer(const std::string& what, const std::vector<ev::Shape>& sizes = usual_sizes()) {
+    check_layer<Layer>(reference::reference_of(static_cast<const Layer*>(nullptr)), sizes, what);
 }
 
 /// Arbitrary numbers at compile time, for networks that nobody chose.

@@ -115,9 +115,7 @@ TEST(FailingAllocations, OfAModelThatIsLoaded) {
 }
 
 TEST(FailingAllocations, OfAModelThatHasOtherWeights) {
-    ev::StateDict other;
-    for (const ev::Parameter& p : Net::parameters())
-        other.insert(p.name, p.shape, golden_tensor(p.name, p.shape, "other"));
+    const ev::StateDict other = golden_weights(Net::parameters(), "other");
     const ev::Tensor x = golden_input({1, 3, 33, 40});
     Net model = golden_layer<Net>();
     const ev::Tensor expected = model.forward(x);

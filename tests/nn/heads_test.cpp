@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Segmenters and SAM's image encoder of any configuration against the reference, and the sizes that they take.
-#include "../reference_large.hpp"
-
 #include "check_layer.hpp"
 
 namespace {
 
 using ev::Activation;
-using reference::Head;
-using reference::Map;
-using reference::Weights;
 
 constexpr ev::BackboneConfig small{
     .width_list = {4, 8, 9, 16, 20}, .depth_list = {1, 1, 1, 1, 1}, .dim = 4, .expand_ratio = 2};
@@ -23,23 +18,9 @@ constexpr ev::LargeBackboneConfig small_large{
     .in_channels = 2,
     .qkv_dim = 4};
 
-constexpr Head head_of(const ev::SegHeadConfig& c) {
-    return {.width = c.head_width,
-            .depth = c.head_depth,
-            .expand_ratio = c.expand_ratio,
-            .fused = c.middle_op == ev::SegMiddleOp::fmbconv,
-            .inputs = c.inputs,
-            .final_expand = c.final_expand,
-            .out_channels = c.n_classes,
-            .act_func = c.act_func,
-            .norm_eps = c.norm_eps};
-}
-
 template <class Backbone, ev::SegHeadConfig H>
 void check_seg(const std::string& what, const std::vector<ev::Shape>& sizes) {
-    check_layer<ev::EfficientViTSeg<Backbone, H>>(
-        [](const Map& x, const Weights& w) { return reference::segmenter(x, w, Backbone::config, head_of(H)); }, sizes,
-        what);
+    check_layer<ev::EfficientViTSeg<Backbone, H>>(what, sizes);
 }
 
 TEST(Segmenter, AnyHead) {
@@ -104,19 +85,7 @@ TEST(Segmenter, SizesThatDoNotAddUp) {
 
 template <class Backbone, ev::SamNeckConfig K>
 void check_sam(const std::string& what, const std::vector<ev::Shape>& sizes) {
-    check_layer<ev::SamImageEncoder<Backbone, K>>(
-        [](const Map& x, const Weights& w) {
-            const Head head{.width = K.head_width,
-                            .depth = K.head_depth,
-                            .expand_ratio = K.expand_ratio,
-                            .fused = true,
-                            .out_channels = K.out_dim,
-                            .size = K.size,
-                            .act_func = K.act_func,
-                            .norm_eps = K.norm_eps};
-            return reference::sam_image_encoder(x, w, Backbone::config, head);
-        },
-        sizes, what);
+    check_layer<ev::SamImageEncoder<Backbone, K>>(what, sizes);
 }
 
 /// Any size of image gives the same size of embedding.

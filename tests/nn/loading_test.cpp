@@ -49,9 +49,7 @@ TEST(Loading, AFailureLeavesTheModelAsItWas) {
     std::vector<ev::StateDict> bad;
     const std::string last = Stem::parameters().back().name, first = Stem::parameters().front().name;
     // Other values than those loaded, so that a part of them taken over would show.
-    ev::StateDict other;
-    for (const ev::Parameter& p : Stem::parameters())
-        other.insert(p.name, p.shape, golden_tensor(p.name, p.shape, "other"));
+    const ev::StateDict other = golden_weights(Stem::parameters(), "other");
     bad.assign(6, other);
     bad[0].erase(last);
     bad[1].insert("surplus", {1}, {1});
@@ -146,10 +144,7 @@ TEST(Copies, AreIndependent) {
     ev::BackboneB0 copy(*original);
     ev::BackboneB0 assigned;
     assigned = *original;
-    ev::StateDict other;
-    for (const ev::Parameter& p : ev::BackboneB0::parameters()) {
-        other.insert(p.name, p.shape, golden_tensor(p.name, p.shape, "other"));
-    }
+    const ev::StateDict other = golden_weights(ev::BackboneB0::parameters(), "other");
     original->load_state_dict(other);
     EXPECT_FALSE(same_bits(original->forward_final(x), expected));
     original.reset();

@@ -6,7 +6,6 @@
 
 #include "../isas.hpp"
 #include "check_layer.hpp"
-#include "reference_of.hpp"
 
 #include <efficientvit/weights/safetensors.hpp>
 
@@ -65,30 +64,16 @@ struct RandomNetwork {
     std::string type;  ///< its C++, white space apart as the compiler saw it
     std::unique_ptr<AnyNetwork> (*make)();
 
-    /// Its weights and inputs are made with its name as the seed.
+    // Weights and inputs are made with its name as the seed.
     reference::Weights weights(reference::Weights::Asked* asked = nullptr) const {
-        return reference::Weights(
-            [seed = name](const std::string& tensor, const reference::Weights::Shape& shape) {
-                return golden_tensor(tensor, shape, seed);
-            },
-            asked);
+        return reference::Weights::golden(asked, name);
     }
-    ev::StateDict state_dict(const std::vector<ev::Parameter>& parameters) const {
-        ev::StateDict out;
-        for (const ev::Parameter& p : parameters) out.insert(p.name, p.shape, golden_tensor(p.name, p.shape, name));
-        return out;
-    }
-    ev::Tensor input(const ev::Shape& s) const {
-        const std::vector<float> values = golden_tensor("input", {s.n, s.c, s.h, s.w}, name);
-        ev::Tensor out(s.n, s.c, s.h, s.w);
-        std::copy(values.begin(), values.end(), out.data());
-        return out;
-    }
+    ev::Tensor input(const ev::Shape& shape) const { return golden_input(shape, name); }
 
     /// visit(outputs, where) of x on every ISA with 1 and 2 threads, which must give the same bits.
     template <class Visit>
     void run(AnyNetwork& network, const ev::Tensor& x, const Visit& visit) const {
-        const ev::StateDict weights = state_dict(network.parameters());
+        const ev::StateDict weights = golden_weights(network.parameters(), name);
         for (const ev::Isa isa : isas()) {
             network.load(weights, isa);
             std::vector<ev::Tensor> first;

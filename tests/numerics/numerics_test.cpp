@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "../golden_values.hpp"
 #include "../isas.hpp"
+#include "../support.hpp"
 
 namespace {
 
@@ -30,13 +30,9 @@ std::uint64_t hash_of(const std::vector<float>& values) {
 
 template <class Network>
 std::uint64_t hash_of_network(ev::Isa isa, const ev::Shape& shape, ev::Precision precision = {}) {
-    ev::StateDict weights;
-    for (const ev::Parameter& p : Network::parameters()) {
-        weights.insert(p.name, p.shape, golden_tensor(p.name, p.shape));
-    }
     Network network;
-    network.load_state_dict(weights, {.isa = isa, .precision = precision});
-    const std::vector<float> image = golden_tensor("input", {shape.n, shape.c, shape.h, shape.w});
+    network.load_state_dict(golden_weights(Network::parameters()), {.isa = isa, .precision = precision});
+    const ev::Tensor image = golden_input(shape);
     const ev::Shape y_shape = Network::output_shape(shape);
     std::vector<float> y(static_cast<std::size_t>(y_shape.n * y_shape.c * y_shape.h * y_shape.w));
     const ev::ConstTensorView in{image.data(), shape};

@@ -11,6 +11,7 @@ own name as the seed.
 """
 import json
 import pathlib
+import sys
 import textwrap
 
 import numpy
@@ -20,39 +21,17 @@ import torch
 import dealing
 import networks
 
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(TESTS))
+from golden_values import golden_hash, golden_tensor  # noqa: E402
+
 SEED = 7
 # Values of an output that are stored, at most.
 KEPT = 200
-TESTS = pathlib.Path(__file__).resolve().parent.parent
 
 
-def hash_of(text):
-    """FNV-1a, 64 bits."""
-    value = 0xCBF29CE484222325
-    for byte in text.encode():
-        value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
-    return value
-
-
-def golden_tensor(seed, name, shape):
-    """As tests/golden_values.hpp has it."""
-    scale, offset = 1.0, 0.0
-    if name.endswith(("running_mean", "bias")):
-        scale = 0.1
-    elif name.endswith("running_var"):
-        scale, offset = 0.5, 1.0
-    elif name != "input" and len(shape) == 1:
-        scale, offset = (0.1, 0.15) if "_module." in name else (0.2, 0.85)
-    elif name != "input":
-        scale = (6 / numpy.prod(shape[1:], dtype=float))**0.5
-    count = int(numpy.prod(shape))
-    z = numpy.uint64(hash_of(seed + name)) + numpy.arange(1, count + 1, dtype=numpy.uint64) * numpy.uint64(
-        0x9E3779B97F4A7C15)
-    z = (z ^ z >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ z >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
-    z = z ^ z >> numpy.uint64(31)
-    v = (z >> numpy.uint64(40)).astype(float) * 2.0**-23 - 1
-    return torch.from_numpy((offset + scale * v).astype(numpy.float32).reshape(shape)).double()
+def tensor(name, shape, seed):
+    return torch.from_numpy(golden_tensor(name, shape, seed)).double()
 
 
 def outputs_of(network, name, shape):
@@ -60,8 +39,8 @@ def outputs_of(network, name, shape):
     module = network.build(networks).double().eval()
     state = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     for key, value in state.items():
-        value.copy_(golden_tensor(name, key, tuple(value.shape)))
-    outputs = module(golden_tensor(name, "input", shape))
+        value.copy_(tensor(key, tuple(value.shape), name))
+    outputs = module(tensor("input", shape, name))
     lines = [" ".join([key, *map(str, value.shape)]) + "\n" for key, value in state.items()]
     return outputs if isinstance(outputs, list) else [outputs], "".join(lines)
 
@@ -102,7 +81,7 @@ def main():
                 tensors[f"{name}.{i}"] = numpy.concatenate([moments, kept]).astype(numpy.float32)
                 steps.append(step)
                 shapes.append(list(output.shape))
-            metadata[name] = json.dumps(dict(type=network.type(), parameters=f"{hash_of(parameters):016x}",
+            metadata[name] = json.dumps(dict(type=network.type(), parameters=f"{golden_hash(parameters):016x}",
                                              input=shape, outputs=shapes, steps=steps))
     (TESTS / "data/networks").mkdir(exist_ok=True)
     safetensors.numpy.save_file(tensors, TESTS / "data/networks/random.safetensors", metadata)
