@@ -51,8 +51,7 @@ struct AttentionLayout {
           block(block_width(c.dim)),
           blocks(block_count(c.dim)),               // of one part
           attended(heads * (1 + c.scales.size())),  // heads and, for each scale, their aggregated twins
-          // One section is a plain layout, whose weights have no rows for the empty lanes.
-          attended_lanes(attended == 1 ? c.dim : attended * blocks * block),
+          attended_lanes(ChannelLayout::sections(attended, c.dim).lanes()),
           margin(0) {  // zero columns beside the plane that aggregations read
         for (const int scale : c.scales) margin = std::max(margin, scale / 2);
     }

@@ -102,12 +102,14 @@ struct ChannelLayout {
     int section = 0;  // channels a section
     int block = 16;
 
-    static ChannelLayout plain(int channels) { return {channels, channels, block_width(channels)}; }
-    static ChannelLayout sections(int count, int channels) {
+    static constexpr ChannelLayout plain(int channels) { return {channels, channels, block_width(channels)}; }
+    static constexpr ChannelLayout sections(int count, int channels) {
         return {count * channels, channels, block_width(channels)};
     }
-    int blocks_a_section() const { return (section + block - 1) / block; }
-    int blocks() const { return channels / section * blocks_a_section(); }
+    constexpr int blocks_a_section() const { return (section + block - 1) / block; }
+    constexpr int blocks() const { return channels / section * blocks_a_section(); }
+    /// Lanes that weights have rows for: not those that are empty behind a single section.
+    constexpr int lanes() const { return section == channels ? channels : blocks() * block; }
     /// The channel in this block and lane, or -1 where the lane is empty.
     int channel(int b, int lane) const {
         const int within = b % blocks_a_section() * block + lane;
@@ -127,13 +129,12 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
 }
 
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
-/// lanes that are empty at the end of the layout are left out, those at the end of a section are zeros. In bf16 two
-/// lanes become a word, and blocks are as wide as Operands says.
+/// lanes that have no rows (ChannelLayout::lanes) are left out, those at the end of one of many sections are zeros. In
+/// bf16 two lanes become a word, and blocks are as wide as Operands says.
 inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const ChannelLayout& in,
                                        const ChannelLayout& out, int taps, kernels::Operands operands) {
     using kernels::Operands;
-    const bool plain = in.section == in.channels;
-    const int in_lanes = plain ? in.channels : in.blocks() * in.block;
+    const int in_lanes = in.lanes();
     const int group = operands == Operands::bf16 ? kernels::group_channels : in.block;
     const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word
     AlignedBuffer<float> packed(static_cast<std::size_t>(kernels::weight_words(operands, in_lanes)) *
