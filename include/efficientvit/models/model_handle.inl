@@ -30,7 +30,8 @@ StateDict read_handle_weights(const std::filesystem::path& path) {
 #if __has_include(<nlohmann/json.hpp>)
     return load_safetensors(path);
 #else
-    throw WeightsError(detail::concat({path.string(), ": compiled without nlohmann/json, which safetensors need"}));
+    throw WeightsError(
+        detail::concat({detail::path_text(path), ": compiled without nlohmann/json, which safetensors need"}));
 #endif
 }
 

@@ -179,7 +179,7 @@ EFFICIENTVIT_COLD inline bool is_torch_checkpoint(const std::filesystem::path& p
     if (extension == ".pt" || extension == ".pth" || extension == ".bin") return true;
     if (extension == ".safetensors") return false;
     throw WeightsError(
-        detail::concat({path.string(), ": weights are read from .safetensors, .pt, .pth and .bin files"}));
+        detail::concat({detail::path_text(path), ": weights are read from .safetensors, .pt, .pth and .bin files"}));
 }
 
 /// Reads a checkpoint, with or without `state_dict` around its tensors. The file is mapped, not copied; the StateDict
