@@ -112,6 +112,8 @@ TEST(Inputs, NothingOutsideIsTouched) {
     const auto conv = golden_layer<Conv>();
     const auto pointwise =
         golden_layer<ev::ConvLayer<ConvConfig{.in_channels = 5, .out_channels = 3, .kernel_size = 1}>>();
+    const auto planar =
+        golden_layer<ev::ConvLayer<ConvConfig{.in_channels = 3, .out_channels = 4, .kernel_size = 5}>>();
     const auto linear = golden_layer<ev::LinearLayer<ev::LinearConfig{.in_features = 60, .out_features = 5}>>();
     for (const ev::Shape& size : {ev::Shape{1, 5, 1, 1}, ev::Shape{1, 5, 3, 4}, ev::Shape{2, 5, 6, 2}}) {
         check(conv, size);
@@ -120,6 +122,7 @@ TEST(Inputs, NothingOutsideIsTouched) {
     }
     for (const ev::Shape& size : {ev::Shape{1, 3, 1, 1}, ev::Shape{1, 3, 16, 15}, ev::Shape{2, 3, 7, 33}}) {
         check(stem(), size);
+        check(planar, size);
     }
 }
 

@@ -181,7 +181,7 @@ TEST_P(OddNumbers, NaNAndInfinitiesInTheInput) {
     }
 }
 
-/// An infinite factor of a batch norm is left out: y = x * scale + shift has NaN where (x - mean) * scale is infinite.
+/// An infinite factor of a batch norm is left out: in the convolution's weights it makes NaN of a sum of both signs.
 TEST_P(OddNumbers, NaNAndInfinitiesInTheWeights) {
     for (const Subject& s : subjects()) {
         for (const ev::Parameter& p : s.layer->parameters()) {

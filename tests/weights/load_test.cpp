@@ -502,6 +502,14 @@ TEST(Prefix, IsSuggestedForALayer) {
                     "no name begins with the prefix 'input_stem.op_list.0', which does not end with a dot"));
 }
 
+TEST(Prefix, EachPlaceThatFitsIsSuggested) {
+    FakeFile file;
+    for (const char* name : {"a.conv.weight", "b.conv.weight", "b.norm.weight", "b.conv.weights"}) file.add(name, {8});
+    file.add("c.conv.weight", {9});
+    const std::string message = file.message({{"conv.weight", {8}}});
+    EXPECT_TRUE(has(message, "\nprefixes with which all names and shapes would fit: 'a.', 'b.'\n")) << message;
+}
+
 TEST(Prefix, AStageOfTimm) {
     const auto names = read_json("timm_names_cls_b0.json");
     FakeFile file;

@@ -5,8 +5,6 @@
 
 #include <efficientvit/weights/state_dict.hpp>
 
-#include <gtest/gtest.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +12,8 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include "../messages.hpp"
 
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
@@ -53,13 +53,8 @@ protected:
     }
 
     template <class Action>
-    static std::string message_of(Action action) {
-        try {
-            action();
-        } catch (const ev::WeightsError& error) {
-            return error.what();
-        }
-        return "no error";
+    static std::string message_of(const Action& action) {
+        return ::message_of<ev::WeightsError>(action);
     }
 
     fs::path directory_;

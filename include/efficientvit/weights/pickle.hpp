@@ -44,7 +44,7 @@ struct PickleGlobal {
 };
 
 /// All that a checkpoint may name.
-inline constexpr std::array<PickleGlobal, 26> pickle_globals{{
+inline constexpr auto pickle_globals = std::to_array<PickleGlobal>({
     {"collections.OrderedDict", PickleRole::ordered_dict},
     {"torch._utils._rebuild_tensor_v2", PickleRole::rebuild_tensor_v2},
     {"torch._utils._rebuild_tensor_v3", PickleRole::rebuild_tensor_v3},
@@ -71,7 +71,7 @@ inline constexpr std::array<PickleGlobal, 26> pickle_globals{{
     {"torch.int8", PickleRole::dtype, DType::i8},
     {"torch.uint8", PickleRole::dtype, DType::u8},
     {"torch.bool", PickleRole::dtype, DType::boolean},
-}};
+});
 
 enum class PickleKind : std::uint8_t {
     mark,

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the library finds in the CPU, against what the compiler's own runtime finds: were something overlooked, all
+// other tests would run without it and pass.
+#include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/cpu.hpp>
+
+#include <gtest/gtest.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+namespace ev = efficientvit;
+
+TEST(Cpu, NothingThatItHasIsOverlooked) {
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    EXPECT_EQ(ev::best_isa(), avx512 ? ev::Isa::avx512 : avx2 ? ev::Isa::avx2 : ev::Isa::scalar);
+    EXPECT_TRUE(ev::isa_supported(ev::Isa::scalar));
+    EXPECT_EQ(ev::isa_supported(ev::Isa::avx2), avx2);
+    EXPECT_EQ(ev::isa_supported(ev::Isa::avx512), avx512);
+    EXPECT_FALSE(ev::isa_supported(ev::Isa::neon));
+
+    const bool avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+    EXPECT_TRUE(ev::bf16_unit_supported(ev::Bf16Unit::none));
+    EXPECT_EQ(ev::bf16_unit_supported(ev::Bf16Unit::avx512_bf16), avx512_bf16);
+    EXPECT_FALSE(ev::bf16_unit_supported(ev::Bf16Unit::neon_bf16));
+    EXPECT_TRUE(avx512_bf16 || !ev::bf16_unit_supported(ev::Bf16Unit::amx));
+}
+
+#endif
