@@ -5,6 +5,7 @@
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/weights/safetensors.hpp>
 
+#include <cctype>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -18,11 +19,26 @@ extern "C" const std::byte efficientvit_weights[], efficientvit_weights_end[];
 
 namespace {
 
+/// The next number of a PPM's head, behind white space and comments; -1 if there is none.
+int read_number(std::FILE* in) {
+    int c = std::fgetc(in);
+    while (c == '#' || std::isspace(c)) {
+        if (c == '#') {
+            while (c != '\n' && c != EOF) c = std::fgetc(in);
+        }
+        c = std::fgetc(in);
+    }
+    std::ungetc(c, in);
+    int number = -1;
+    return std::fscanf(in, "%d", &number) == 1 ? number : -1;
+}
+
 /// (1, 3, H, W), normalised as ImageNet's pictures are.
 ev::Tensor read_ppm(std::FILE* in) {
-    int width = 0, height = 0;
-    if (std::fscanf(in, "P6 %d %d 255", &width, &height) != 2 || std::fgetc(in) == EOF || width < 1 || height < 1 ||
-        width > 8192 || height > 8192) {
+    const bool is_p6 = std::fgetc(in) == 'P' && std::fgetc(in) == '6';
+    const int width = read_number(in), height = read_number(in), levels = read_number(in);
+    if (!is_p6 || levels != 255 || std::isspace(std::fgetc(in)) == 0 || width < 1 || height < 1 || width > 8192 ||
+        height > 8192) {
         throw ev::Error("standard input: not a P6 of 255 levels and at most 8192 x 8192 pixels");
     }
     std::vector<unsigned char> rgb(std::size_t{3} * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));

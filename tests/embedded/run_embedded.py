@@ -44,6 +44,13 @@ with tempfile.TemporaryDirectory() as folder:
         sys.exit(f"exit code {run.returncode}, {run.stdout.count(chr(10))} lines, not the library's:\n{run.stdout[:300]}")
     print(f"{lines.count(chr(10))} features in an empty root, the same as the library's: {lines.split()[0]}, …")
 
+    # Image programs like to write comments.
+    picture = pathlib.Path(folder, "image.ppm").read_bytes()
+    commented = b"P6\n# by a program # of images\n#\n" + picture[2:].replace(b" ", b" #\n", 1)
+    run = subprocess.run([program], input=commented, stdout=subprocess.PIPE)
+    if run.returncode != 0 or run.stdout.decode() != lines:
+        sys.exit(f"exit code {run.returncode} or other features where the head has comments")
+
     broken = subprocess.run([program], input="P5 1 1 255\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if broken.returncode != 1 or "P6" not in broken.stderr:
         sys.exit("no message for what is no P6")

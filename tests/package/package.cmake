@@ -69,11 +69,15 @@ elseif(WAY STREQUAL "deb")
         -DEFFICIENTVIT_BUILD_EXAMPLES=OFF)
     run("${CPACK}" -G DEB)
     set(deb "${build}/libefficientvit-dev_${VERSION}_all.deb")
-    run("${DPKG_DEB}" -f "${deb}" Architecture Depends)
-    if(NOT text STREQUAL "Architecture: all\nDepends: libeigen3-dev (>= 3.4)\n")
+    run("${DPKG_DEB}" -f "${deb}" Architecture Depends Recommends)
+    if(NOT text STREQUAL
+       "Architecture: all\nDepends: libeigen3-dev (>= 3.4)\nRecommends: nlohmann-json3-dev, libstb-dev\n")
         message(FATAL_ERROR "not what the package should say of itself")
     endif()
     run("${DPKG_DEB}" -x "${deb}" "${build}/root")
+    if(NOT EXISTS "${build}/root/usr/share/doc/libefficientvit-dev/copyright")
+        message(FATAL_ERROR "no copyright file")
+    endif()
     set(build "${build}/consumer")
     file(MAKE_DIRECTORY "${build}")
     set(WAY find_package)
@@ -148,6 +152,21 @@ elseif(WAY STREQUAL "single_header")
     endif()
     run("${other}" ${flags} -DEFFICIENTVIT_COMPILED consumer.cpp kernels.cpp -o consumer_compiled -pthread)
     run(./consumer_compiled)
+    # Pictures: a unit that has stb's code too, below the declarations that it belongs to.
+    if(STB)
+        file(WRITE "${build}/pictures.cpp" [[
+#define EFFICIENTVIT_STB_IMPLEMENTATION
+#include "efficientvit.hpp"
+int main() {
+    efficientvit::Image image({2, 3});
+    image.bytes()[4] = 200;
+    const efficientvit::Image same = efficientvit::decode_image(efficientvit::encode_png(image));
+    return same.size().width == 3 && same.bytes()[4] == 200 ? 0 : 1;
+}
+]])
+        run("${COMPILER}" ${flags} -O0 -DEFFICIENTVIT_COMPILED "-I${STB}" pictures.cpp -o pictures)
+        run(./pictures)
+    endif()
 
 elseif(WAY STREQUAL "pkg_config")
     set(ENV{PKG_CONFIG_PATH} "${prefix}/share/pkgconfig:$ENV{PKG_CONFIG_PATH}")
@@ -156,6 +175,9 @@ elseif(WAY STREQUAL "pkg_config")
         message(FATAL_ERROR "expected ${VERSION}")
     endif()
     run("${PKG_CONFIG}" --cflags --libs efficientvit)
+    if(NOT text MATCHES "-pthread")
+        message(FATAL_ERROR "no -pthread")
+    endif()
     separate_arguments(flags UNIX_COMMAND "${text}")
     set(json "")
     if(NOT JSON STREQUAL "")

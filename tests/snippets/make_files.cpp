@@ -29,8 +29,7 @@ int main(int, char** argv) {
         fs::create_directories((folder / to).parent_path());
         fs::copy_file(data / from, folder / to, fs::copy_options::overwrite_existing);
     };
-    ev::save_safetensors(folder / "b0.safetensors", weights_of<ev::BackboneB0>());
-    ev::save_safetensors(folder / "cls_b0.safetensors", weights_of<ev::ClsB0<>>());
+    ev::save_safetensors(folder / "b0.safetensors", weights_of<ev::ClsB0<>>());  // a whole classifier, as published
     ev::save_safetensors(folder / "seg_b0.safetensors", weights_of<ev::SegB0Cityscapes<>>());
     copy("checkpoints/backbone_b0_official.pt", "efficientvit_b0_r224.pt");
     copy("images/flower_444.jpg", "street.jpg");

@@ -39,4 +39,4 @@ inline ev::SegB0Cityscapes<> model = loaded<ev::SegB0Cityscapes<>>("seg_b0.safet
 inline ev::Tensor image = input_of(224, 224), final_stage;
 inline ev::Context context;
 inline const std::string name = "efficientvit_b0.r224_in1k";
-inline const ev::StateDict weights = ev::load_safetensors("cls_b0.safetensors");
+inline const ev::StateDict weights = ev::load_safetensors("b0.safetensors");

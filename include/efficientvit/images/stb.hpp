@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The declarations of stb's reader and writer of pictures, wherever the system keeps them: Debian's libstb-dev in stb/,
-// stb's own repository at its top. Their code is compiled once in a program, by stb_implementation.inl.
-#pragma once
+// stb's own repository at its top. Their code is compiled once in a program, by stb_implementation.inl: which includes
+// this again where codec.hpp came before it, so there is no #pragma once.
 
 #if __has_include(<stb/stb_image.h>)
 #include <stb/stb_image.h>

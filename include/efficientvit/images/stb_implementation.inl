@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Compiles stb's reader and writer of pictures. Include it in exactly one .cpp of a program that uses codec.hpp, unless
-// the program has stb's implementation already; nothing else belongs into that file, since stb has warnings of its own.
+// the program has stb's implementation already; best in a file of its own, since stb is C.
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #define STBI_FAILURE_USERMSG
