@@ -69,7 +69,15 @@ inline ConstTensorView view(const ConstTensorView& v) { return v; }
 inline TensorView view(const TensorView& v) { return v; }
 
 namespace detail {
-/// Throws ShapeError unless the view has something in it, in extents that fit an int.
+/// Beyond what products of extents, and chunks of work, are counted in: more than 65536 images, 2^28 pixels an image.
+/// Extents are positive.
+constexpr bool is_too_large(const Shape& s) {
+    constexpr std::ptrdiff_t images = std::ptrdiff_t{1} << 16, pixels = std::ptrdiff_t{1} << 28, extent = INT_MAX / 64;
+    return s.n > images || s.c > extent || s.h > extent || s.w > pixels / s.h || s.h > pixels / s.n ||
+           s.c > (std::ptrdiff_t{1} << 56) / (s.n * s.h * s.w);
+}
+
+/// Throws ShapeError unless the view has something in it and is not too large.
 inline void check_input(const ConstTensorView& x, std::ptrdiff_t channels, const char* where) {
     const Shape& s = x.shape;
     const auto fail = [&](std::initializer_list<std::string_view> what) {
@@ -80,8 +88,8 @@ inline void check_input(const ConstTensorView& x, std::ptrdiff_t channels, const
     }
     for (const std::ptrdiff_t extent : {s.n, s.c, s.h, s.w}) {
         if (extent < 1) fail({" is empty"});
-        if (extent > INT_MAX / 64) fail({" is too large"});
     }
+    if (is_too_large(s)) fail({" is too large"});
     if (x.data == nullptr) fail({" points nowhere"});
 }
 

@@ -4,6 +4,8 @@
 // reference, at every size from one pixel up.
 #include "check_layer.hpp"
 
+#include <efficientvit/nn/up_sample_layer.hpp>
+
 #include <utility>
 
 namespace {
@@ -201,6 +203,19 @@ TEST(ResidualBlock, EveryKind) {
         expect([](const Map& x, const Weights& w) { return reference::mb_conv(x, w, mb_7); }, conv<depthwise_7>(),
                Activation::relu, norm7()),
         usual_sizes(), "MBConv beside a depthwise convolution");
+}
+
+/// Whether an interpolation is as large as what it is added to may depend on the input.
+TEST(ResidualBlock, MainAndShortcutOfDifferentSizes) {
+    using Twice = ev::UpSampleLayer<ev::UpSampleConfig{.factor = 2}>;
+    using To6 = ev::UpSampleLayer<ev::UpSampleConfig{.size = {6, 6}}>;
+    const auto block = golden_layer<ev::ResidualBlock<Twice, To6>>();
+    EXPECT_EQ(block.forward(golden_input({1, 8, 3, 3})).dimension(2), 6);
+    expect_in("main gives 8 x 6 pixels, the shortcut 6 x 6", message_of<ev::ShapeError>([&] {
+                  block.forward(golden_input({1, 8, 4, 3}));
+              }));
+    const auto pooled = golden_layer<ev::ResidualBlock<ev::GlobalAveragePool<8>, ev::GlobalAveragePool<8>>>();
+    EXPECT_EQ(pooled.forward(golden_input({1, 8, 4, 3})).size(), 8);
 }
 
 TEST(ResidualBlock, InsideEachOther) {

@@ -6,14 +6,23 @@
 
 #include <atomic>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
 #include <ctime>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
 #if defined(EFFICIENTVIT_X86)
 #include <xmmintrin.h>
 #endif
@@ -63,6 +72,56 @@ TEST_F(ContextTest, Threads) {
         EXPECT_EQ(context.threads(), threads);
         check(context);
     }
+}
+
+TEST_F(ContextTest, MoreThreadsThanAPoolMayHave) {
+    constexpr int most = ev::ThreadPoolExecutor::max_threads;
+    expect_in("the most is 4096", message_of<ev::ConfigError>([] { ev::Context({.threads = most + 2}); }));
+    expect_in("the most is 4096", message_of<ev::ConfigError>([] { ev::ThreadPoolExecutor(INT_MAX); }));
+}
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/// In a process of its own with memory for some dozens of stacks: an exception, and those that have been started end.
+TEST_F(ContextTest, WhereTheSystemHasNoMoreThreads) {
+    const auto in_little_memory = [] {
+        const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
+        setrlimit(RLIMIT_AS, &limit);
+        alarm(60);
+        for (int i = 0; i < 3; ++i) {
+            try {
+                ev::Context({.threads = 4000});
+                std::_Exit(1);
+            } catch (const std::system_error&) {
+            }
+        }
+        ev::Context two({.threads = 2});
+        check(two);
+        std::_Exit(HasFailure() ? 2 : 0);
+    };
+    expected();
+    EXPECT_EXIT(in_little_memory(), testing::ExitedWithCode(0), "");
+}
+#endif
+
+/// Its destructor may be called when the thread's Context is gone: as those of statics are.
+struct ForwardAtTheEnd {
+    const ev::BackboneB0* backbone = nullptr;
+    const ev::Tensor* x = nullptr;
+    ev::Tensor* y = nullptr;
+    ~ForwardAtTheEnd() {
+        if (backbone != nullptr) *y = backbone->forward_final(*x);
+    }
+};
+TEST_F(ContextTest, AForwardBehindTheEndOfTheThreadsContext) {
+    ev::Tensor y;
+    std::thread([&] {
+        thread_local ForwardAtTheEnd at_the_end;
+        at_the_end.x = &image();
+        at_the_end.y = &y;
+        at_the_end.backbone = &backbone();
+        backbone().forward_final(image());
+    }).join();
+    EXPECT_TRUE(same_bits(y, expected()));
 }
 
 TEST_F(ContextTest, OneForEachThreadByDefault) {
@@ -224,6 +283,9 @@ TEST_F(ContextTest, AsManyThreadsAsTheExecutorHasAndOne) {
     EXPECT_EQ(ev::Context({.threads = 2, .executor = &three}).threads(), 2);
     EXPECT_EQ(ev::Context({.threads = 9, .executor = &three}).threads(), 4);
     EXPECT_EQ(ev::Context({.threads = 1, .executor = &three}).threads(), 1);
+    Keeping endless(INT_MAX);
+    EXPECT_EQ(ev::Context({.threads = 7, .executor = &endless}).threads(), 7);
+    EXPECT_EQ(ev::Context({.executor = &endless}).threads(), ev::ThreadPoolExecutor::max_threads + 1);
     ev::Context context({.executor = &none});
     check(context);
 }
@@ -437,6 +499,8 @@ TEST_F(ContextTest, CanTakeItsMemoryBeforehand) {
     const std::size_t needed = backbone().workspace_bytes(shape_of(image()), context);
     context.reserve(needed);
     EXPECT_EQ(context.allocated_bytes(), needed);
+    EXPECT_THROW(context.reserve(SIZE_MAX), std::bad_alloc);
+    context.reserve(needed);
     check(context);
     EXPECT_EQ(context.allocated_bytes(), needed);
 }

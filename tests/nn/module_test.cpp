@@ -222,12 +222,30 @@ TEST(Mistakes, EmptyNegativeAndHugeExtents) {
     }
     expect_in("is empty", message_of<ev::ShapeError>([&] { stem().forward(ev::Tensor(0, 3, 0, 0)); }));
     expect_in("0 channels, expected 3", message_of<ev::ShapeError>([&] { stem().forward(ev::Tensor()); }));
-    for (const ev::Shape& shape : {ev::Shape{1, 3, INT_MAX, 1}, ev::Shape{1, 3, 1, PTRDIFF_MAX},
-                                   ev::Shape{std::ptrdiff_t{INT_MAX} + 1, 3, 1, 1}}) {
+    for (const ev::Shape& shape :
+         {ev::Shape{1, 3, INT_MAX, 1}, ev::Shape{1, 3, 1, PTRDIFF_MAX}, ev::Shape{std::ptrdiff_t{INT_MAX} + 1, 3, 1, 1},
+          ev::Shape{1, 3, 46342, 46342}, ev::Shape{65537, 3, 1, 1}, ev::Shape{65536, 3, 4097, 1},
+          ev::Shape{33554431, 3, 33554431, 33554431}}) {
         const ev::ConstTensorView x{&somewhere, shape};
         expect_in("is too large", message_of<ev::ShapeError>([&] { stem().forward(x); }));
         expect_in("is too large", message_of<ev::ShapeError>([&] { b0().forward(x); }));
+        expect_in("is too large",
+                  message_of<ev::ShapeError>([&] { static_cast<void>(b0().workspace_bytes(shape, context)); }));
     }
+    // The largest there may be: what it takes is told, and told right.
+    const std::size_t row = b0().workspace_bytes({1, 3, 32, 16384}, context);
+    const std::size_t whole = b0().workspace_bytes({1, 3, 16384, 16384}, context);
+    EXPECT_LT(row * 100, whole);
+    EXPECT_LT(whole, row * 512);
+    using Enlarged = ev::UpSampleLayer<ev::UpSampleConfig{.factor = 100}>;
+    for (const ev::Shape& shape : {ev::Shape{1, 1, 30000000, 1}, ev::Shape{1, 1, 400, 400}}) {
+        expect_in("is too large", message_of<ev::ShapeError>([&] { Enlarged::output_shape(shape); }));
+    }
+    using Linear = ev::LinearLayer<ev::LinearConfig{.in_features = 8, .out_features = 4}>;
+    EXPECT_EQ(Linear::output_shape({3, 2, 2, 2}), (ev::Shape{3, 4, 1, 1}));
+    expect_in("125 values an image, expected 8", message_of<ev::ShapeError>([] {
+                  Linear::output_shape({1, 5, 5, 5});
+              }));
     EXPECT_EQ(context.allocated_bytes(), 0u);
 }
 

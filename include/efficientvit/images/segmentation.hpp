@@ -127,7 +127,7 @@ void upsample_argmax(const X& logits, ImageSize frame, ImageSize size, LabelMap&
 template <class X>
 LabelMap upsample_argmax(const X& logits, ImageSize size) {
     LabelMap map;
-    upsample_argmax(logits, size, size, map, thread_context());
+    upsample_argmax(logits, size, size, map, detail::CallContext().get());
     return map;
 }
 

@@ -127,7 +127,7 @@ public:
     /// The same with a Context of the calling thread's.
     template <class X>
     NamedTensors forward(const X& x) const {
-        return forward(x, thread_context());
+        return forward(x, detail::CallContext().get());
     }
     /// The same into tensors that are resized only where their shape differs.
     template <class X>

@@ -106,7 +106,7 @@ public:
     /// Every stage of an NCHW tensor, map or view. Throws ShapeError, WeightsError.
     template <class X>
     Features forward(const X& x) const {
-        return forward(x, thread_context());
+        return forward(x, detail::CallContext().get());
     }
     /// The same in a Context of the caller's, one for each thread.
     template <class X>
@@ -134,7 +134,7 @@ public:
     /// stage_final alone; the other stages are never turned to NCHW.
     template <class X>
     Tensor forward_final(const X& x) const {
-        return Module<Derived>::forward(x, thread_context());
+        return Module<Derived>::forward(x, detail::CallContext().get());
     }
     /// The same in a Context of the caller's.
     template <class X>

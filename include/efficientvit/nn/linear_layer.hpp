@@ -19,7 +19,7 @@ class GlobalAveragePool : public Module<GlobalAveragePool<Channels>> {
 public:
     static constexpr int in_channels = Channels;
     static constexpr int out_channels = Channels;
-    static constexpr int stride = 1;
+    static constexpr int stride = 0;  // one pixel, whatever the input
     static constexpr int wanted_padding = 0;
     static constexpr bool reads_planar = false;
     static constexpr bool fuses_residual = false;
@@ -69,7 +69,7 @@ class LinearLayer : public Module<LinearLayer<C>> {
 public:
     static constexpr int in_channels = 0;  // C*H*W counts, not C
     static constexpr int out_channels = C.out_features;
-    static constexpr int stride = 1;
+    static constexpr int stride = 0;  // one pixel, whatever the input
     static constexpr int wanted_padding = 0;
     static constexpr bool reads_planar = true;
     static constexpr bool fuses_residual = false;
@@ -100,13 +100,14 @@ public:
                      detail::pack_bias(read("norm.bias", outs, 0), out)};
         }
     }
+    /// (N, out_features, 1, 1). Throws ShapeError where C*H*W is not in_features.
+    static Shape output_shape(const Shape& input) {
+        const Shape output = Module<LinearLayer>::output_shape(input);
+        check(input);
+        return output;
+    }
     void run(detail::Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap*) const {
-        if (Index{x.channels} * x.height * x.width != C.in_features) {
-            throw ShapeError(
-                detail::concat({"LinearLayer: the input ", detail::to_string({x.batch, x.channels, x.height, x.width}),
-                                " has ", std::to_string(Index{x.channels} * x.height * x.width),
-                                " values an image, expected ", std::to_string(C.in_features)}));
-        }
+        check({x.batch, x.channels, x.height, x.width});
         // The images of a batch become the pixels of one map, so that weights are read once for all of them.
         const detail::Workspace::Frame frame(session.workspace);
         const FeatureMap in = detail::new_map(session, 1, C.in_features, {1, x.batch}, 0);
@@ -127,6 +128,14 @@ public:
 
 private:
     static constexpr kernels::Act act = detail::kernel_act(C.act_func);
+
+    EFFICIENTVIT_COLD static void check(const Shape& x) {
+        const Index values = x.c * x.h * x.w;
+        if (values == C.in_features) return;
+        throw ShapeError(
+            detail::concat({"LinearLayer: the input ", detail::to_string(x), " has ", std::to_string(values),
+                            " values an image, expected ", std::to_string(C.in_features)}));
+    }
 
     static void flatten(const FeatureMap& x, const FeatureMap& in) {
         for (int n = 0; n < x.batch; ++n) {

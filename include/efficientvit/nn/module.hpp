@@ -108,11 +108,15 @@ public:
         static constexpr float somewhere = 0;
         detail::check_input({&somewhere, input}, Derived::in_channels, "output_shape");
         const detail::Extent out = Derived::output_extent({static_cast<int>(input.h), static_cast<int>(input.w)});
-        return {input.n, Derived::out_channels == 0 ? input.c : Derived::out_channels, out.height, out.width};
+        const Shape shape{input.n, Derived::out_channels == 0 ? input.c : Derived::out_channels, out.height, out.width};
+        if (detail::is_too_large(shape)) {
+            throw ShapeError(detail::concat({"the output ", detail::to_string(shape), " is too large"}));
+        }
+        return shape;
     }
 
-    /// Computes the layer on an NCHW tensor, map or view. Const: any number of threads may share a module, each
-    /// with a Context of its own. Throws ShapeError, WeightsError.
+    /// Computes the layer on an NCHW tensor, map or view, of at most 65536 images and 2^28 pixels an image. Const: any
+    /// number of threads may share a module, each with a Context of its own. Throws ShapeError, WeightsError.
     template <class X>
     Tensor forward(const X& x, Context& context) const {
         Tensor y;
@@ -122,7 +126,7 @@ public:
     /// The same with a Context of the calling thread's.
     template <class X>
     Tensor forward(const X& x) const {
-        return forward(x, thread_context());
+        return forward(x, detail::CallContext().get());
     }
 
     /// The same into a tensor, which is resized where its shape differs, or into a view, whose shape must fit. x

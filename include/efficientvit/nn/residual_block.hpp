@@ -65,6 +65,7 @@ public:
         detail::FeatureMap shortcut = x;
         if constexpr (has_shortcut) added = &shortcut;
         if constexpr (shortcut_is_layer) {
+            if constexpr (stride == 0) check_same_size(ShortcutLayer::output_extent(x.extent()), y.extent());
             shortcut = detail::new_map(session, y.batch, y.channels, y.extent(), 0);
             shortcut_.run(session, x, shortcut, nullptr);
         }
@@ -85,6 +86,16 @@ public:
     }
 
 private:
+    /// Layers that interpolate or pool: whether their sizes agree may depend on the input.
+    EFFICIENTVIT_COLD static void check_same_size(detail::Extent shortcut, detail::Extent main) {
+        if (shortcut.height == main.height && shortcut.width == main.width) return;
+        const auto text = [](detail::Extent e) {
+            return detail::concat({std::to_string(e.height), " x ", std::to_string(e.width)});
+        };
+        throw ShapeError(
+            detail::concat({"ResidualBlock: main gives ", text(main), " pixels, the shortcut ", text(shortcut)}));
+    }
+
     MainLayer main_;
     [[no_unique_address]] ShortcutLayer shortcut_;
     [[no_unique_address]] NormLayer pre_norm_;

@@ -6,7 +6,9 @@
 
 #include <efficientvit/nn/norm.hpp>
 
+#include <algorithm>
 #include <array>
+#include <climits>
 #include <cmath>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
@@ -101,7 +103,11 @@ public:
 
     static detail::Extent output_extent(detail::Extent in) {
         if constexpr (by_size) return {C.size[0], C.size[1]};
-        return {in.height * C.factor, in.width * C.factor};
+        // What would be no int is too large for output_shape() in any case.
+        const auto times = [](int extent) {
+            return static_cast<int>(std::min<long long>(static_cast<long long>(extent) * C.factor, INT_MAX));
+        };
+        return {times(in.height), times(in.width)};
     }
     static void describe(const detail::Describer&) {}
     void pack(const detail::Packer&) {}

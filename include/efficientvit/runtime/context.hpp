@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
@@ -118,12 +119,13 @@ public:
     /// Serial: the calling thread alone.
     Context() = default;
 
-    /// With helpers, as the options say. Throws std::system_error where the system has no more threads.
+    /// With helpers, as the options say. Throws std::system_error where the system has no more threads, ConfigError for
+    /// more than ThreadPoolExecutor::max_threads of them.
     explicit Context(const ContextOptions& options) {
         Executor* executor = options.executor;
         int threads = options.threads;
         if (executor != nullptr) {
-            const int most = executor->concurrency() + 1;
+            const int most = std::min(executor->concurrency(), ThreadPoolExecutor::max_threads) + 1;
             threads = threads <= 0 ? most : std::min(threads, most);
         }
         trace_ = options.trace;
@@ -142,9 +144,9 @@ public:
     /// Bytes of scratch memory held.
     std::size_t allocated_bytes() const { return memory_.size() * sizeof(float); }
 
-    /// Takes `bytes` of scratch memory now rather than in a forward.
+    /// Takes `bytes` of scratch memory now rather than in a forward. Throws std::bad_alloc.
     void reserve(std::size_t bytes) {
-        const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+        const std::size_t floats = bytes / sizeof(float) + (bytes % sizeof(float) != 0 ? 1 : 0);
         if (floats <= memory_.size()) return;
         memory_ = {};  // the old contents are not needed, and not both are held at once
         memory_ = detail::AlignedBuffer<float>(floats);
@@ -180,10 +182,35 @@ private:
     ChunkTrace* trace_ = nullptr;
 };
 
+namespace detail {
+/// Whether the calling thread's Context has been destroyed. No object with a destructor, so it can be read until the
+/// end.
+inline bool& thread_context_is_gone() {
+    thread_local bool gone = false;
+    return gone;
+}
+}  // namespace detail
+
 /// The Context of forwards that are given none: serial, one for each thread.
 inline Context& thread_context() {
-    thread_local Context context;
-    return context;
+    struct Owner {
+        Context context;
+        ~Owner() { detail::thread_context_is_gone() = true; }
+    };
+    thread_local Owner owner;
+    return owner.context;
 }
+
+namespace detail {
+/// thread_context() for one call; where destructors of statics and thread_locals call a forward behind its end,
+/// another.
+class CallContext {
+public:
+    Context& get() { return thread_context_is_gone() ? own_.emplace() : thread_context(); }
+
+private:
+    std::optional<Context> own_;
+};
+}  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
