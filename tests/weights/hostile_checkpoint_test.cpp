@@ -191,8 +191,11 @@ TEST_F(HostileZip, Zip64RecordsThatLie) {
         expect_error(wide([at](Zip& zip) { zip.record_offset = at; }),
                      "its zip64 record is said to begin at byte " + std::to_string(at) + ", beyond where it could");
     }
-    expect_error(wide([](Zip& zip) { zip.narrow_count = 2; }),
-                 "its zip64 record and the record at its end do not agree");
+    for (const auto& spoil : std::initializer_list<void (*)(Zip&)>{
+             [](Zip& zip) { zip.narrow_count = 2; }, [](Zip& zip) { zip.narrow_count_here = 2; },
+             [](Zip& zip) { zip.narrow_size = 2; }, [](Zip& zip) { zip.narrow_offset = 2; }}) {
+        expect_error(wide(spoil), "its zip64 record and the record at its end do not agree");
+    }
     const std::size_t size = end - 56 - wide([](Zip&) {}).find("PK\1\2");
     expect_error(wide([](Zip& zip) { zip.count = ~std::uint64_t{0}; }),
                  "its zip directory of " + std::to_string(size) + " bytes cannot hold 18446744073709551615 files");

@@ -44,7 +44,9 @@ struct Zip {
     std::uint32_t disk = 0;
     std::optional<std::uint64_t> record_offset{};  ///< of the zip64 record, in its locator
     std::optional<std::uint64_t> record_size{};
-    std::optional<std::uint16_t> narrow_count{};  ///< in the old record, beside zip64
+    // In the old record, beside zip64.
+    std::uint16_t narrow_count_here = 0xffff, narrow_count = 0xffff;
+    std::uint32_t narrow_size = 0xffffffff, narrow_offset = 0xffffffff;
     std::string before_directory{};
     std::string in_directory{};
     std::string behind{};
@@ -77,8 +79,8 @@ struct Zip {
             out += "PK\6\6" + le(record_size.value_or(44), 8) + le(0, 4) + le(disk, 4) + le(0, 4) + le(here, 8) +
                    le(total, 8) + le(size, 8) + le(offset, 8);
             out += "PK\6\7" + le(0, 4) + le(record, 8) + le(1, 4);
-            out += "PK\5\6" + le(0, 4) + le(narrow_count.value_or(0xffff), 2) + le(narrow_count.value_or(0xffff), 2) +
-                   le(0xffffffff, 4) + le(0xffffffff, 4) + le(0, 2);
+            out += "PK\5\6" + le(0, 4) + le(narrow_count_here, 2) + le(narrow_count, 2) + le(narrow_size, 4) +
+                   le(narrow_offset, 4) + le(0, 2);
         } else {
             out +=
                 "PK\5\6" + le(disk, 2) + le(0, 2) + le(here, 2) + le(total, 2) + le(size, 4) + le(offset, 4) + le(0, 2);
