@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 namespace {
@@ -250,6 +251,18 @@ TEST(Identify, ModelsThatAreAlike) {
     Parameters few = ev::BackboneB0::parameters();
     few.resize(few.size() / 3);
     EXPECT_EQ(ev::identify(without_values(few)), "");
+}
+
+TEST(Identify, NamesMadeToWasteTimeAreRefusedAtOnce) {
+    const std::vector<std::string> known{"model.", "net.", "network.", "encoder.", "image_encoder.", "backbone."};
+    ev::StateDict file;
+    for (std::size_t i = 0; i < 6 * 6 * 6 * 6; ++i) {
+        file.insert(known[i % 6] + known[i / 6 % 6] + known[i / 36 % 6] + known[i / 216] + "x", {0}, {});
+    }
+    const std::clock_t begin = std::clock();
+    EXPECT_EQ(ev::identify(file), "");
+    EXPECT_THROW(ev::make_model("cls_l3")->load_state_dict(file), ev::WeightsError);
+    EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 5.0);
 }
 
 TEST(Identify, WeightsOfAnotherModel) {

@@ -9,6 +9,7 @@
 #include <efficientvit/weights/text.hpp>
 #include <efficientvit/weights/timm_names.hpp>
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
@@ -124,42 +125,42 @@ inline bool is_known_wrapper(std::string_view component) {
     return false;
 }
 
-/// The wrappers that names of this file begin with; "" is always one.
-EFFICIENTVIT_COLD inline std::vector<std::string> wrappers_in(const FileNames& names) {
-    constexpr int deepest = 4;  // of known wrappers inside each other; a bound against files made to waste time
-    std::vector<std::string> wrappers(1);
-    std::string_view before;  // names with the same beginning follow one another, so a new one differs from the last
+/// The rule under which most of the wanted names are in the file; the shortest wrapper and the reference's own
+/// convention where several find as many. The file's names are looked up among the wanted ones, not the other way
+/// round: a file may be made to have thousands of wrappers, and the work grows with its names only.
+EFFICIENTVIT_COLD inline NameRule best_rule(const FileNames& names, const std::vector<Parameter>& wanted) {
+    constexpr int deepest = 4;  // of known wrappers inside each other
+    constexpr std::array<Naming, 3> namings{Naming::official, Naming::timm, Naming::timm_features};
+    using Counts = std::array<std::size_t, namings.size()>;
+    const Family family = family_of(wanted);
+    std::map<std::string, Counts, std::less<>> expected;
+    for (std::size_t i = 0; i < namings.size(); ++i) {
+        const NameRule bare("", namings[i], family);
+        for (const Parameter& parameter : wanted) {
+            const std::string name = bare.in_file(parameter.name);
+            if (!name.empty()) ++expected[name][i];
+        }
+    }
+    std::map<std::string_view, Counts> found;  // by wrapper, of which "" is always one
     for (const auto& [name, tensor] : names) {
         std::string_view rest = name;
-        for (int depth = 0; depth < deepest; ++depth) {
+        for (int depth = 0; depth <= deepest; ++depth) {
+            if (const auto here = expected.find(rest); here != expected.end()) {
+                Counts& counts = found[std::string_view(name).substr(0, name.size() - rest.size())];
+                for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += here->second[i];
+            }
             const std::string_view component = first_component(rest);
             if (!is_known_wrapper(component)) break;
             rest.remove_prefix(component.size());
-            const std::string_view wrapper = std::string_view(name).substr(0, name.size() - rest.size());
-            if (!before.starts_with(wrapper)) wrappers.emplace_back(wrapper);
         }
-        before = name;
     }
-    return wrappers;
-}
-
-/// The rule under which most of the wanted names are in the file; the shortest wrapper and the reference's own
-/// convention where several find as many.
-EFFICIENTVIT_COLD inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted) {
-    const Family family = family_of(wanted);
     NameRule best;
     std::size_t most = 0;
-    for (const std::string& wrapper : wrappers_in(names)) {
-        for (const Naming naming : {Naming::official, Naming::timm, Naming::timm_features}) {
-            const NameRule rule(wrapper, naming, family);
-            std::size_t found = 0;
-            for (const Parameter& parameter : wanted) {
-                const std::string name = rule.in_file(parameter.name);
-                if (!name.empty() && names.find(name) != nullptr) ++found;
-            }
-            if (found > most || (found == most && found > 0 && wrapper.size() < best.wrapper().size())) {
-                most = found;
-                best = rule;
+    for (const auto& [wrapper, counts] : found) {
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            if (counts[i] > most || (counts[i] == most && most > 0 && wrapper.size() < best.wrapper().size())) {
+                most = counts[i];
+                best = NameRule(std::string(wrapper), namings[i], family);
             }
         }
     }
