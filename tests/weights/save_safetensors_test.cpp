@@ -10,12 +10,22 @@
 
 #if !defined(_WIN32)
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <csignal>
 #endif
 
 namespace {
 
-class SaveSafetensors : public InDirectory {};
+class SaveSafetensors : public InDirectory {
+protected:
+    std::ptrdiff_t files() const { return std::distance(fs::directory_iterator(directory_), fs::directory_iterator()); }
+    static ev::StateDict one(float value = 1) {
+        ev::StateDict dict;
+        dict.insert("x", {1}, {value});
+        return dict;
+    }
+    static float value_in(const fs::path& path) { return ev::to_float(ev::load_safetensors(path).at("x")).at(0); }
+};
 
 TEST_F(SaveSafetensors, WritesWhatReadingGivesBack) {
     ev::StateDict dict;
@@ -112,6 +122,77 @@ TEST_F(SaveSafetensors, LeavesNothingBehindOnFailure) {
 #endif
     EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1) << "only 'taken'";
 }
+
+TEST_F(SaveSafetensors, APathWithANulInItIsNoOther) {
+    const fs::path path = directory_ / std::string("target\0.safetensors", 19);
+    expect_in("target\\x00.safetensors: a path cannot hold a NUL",
+              message_of([&] { ev::save_safetensors(path, one()); }));
+    EXPECT_EQ(files(), 0);
+    ev::save_safetensors(directory_ / "target", one());
+    expect_in("target\\x00.safetensors: a path cannot hold a NUL", message_of([&] { ev::load_safetensors(path); }));
+}
+
+#if !defined(_WIN32)
+
+TEST_F(SaveSafetensors, TakesTheLongestName) {
+    const fs::path path = directory_ / std::string(255, 'n');
+    ev::save_safetensors(path, one(1));
+    ev::save_safetensors(path, one(2));
+    EXPECT_EQ(value_in(path), 2);
+    EXPECT_EQ(files(), 1);
+    expect_in("cannot be", message_of([&] { ev::save_safetensors(path.string() + "n", one()); }));
+    EXPECT_EQ(files(), 1);
+}
+
+TEST_F(SaveSafetensors, PutsNoFileInThePlaceOfAPipe) {
+    const fs::path pipe = directory_ / "pipe", link = directory_ / "link";
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    fs::create_symlink("pipe", link);
+    for (const fs::path& path : {pipe, link}) {
+        EXPECT_EQ(message_of([&] { ev::save_safetensors(path, one()); }),
+                  path.string() + ": cannot be replaced: not a regular file");
+    }
+    EXPECT_TRUE(fs::is_fifo(fs::symlink_status(pipe)));
+    EXPECT_TRUE(fs::is_symlink(link));
+    EXPECT_EQ(files(), 2);
+}
+
+TEST_F(SaveSafetensors, ReplacesWhatALinkLeadsTo) {
+    fs::create_directories(directory_ / "real");
+    fs::create_directories(directory_ / "links");
+    const fs::path real = directory_ / "real" / "x", first = directory_ / "first", second = directory_ / "links" / "x";
+    ev::save_safetensors(real, one(1));
+    fs::create_symlink("../real/x", second);  // relative to the link's folder
+    fs::create_symlink(second, first);
+    ev::save_safetensors(first, one(2));
+    EXPECT_EQ(value_in(real), 2);
+    // Where it leads to nothing, that is made.
+    fs::remove(real);
+    ev::save_safetensors(first, one(3));
+    EXPECT_EQ(value_in(real), 3);
+    EXPECT_TRUE(fs::is_symlink(first) && fs::is_symlink(second) && !fs::is_symlink(real));
+    // A folder that is not there is not made.
+    fs::remove_all(directory_ / "real");
+    expect_in("cannot be created", message_of([&] { ev::save_safetensors(first, one()); }));
+    fs::create_symlink("circle", directory_ / "circle");
+    expect_in("circle: cannot be replaced", message_of([&] { ev::save_safetensors(directory_ / "circle", one()); }));
+    EXPECT_EQ(files(), 3) << "first, links and circle";
+}
+
+TEST_F(SaveSafetensors, KeepsTheFilesPermissions) {
+    const fs::path path = directory_ / "x";
+    const mode_t before = ::umask(022);
+    ev::save_safetensors(path, one());
+    EXPECT_EQ(static_cast<unsigned>(fs::status(path).permissions()), 0644u);
+    for (const unsigned mode : {0600u, 0666u, 0440u, 0755u}) {
+        fs::permissions(path, static_cast<fs::perms>(mode));
+        ev::save_safetensors(path, one());
+        EXPECT_EQ(static_cast<unsigned>(fs::status(path).permissions()), mode);
+    }
+    ::umask(before);
+}
+
+#endif
 
 #if !defined(_WIN32)  // Windows refuses to shorten a mapped file
 

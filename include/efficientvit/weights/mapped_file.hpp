@@ -52,12 +52,22 @@ inline std::string path_text(const std::filesystem::path& path) {
     return printable({reinterpret_cast<const char*>(text.data()), text.size()});
 }
 
+/// Throws WeightsError for a path with a NUL in it: the system would take what stands before that, another file.
+inline void refuse_nul(const std::filesystem::path& path) {
+    if (path.native().find(std::filesystem::path::value_type{}) != std::filesystem::path::string_type::npos) {
+        throw WeightsError(concat({path_text(path), ": a path cannot hold a NUL"}));
+    }
+}
+
 inline std::string system_message(int code) { return std::error_code(code, std::system_category()).message(); }
 
 /// An open file, whose bytes are read by their position. Moves, does not copy.
 class FileHandle {
 public:
-    explicit FileHandle(const std::filesystem::path& path) : path_(path_text(path)) { open(path); }
+    explicit FileHandle(const std::filesystem::path& path) : path_(path_text(path)) {
+        refuse_nul(path);
+        open(path);
+    }
     FileHandle(const FileHandle&) = delete;
     FileHandle& operator=(const FileHandle&) = delete;
 

@@ -45,8 +45,10 @@ inline std::string json_text(std::string_view text) {
 }  // namespace detail
 
 /// Writes the tensors and the metadata of `weights` to a safetensors file. An existing file is replaced only once the
-/// new one is whole; on failure it stays as it was, and nothing else is left behind. Throws WeightsError.
-/// Windows replaces no file that is mapped: there `weights` must not come from the one at `path`.
+/// new one is whole, and keeps its permissions; on failure it stays as it was, and nothing else is left behind. Of a
+/// symbolic link the file that it leads to is replaced, or made where there is none. Throws WeightsError if it cannot
+/// be written, or if something other than a file is there: a folder, a pipe, a device. Windows replaces no file that is
+/// mapped: there `weights` must not come from the one at `path`.
 inline void save_safetensors(const std::filesystem::path& path, const StateDict& weights) {
     // The largest elements first, so that each tensor is aligned to its elements' size.
     std::vector<const StateDict::Map::value_type*> order;
