@@ -52,6 +52,23 @@ TEST_F(SaveNpy, DataBeginAtAMultipleOf64WhateverTheShape) {
     }
 }
 
+TEST_F(SaveNpy, RefusesMoreThanMemoryCanHold) {
+    const float value = 1;
+    constexpr std::ptrdiff_t most = std::numeric_limits<std::ptrdiff_t>::max() / 4;
+    const std::ptrdiff_t half = std::ptrdiff_t{1} << (sizeof(std::ptrdiff_t) * 4);  // of the bits: its square is 0
+    for (const ev::Shape& shape : {ev::Shape{half, half, 1, 1}, ev::Shape{half / 2, half / 2, 1, 1},
+                                   ev::Shape{most, 1, 2, 1}, ev::Shape{most + 1, 1, 1, 1}, ev::Shape{3, 1, 1, most}}) {
+        for (const float* const data : {static_cast<const float*>(nullptr), &value}) {
+            expect_in("has more elements than memory can hold", ::message_of<ev::ShapeError>([&] {
+                          ev::save_npy(directory_ / "x.npy", {data, shape});
+                      }));
+        }
+    }
+    // No element at all, whichever extent says so.
+    ev::save_npy(directory_ / "empty.npy", {nullptr, {half, half, half, 0}});
+    EXPECT_EQ(files(), 1) << "only 'empty.npy'";
+}
+
 TEST_F(SaveNpy, TakesTensorsMapsAndViews) {
     ev::Tensor tensor(1, 2, 1, 3);
     for (int i = 0; i < 6; ++i) tensor.data()[i] = static_cast<float>(i);

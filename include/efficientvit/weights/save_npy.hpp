@@ -12,21 +12,27 @@
 #include <bit>
 #include <cstddef>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
-/// Writes a tensor of any shape, empty ones included. An existing file is replaced only once the new one is whole; on
-/// failure it stays as it was, and nothing else is left behind. Throws WeightsError if it cannot be written, ShapeError
-/// for an extent below 0 or a view that points nowhere.
+/// Writes a tensor of any shape, empty ones included. What is at `path` is treated as by save_safetensors(): replaced
+/// only once the new file is whole, links followed, and anything but a file refused. Throws WeightsError if it cannot
+/// be written, ShapeError for an extent below 0, for more elements than memory can hold, or a view that points nowhere.
 EFFICIENTVIT_COLD inline void save_npy(const std::filesystem::path& path, const ConstTensorView& tensor) {
     static_assert(std::endian::native == std::endian::little, "efficientvit: the file is said to be little-endian");
     const Shape& s = tensor.shape;
-    std::size_t count = 1;
+    constexpr std::size_t most = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / sizeof(float);
+    std::size_t count = s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0 ? 0 : 1;
     for (const std::ptrdiff_t extent : {s.n, s.c, s.h, s.w}) {
         if (extent < 0)
             throw ShapeError(detail::concat({"save_npy: the tensor ", detail::to_string(s), " has a negative extent"}));
+        if (extent > 0 && count > most / static_cast<std::size_t>(extent)) {
+            throw ShapeError(detail::concat(
+                {"save_npy: the tensor ", detail::to_string(s), " has more elements than memory can hold"}));
+        }
         count *= static_cast<std::size_t>(extent);
     }
     if (count > 0 && tensor.data == nullptr) throw ShapeError("save_npy: the tensor points nowhere");
