@@ -235,6 +235,19 @@ private:
     int& alive_;
 };
 
+TEST(StateDict, RefusesANumberThatIsNoDType) {
+    const std::vector<std::byte> bytes(8);
+    for (const int number : {10, 99, -1}) {
+        const auto dtype = static_cast<ev::DType>(number);
+        const std::string expected = "DType(" + std::to_string(number) + ") is no dtype";
+        ev::StateDict dict;
+        EXPECT_EQ(message_of([&] { dict.insert("x", dtype, {2}, bytes, nullptr); }), expected);
+        EXPECT_EQ(message_of([&] { dict.insert("x", dtype, {100}, bytes, nullptr); }), expected);
+        EXPECT_TRUE(dict.empty());
+        EXPECT_EQ(message_of([&] { ev::to_float({dtype, {8}, bytes, nullptr}); }), expected);
+    }
+}
+
 TEST(StateDict, KeepsItsOwnersAliveAndReadsThroughThem) {
     int alive = 0;
     const std::vector<std::byte> bytes(20000, std::byte{0x0f});

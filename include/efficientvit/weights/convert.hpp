@@ -28,9 +28,13 @@ inline std::uint16_t float_to_half(float value) {
     if (value != value) return static_cast<std::uint16_t>(sign | 0x7e00u);
     const float magnitude = std::abs(value);
     if (magnitude >= 65520.0f) return static_cast<std::uint16_t>(sign | 0x7c00u);
-    if (magnitude < 0x1p-14f) {  // denormal there: a whole number of 2^-24, which the addition rounds to
-        const float shifted = magnitude + 0.5f;
-        return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
+    if (magnitude < 0x1p-14f) {  // denormal there: a whole number of 2^-24
+        const std::uint32_t shift = 126u - (bits >> 23 & 0xffu);
+        if (shift > 24) return static_cast<std::uint16_t>(sign);  // less than half of the smallest
+        // By whole numbers: an addition of floats would round by the caller's mode.
+        const std::uint32_t mantissa = (bits & 0x7fffffu) | 0x800000u;
+        const std::uint32_t nearest = (mantissa + (1u << (shift - 1)) - 1u + (mantissa >> shift & 1u)) >> shift;
+        return static_cast<std::uint16_t>(sign | nearest);
     }
     const std::uint32_t rounded = std::bit_cast<std::uint32_t>(magnitude) + 0xfffu + (bits >> 13 & 1u);
     return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));

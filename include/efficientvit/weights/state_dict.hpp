@@ -6,6 +6,7 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/weights/text.hpp>
 
 #include <algorithm>
@@ -93,13 +94,19 @@ inline float bfloat_to_float(std::uint16_t bits) {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
+inline const DTypeInfo& info_of(DType dtype) {
+    const auto index = static_cast<std::size_t>(dtype);
+    if (index < dtype_infos.size()) return dtype_infos[index];
+    throw WeightsError(concat({"DType(", std::to_string(static_cast<int>(dtype)), ") is no dtype"}));
+}
+
 }  // namespace detail
 
-/// Bytes per element.
-inline std::size_t dtype_size(DType dtype) { return detail::dtype_infos[static_cast<std::size_t>(dtype)].size; }
+/// Bytes per element. Throws WeightsError for a number that is no DType.
+inline std::size_t dtype_size(DType dtype) { return detail::info_of(dtype).size; }
 
-/// The name that safetensors gives it, such as "F32" or "BOOL".
-inline std::string_view dtype_name(DType dtype) { return detail::dtype_infos[static_cast<std::size_t>(dtype)].name; }
+/// The name that safetensors gives it, such as "F32" or "BOOL". Throws WeightsError for a number that is no DType.
+inline std::string_view dtype_name(DType dtype) { return detail::info_of(dtype).name; }
 
 /// The reverse of dtype_name(); nothing for a name it does not know.
 inline std::optional<DType> dtype_from_name(std::string_view name) {
@@ -175,7 +182,8 @@ public:
     using const_iterator = Map::const_iterator;
 
     /// Adds a tensor whose bytes are `data`; `owner` keeps them alive, or is null where the caller does.
-    /// Throws WeightsError if the name is there already, or if the shape and dtype do not make data.size() bytes.
+    /// Throws WeightsError if the name is there already, if the shape and dtype do not make data.size() bytes, or if
+    /// `dtype` is a number that is no DType.
     void insert(std::string name, DType dtype, std::vector<std::int64_t> shape, std::span<const std::byte> data,
                 std::shared_ptr<const Storage> owner) {
         const auto count = detail::element_count(shape);
@@ -289,6 +297,7 @@ inline void to_float(const Entry& entry, std::span<float> out) {
                                            " elements, the tensor has shape ", detail::shape_text(entry.shape)}));
     }
     if (out.empty()) return;
+    const detail::FloatEnvironment environment;  // doubles and integers round; not as the caller's modes have it
     const auto plain = [](auto value) { return static_cast<float>(value); };
     switch (entry.dtype) {
         case DType::f32:

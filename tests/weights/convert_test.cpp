@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// convert.hpp: that what it rounds does not depend on the caller's floating-point modes. What a network makes of
+// converted weights is precision/precision_test.cpp's.
+#include <efficientvit/weights/convert.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cfenv>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ev = efficientvit;
+
+namespace {
+
+/// What action() gives in each rounding mode; asserts nothing inside it, since gtest computes too.
+template <class Action>
+auto in_every_mode(const Action& action) {
+    std::vector<decltype(action())> out;
+    for (const int mode : {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+        std::fesetround(mode);
+        out.push_back(action());
+        std::fesetround(FE_TONEAREST);
+    }
+    return out;
+}
+
+TEST(Converted, DenormalHalvesAreTheNearestInEveryMode) {
+    std::vector<float> values;
+    std::vector<std::uint16_t> expected;
+    for (std::uint16_t bits = 0; bits <= 0x400; ++bits) {
+        for (const float beyond : {0.0f, 0.25f, 0.5f, 0.75f}) {
+            const auto up = static_cast<std::uint16_t>(beyond > 0.5f || (beyond == 0.5f && bits % 2 == 1) ? 1 : 0);
+            values.push_back((static_cast<float>(bits) + beyond) * 0x1p-24f);
+            expected.push_back(static_cast<std::uint16_t>(bits + up));
+            values.push_back(-values.back());
+            expected.push_back(static_cast<std::uint16_t>(expected.back() | 0x8000u));
+        }
+    }
+    // Half of the smallest and its neighbours, and what is a denormal itself.
+    for (const float value : {0x1p-25f, 0x1.fffffep-26f, 0x1p-126f, 0x1p-149f}) {
+        values.push_back(value);
+        expected.push_back(0);
+    }
+    values.push_back(0x1.000002p-25f);
+    expected.push_back(1);
+    for (const auto& found : in_every_mode([&] {
+             std::vector<std::uint16_t> halves;
+             for (const float value : values) halves.push_back(ev::float_to_half(value));
+             return halves;
+         })) {
+        EXPECT_EQ(found, expected);
+    }
+}
+
+TEST(Converted, DoublesRoundToTheNearestInEveryMode) {
+    const std::vector<double> values{1 + 0x1p-25, 1 + 0x1.8p-24, -1 - 0x1p-25, -1 - 0x1.8p-24};
+    ev::StateDict weights;
+    weights.insert("x", ev::DType::f64, {4}, std::as_bytes(std::span(values)), nullptr);
+    const auto floats = [&] { return ev::to_float(weights.at("x")); };
+    for (const std::vector<float>& found : in_every_mode(floats)) {
+        EXPECT_EQ(found, (std::vector<float>{1, 1 + 0x1p-23f, -1, -1 - 0x1p-23f}));
+    }
+    // To a float, then to a half: as if by way of the float that is nearest.
+    const std::vector<double> to_half{1 + 0x1p-11 + 0x1p-26, -1 - 0x1p-11 - 0x1p-26};
+    ev::StateDict close;
+    close.insert("x", ev::DType::f64, {2}, std::as_bytes(std::span(to_half)), nullptr);
+    for (const std::vector<float>& found :
+         in_every_mode([&] { return ev::to_float(ev::converted(close, ev::DType::f16).at("x")); })) {
+        EXPECT_EQ(found, (std::vector<float>{1, -1}));
+    }
+}
+
+}  // namespace
