@@ -7,9 +7,18 @@
 
 #include <gtest/gtest.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#include "../messages.hpp"
 
 namespace ev = efficientvit;
+
+TEST(Cpu, ANumberThatIsNoInstructionSetIsNotTakenForOne) {
+    for (const int number : {-1, 4, 99}) {
+        EXPECT_EQ(message_of<ev::ConfigError>([&] { ev::kernels::table(static_cast<ev::Isa>(number)); }),
+                  "Isa(" + std::to_string(number) + ") is no instruction set");
+    }
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
 
 TEST(Cpu, NothingThatItHasIsOverlooked) {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

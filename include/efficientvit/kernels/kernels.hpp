@@ -160,8 +160,11 @@ EFFICIENTVIT_BEGIN_TABLES
             isa::inverted_bottleneck<Operands::f32>, isa::linear_attention, isa::quadratic_attention    \
     }
 
-/// The kernels of `isa`. Throws ConfigError where this CPU lacks it.
+/// The kernels of `isa`. Throws ConfigError where this CPU lacks it, or it is a number that is no Isa.
 inline const Table& table(Isa isa) {
+    if (isa < Isa::scalar || isa > Isa::neon) {
+        throw ConfigError(detail::concat({"Isa(", std::to_string(static_cast<int>(isa)), ") is no instruction set"}));
+    }
     if (!isa_supported(isa)) {
         throw ConfigError(detail::concat({"this CPU has no ", isa_name(isa), "; its best is ", isa_name(best_isa())}));
     }
