@@ -567,11 +567,12 @@ TEST(Hostile, NamesMadeToWasteTimeAreMatchedAtOnce) {
     for (int i = 0; i < 200'000; ++i) endless += "model.";
     file.add(endless + "x", {1});
     for (const auto& [name, entry] : chains_of_wrappers()) file.dict.insert(name, entry.dtype, {0}, {}, nullptr);
-    const Names wanted = keys("backbone_l3");
+    Names wanted;
+    for (int i = 0; i < 10'000; ++i) wanted.push_back({"stages.1.op_list." + std::to_string(i) + ".x", {1}});
     const std::clock_t begin = std::clock();
     const std::string message = file.message(wanted);
-    EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 0.5);
-    EXPECT_TRUE(has(message, std::to_string(wanted.size()) + " missing"));
+    EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 2.0) << "each name below each wrapper?";
+    EXPECT_TRUE(has(message, "10000 missing"));
     EXPECT_TRUE(has(message, "... (1200001 bytes)"));
 }
 
