@@ -11,6 +11,7 @@
 #if !defined(_WIN32)
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <csignal>
 #endif
 
@@ -190,6 +191,13 @@ TEST_F(SaveSafetensors, KeepsTheFilesPermissions) {
         EXPECT_EQ(static_cast<unsigned>(fs::status(path).permissions()), mode);
     }
     ::umask(before);
+    if (::geteuid() != 0) return;
+    ASSERT_EQ(::chown(path.c_str(), 12345, 23456), 0);
+    ev::save_safetensors(path, one());
+    struct stat status {};
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, 12345u) << "who could write it can still do so";
+    EXPECT_EQ(status.st_gid, 23456u);
 }
 
 #endif
