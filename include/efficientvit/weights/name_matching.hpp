@@ -9,6 +9,7 @@
 #include <efficientvit/weights/text.hpp>
 #include <efficientvit/weights/timm_names.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <functional>
@@ -128,11 +129,19 @@ inline bool is_known_wrapper(std::string_view component) {
 /// The rule under which most of the wanted names are in the file; the shortest wrapper and the reference's own
 /// convention where several find as many. The file's names are looked up among the wanted ones, not the other way
 /// round: a file may be made to have thousands of wrappers, and the work grows with its names only.
-EFFICIENTVIT_COLD inline NameRule best_rule(const FileNames& names, const std::vector<Parameter>& wanted) {
+EFFICIENTVIT_COLD inline NameRule best_rule(FileNames& names, const std::vector<Parameter>& wanted) {
     constexpr int deepest = 4;  // of known wrappers inside each other
     constexpr std::array<Naming, 3> namings{Naming::official, Naming::timm, Naming::timm_features};
     using Counts = std::array<std::size_t, namings.size()>;
     const Family family = family_of(wanted);
+    for (const Naming naming : namings) {  // nearly every file: all names, without a wrapper
+        const NameRule bare("", naming, family);
+        const auto there = [&](const Parameter& parameter) {
+            const std::string name = bare.in_file(parameter.name);
+            return !name.empty() && names.find(name) != nullptr;
+        };
+        if (std::all_of(wanted.begin(), wanted.end(), there)) return bare;
+    }
     std::map<std::string, Counts, std::less<>> expected;
     for (std::size_t i = 0; i < namings.size(); ++i) {
         const NameRule bare("", namings[i], family);
