@@ -113,6 +113,127 @@ TEST(Codec, TheEndOfAThumbnailIsNotTheEndOfAJpeg) {
     }
 }
 
+/// A segment of a JPEG: marker, length, and so much.
+std::string segment(int marker, const std::string& bytes) {
+    const std::size_t length = bytes.size() + 2;
+    return std::string{'\xff', static_cast<char>(marker), static_cast<char>(length >> 8), static_cast<char>(length)} +
+           bytes;
+}
+
+/// The file's segments up to its first scan, without those of one kind, then `added`, and the rest.
+std::string changed_jpeg(const std::string& whole, int removed, const std::string& added) {
+    std::string out = whole.substr(0, 2);
+    std::size_t i = 2;
+    while (whole[i + 1] != '\xda') {
+        const auto byte = [&](std::size_t k) { return static_cast<std::size_t>(static_cast<unsigned char>(whole[k])); };
+        const std::size_t size = 2 + (byte(i + 2) << 8 | byte(i + 3));
+        if (whole[i + 1] != static_cast<char>(removed)) out += whole.substr(i, size);
+        i += size;
+    }
+    return out + added + whole.substr(i);
+}
+
+std::string message_of_decoding(const std::string& bytes) {
+    return message_of<ev::ImageError>([&] { ev::decode_image(std::as_bytes(std::span(bytes))); });
+}
+
+ev::Image decoded(const std::string& bytes) { return ev::decode_image(std::as_bytes(std::span(bytes))); }
+
+const std::string start = "\xff\xd8", end = "\xff\xd9";
+
+/// Tables by which every two bits that are 0 are a gray block.
+const std::string gray_tables = segment(0xdb, std::string(65, '\x01')) + segment(0xdb, std::string(65, '\0')) +
+                                segment(0xc4, std::string("\0\1", 2) + std::string(16, '\0')) +
+                                segment(0xc4, std::string("\x10\1", 2) + std::string(16, '\0'));
+
+/// stb 2.27 writes past its tables, also where it only looks for the size.
+TEST(Codec, HuffmanTablesThatDoNotFitAreRefused) {
+    const std::string whole = bytes_of(fixture_path("flower_444.jpg"));
+    const auto table = [](char kind, std::string counts, std::size_t values) {
+        counts.resize(16, '\0');
+        return kind + counts + std::string(values, '\0');
+    };
+    const std::string many(9, '\xff'), bomb = segment(0xc4, table('\x13', std::string(7, '\0') + many, 9 * 255));
+    for (const std::string& file :
+         {start + bomb + whole.substr(2), "\xff" + start + bomb + whole.substr(2), changed_jpeg(whole, -1, bomb),
+          changed_jpeg(whole, -1, "\xff" + bomb), whole.substr(0, whole.size() - 2) + bomb + end}) {
+        expect_in("more than 255 values", message_of_decoding(file));
+    }
+    const std::string two = table('\x03', std::string{'\1', '\1'}, 2);
+    for (const std::string& bytes : {table('\x03', "\1\1", 1), two + std::string(16, '\0'), two + '\x20',
+                                     table('\x04', "\1", 1), table('\x23', "\1", 1)}) {
+        expect_in("Huffman table of the JPEG is broken", message_of_decoding(start + segment(0xc4, bytes) + end));
+    }
+    // Those that fit are none of the picture's: it stays as it was.
+    const std::string largest = table('\x13', std::string(7, '\0') + std::string{'\1', '\xfe'}, 255);
+    EXPECT_EQ(decoded(start + segment(0xc4, two + largest) + whole.substr(2)), fixture("flower_444.jpg"));
+}
+
+/// stb would decode what was in memory.
+TEST(Codec, JpegsWithoutDataAreRefused) {
+    const std::string three("\x08\0\x10\0\x10\x03\x01\x11\0\x02\x11\0\x03\x11\0", 15);
+    const std::string scan_of_first = segment(0xda, std::string("\x01\x01\0\0\x3f\0", 6));
+    expect_in("no picture data", message_of_decoding(start + segment(0xc0, three) + end));
+    expect_in("no picture data", message_of_decoding(start + gray_tables + segment(0xc0, three) + scan_of_first +
+                                                     std::string(64, '\0') + end));
+    // A progressive one whose only scan is of the later coefficients.
+    expect_in("no picture data",
+              message_of_decoding(start + gray_tables + segment(0xc2, three) +
+                                  segment(0xda, std::string("\x01\x01\0\x01\x3f\0", 6)) + std::string(64, '\0') + end));
+    for (const std::string name : {"flower_444.jpg", "flower_420_progressive.jpg"}) {
+        const std::string whole = bytes_of(fixture_path(name));
+        ASSERT_EQ(decoded(changed_jpeg(whole, -1, "")), fixture(name));
+        for (const int table : {0xc4, 0xdb}) {
+            expect_in("a table of the JPEG is missing", message_of_decoding(changed_jpeg(whole, table, "")));
+        }
+    }
+}
+
+TEST(Codec, BrokenHeadersOfJpegsAreRefused) {
+    const std::string whole = bytes_of(fixture_path("flower_444.jpg"));
+    expect_in("has no length", message_of_decoding(start + std::string("\xff\xe1\0\1", 4) + whole.substr(2)));
+    expect_in("quantization table", message_of_decoding(changed_jpeg(whole, -1, segment(0xdb, std::string(64, '\0')))));
+    expect_in("quantization table",
+              message_of_decoding(changed_jpeg(whole, -1, segment(0xdb, '\x04' + std::string(64, '\0')))));
+    for (const std::string& frame : {std::string("\x08\0\x10\0\x10", 5), std::string("\x08\0\x10\0\x10\0", 6),
+                                     std::string("\x08\0\x10\0\x10\x05", 6) + std::string(15, '\1'),
+                                     std::string("\x08\0\x10\0\x10\x02", 6) + std::string(5, '\1')}) {
+        expect_in("header of the JPEG", message_of_decoding(start + segment(0xc0, frame) + end));
+    }
+    for (const std::string& scan : {std::string(), std::string("\x02\1\0\0\x3f\0", 6)}) {
+        expect_in("header of a scan", message_of_decoding(changed_jpeg(whole, -1, segment(0xda, scan))));
+    }
+    expect_in("component that it has not",
+              message_of_decoding(changed_jpeg(whole, -1, segment(0xda, std::string("\x01\x7f\0\0\x3f\0", 6)))));
+}
+
+/// The picture's first block, and no restart where one was announced: stb leaves the rest of its memory as it was.
+TEST(Codec, WhatADamagedJpegLacksIsNotWhatWasInMemory) {
+    const std::string frame("\x08\0\x40\0\x40\x01\x01\x11\0", 9), scan("\x01\x01\0\0\x3f\0", 6);
+    const std::string damaged = start + gray_tables + segment(0xc0, frame) + segment(0xdd, std::string("\0\1", 2)) +
+                                segment(0xda, scan) + std::string(8, '\0') + end;
+    std::vector<std::vector<char>> memory(64, std::vector<char>(64 * 64 + 15, '\x77'));
+    for (std::size_t i = 0; i < memory.size(); i += 2) memory[i] = {};
+    const ev::Image image = decoded(damaged);
+    ASSERT_EQ(image.size(), (ev::ImageSize{64, 64}));
+    EXPECT_EQ(image.at(7, 7), (ev::Rgb{128, 128, 128}));
+    for (int y = 0; y < 64; ++y) EXPECT_EQ(image.at(y, 63), ev::Rgb{});
+}
+
+TEST(Codec, OneByteBehindAJpegIsLeftAlone) {
+    EXPECT_EQ(decoded(bytes_of(fixture_path("flower_444.jpg")) + "x"), fixture("flower_444.jpg"));
+}
+
+/// So large that reading it would fail.
+TEST(Codec, FilesThatAreTooLargeAreNotRead) {
+    const Scratch scratch;
+    write_bytes(scratch / "large.png", "x");
+    std::error_code error;
+    fs::resize_file(scratch / "large.png", std::uintmax_t{1} << 42, error);
+    if (error) GTEST_SKIP() << "no file of 4 TiB: " << error.message();
+    expect_in("large.png: is larger than 2 GiB", message_of_reading(scratch / "large.png"));
+}
+
 TEST(Codec, DamagedFilesNeverCrash) {
     for (const std::string name : {"small.png", "flower_444.jpg", "flower_420_progressive.jpg"}) {
         const std::string whole = bytes_of(fixture_path(name));

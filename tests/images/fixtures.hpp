@@ -15,6 +15,12 @@
 
 #include "../messages.hpp"
 
+#include <efficientvit/kernels/cpu.hpp>
+
+#if defined(EFFICIENTVIT_X86)
+#include <xmmintrin.h>
+#endif
+
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
 
@@ -37,6 +43,24 @@ inline double mean_difference(const ev::Image& a, const ev::Image& b) {
     for (std::size_t i = 0; i < a.bytes().size(); ++i) sum += std::abs(int{a.bytes()[i]} - int{b.bytes()[i]});
     return sum / static_cast<double>(a.bytes().size());
 }
+
+#if defined(EFFICIENTVIT_X86)
+/// Sets the processor's floating-point modes while it lives.
+class FloatModes {
+public:
+    explicit FloatModes(unsigned word) : saved_(_mm_getcsr()) { _mm_setcsr(word); }
+    FloatModes(const FloatModes&) = delete;
+    FloatModes& operator=(const FloatModes&) = delete;
+    ~FloatModes() { _mm_setcsr(saved_); }
+
+private:
+    unsigned saved_;
+};
+
+/// Three other roundings, and a trap for whatever is not exact, overflows or is invalid.
+inline constexpr unsigned odd_modes[] = {0x1f80 | _MM_ROUND_UP, 0x1f80 | _MM_ROUND_DOWN, 0x1f80 | _MM_ROUND_TOWARD_ZERO,
+                                         0};
+#endif
 
 /// A folder of the test's own, gone afterwards.
 class Scratch {

@@ -5,9 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fixtures.hpp"
@@ -138,6 +140,90 @@ TEST(Preprocess, PromptsLieInTheFrameOf1024) {
     EXPECT_DOUBLE_EQ(middle.y, 200 * (683.0 / 427.0));
 }
 
+TEST(Preprocess, SizesThatNoPictureHasAreRefused) {
+    const auto message = [](const auto& action) { return message_of<ev::ImageError>(action); };
+    ev::Tensor input;
+    expect_in("a side of 4294967808.0", message([&] {
+                  ev::seg_input_size({1, 8388609}, {.dataset = ev::SegDataset::ade20k});
+              }));
+    expect_in("512 x 51200000", message([&] { ev::seg_input_size({1, 100000}, {.dataset = ev::SegDataset::ade20k}); }));
+    expect_in("32 x 536870912", message([&] { ev::seg_input_size({1, 1 << 29}, {.fit = ev::SegFit::pad}); }));
+    const ev::Image small({10, 10});
+    expect_in("preprocess_cls: a side of", message([&] { ev::preprocess_cls(small, {.crop_ratio = 1e-9}, input); }));
+    const ev::Image wide({1, 110000});
+    expect_in("preprocess_cls: a side of", message([&] { ev::preprocess_cls(wide, {.size = 20000}, input); }));
+    for (const int size : {0, -5, 2000000}) {
+        expect_in(std::to_string(size) + " x " + std::to_string(size),
+                  message([&] { ev::preprocess_sam(small, {.size = size}, input); }));
+    }
+    for (const int side : {0, -5, 1 << 30}) {
+        expect_in("a side of " + std::to_string(side), message([&] { ev::sam_resized({10, 10}, side); }));
+    }
+}
+
+TEST(Preprocess, AMovedPictureIsEmpty) {
+    ev::Image a({10, 20}, {1, 2, 3});
+    const ev::Image kept = a;
+    ev::Image b = std::move(a);
+    EXPECT_EQ(b, kept);
+    EXPECT_EQ(a, ev::Image());
+    a = std::move(b);
+    EXPECT_EQ(a, kept);
+    EXPECT_EQ(b, ev::Image());
+    ev::Image& same = a;
+    a = std::move(same);
+    EXPECT_EQ(a, kept);
+    ev::Tensor input;
+    EXPECT_THROW(ev::preprocess_plain(b, {}, input), ev::ImageError);
+    EXPECT_THROW(ev::preprocess_cls(b, {}, input), ev::ImageError);
+    EXPECT_THROW(ev::preprocess_seg(b, {}, input), ev::ImageError);
+    EXPECT_THROW(ev::preprocess_sam(b, {}, input), ev::ImageError);
+}
+
+#if defined(EFFICIENTVIT_X86)
+TEST(Preprocess, TheCallersFloatingPointModesChangeNothing) {
+    struct Results {
+        ev::Tensor plain, cls, seg, sam;
+        ev::ImageSize seg_size, sam_size;
+        ev::Point prompt;
+        std::vector<ev::Prediction> top;
+    };
+    const ev::Image image = fixture("china.png");
+    const std::vector<float> logits{0.1F, 3, 2.7F, -1};
+    const auto results = [&](unsigned word) {
+        Results out;
+        const FloatModes modes(word);
+        ev::preprocess_plain(image, {}, out.plain);
+        ev::preprocess_cls(image, {.size = 57}, out.cls);
+        ev::preprocess_seg(image, {.dataset = ev::SegDataset::ade20k}, out.seg);
+        ev::preprocess_sam(image, {.size = 64}, out.sam);
+        out.seg_size = ev::seg_input_size({1021, 1513}, {.dataset = ev::SegDataset::ade20k});
+        out.sam_size = ev::sam_resized({427, 641}, 1024);
+        out.prompt = ev::sam_prompt({3.3, 7.7}, {427, 641});
+        out.top = ev::top_k(logits, 2);
+        const bool kept = _mm_getcsr() == word;
+        EXPECT_TRUE(kept);
+        return out;
+    };
+    const auto same = [](const ev::Tensor& a, const ev::Tensor& b) {
+        return shape(a) == shape(b) && std::equal(a.data(), a.data() + a.size(), b.data());
+    };
+    const Results expected = results(0x1f80);
+    for (const unsigned word : odd_modes) {
+        const Results found = results(word);
+        EXPECT_TRUE(same(found.plain, expected.plain)) << word;
+        EXPECT_TRUE(same(found.cls, expected.cls)) << word;
+        EXPECT_TRUE(same(found.seg, expected.seg)) << word;
+        EXPECT_TRUE(same(found.sam, expected.sam)) << word;
+        EXPECT_EQ(found.seg_size, expected.seg_size) << word;
+        EXPECT_EQ(found.sam_size, expected.sam_size) << word;
+        EXPECT_EQ(found.prompt.x, expected.prompt.x) << word;
+        EXPECT_EQ(found.prompt.y, expected.prompt.y) << word;
+        EXPECT_EQ(found.top[1].probability, expected.top[1].probability) << word;
+    }
+}
+#endif
+
 TEST(Predictions, AreSoftmaxedAndSorted) {
     const std::vector<float> logits{1, 3, 3, -1000, 2};
     const std::vector<ev::Prediction> top = ev::top_k(logits, 3);
@@ -152,6 +238,10 @@ TEST(Predictions, AreSoftmaxedAndSorted) {
     EXPECT_EQ(ev::top_k(std::vector<float>{-5e37F}, 1).front().probability, 1);
     EXPECT_THROW(ev::top_k({}, 1), ev::ShapeError);
     EXPECT_THROW(ev::top_k(std::vector<float>{1, std::numeric_limits<float>::quiet_NaN()}, 1), ev::ShapeError);
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    EXPECT_THROW(ev::top_k(std::vector<float>{1, infinity, 2}, 1), ev::ShapeError);
+    EXPECT_THROW(ev::top_k(std::vector<float>{-infinity, -infinity}, 1), ev::ShapeError);
+    EXPECT_EQ(ev::top_k(std::vector<float>{-infinity, 5}, 2).back().probability, 0);
 }
 
 TEST(Predictions, ImageNetsClassesAreInOrder) {

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "fixtures.hpp"
 
@@ -55,6 +57,22 @@ TEST(Resize, OneSizeIsOneSizeAndFlatStaysFlat) {
             EXPECT_EQ(ev::resize_pillow(flat, to, ev::PillowFilter::bilinear), expected);
         }
     }
+}
+
+/// Floats have no odd numbers beyond 2^24.
+TEST(Resize, NothingIsReadBehindAVeryWideRow) {
+    constexpr int in = (1 << 24) + 4;
+    const ev::detail::CubicAxis axis(in, in + 1);
+    EXPECT_EQ(*std::min_element(axis.first.begin(), axis.first.end()), -2);
+    EXPECT_EQ(*std::max_element(axis.first.begin(), axis.first.end()), in - 2);
+}
+
+TEST(Resize, NoMoreWeightsThanPixels) {
+    constexpr int in = 1 << 20;
+    const ev::detail::PillowAxis axis(in, 1, ev::PillowFilter::bicubic);
+    EXPECT_EQ(axis.taps, in);
+    EXPECT_EQ(axis.first, std::vector<int>{0});
+    EXPECT_EQ(axis.count, std::vector<int>{in});
 }
 
 TEST(Resize, SizesThatAreNoneAreRefused) {

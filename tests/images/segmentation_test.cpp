@@ -114,6 +114,37 @@ TEST(Segmentation, OfEqualClassesTheFirstWins) {
     EXPECT_EQ(labels_of({4, 3, 3, {24, 24}, {24, 24}}, logits, 1).labels, std::vector<std::uint8_t>(24 * 24, 0));
 }
 
+TEST(Segmentation, NaNNeverWinsButInTheFirstClass) {
+    std::vector<float> logits{0, NAN, 1};
+    EXPECT_EQ(labels_of({3, 1, 1, {4, 9}, {4, 9}}, logits, 1).labels, std::vector<std::uint8_t>(36, 2));
+    logits = {NAN, 3, 1};
+    EXPECT_EQ(labels_of({3, 1, 1, {4, 9}, {4, 9}}, logits, 1).labels, std::vector<std::uint8_t>(36, 0));
+}
+
+#if defined(EFFICIENTVIT_X86)
+TEST(Segmentation, TheCallersFloatingPointModesChangeNothing) {
+    const Case c{19, 12, 20, {96, 161}, {96, 161}};
+    const std::vector<float> logits = logits_of(c);
+    const ev::LabelMap expected = labels_of(c, logits, 1);
+    const auto colors = ev::palette(ev::cityscapes_classes);
+    const ev::Image under(c.size, {255, 127, 3}), expected_over = ev::overlay(under, expected, colors, 0.3);
+    for (const unsigned word : odd_modes) {
+        ev::LabelMap found;
+        ev::Image over;
+        bool kept = false;
+        {
+            const FloatModes modes(word);
+            found = labels_of(c, logits, 2);
+            over = ev::overlay(under, expected, colors, 0.3);
+            kept = _mm_getcsr() == word;
+        }
+        EXPECT_TRUE(kept);
+        EXPECT_EQ(found, expected) << word;
+        EXPECT_EQ(over, expected_over) << word;
+    }
+}
+#endif
+
 TEST(Segmentation, WhatDoesNotFitIsRefused) {
     const std::vector<float> logits(300);
     EXPECT_THROW(labels_of({300, 1, 1, {8, 8}, {8, 8}}, logits, 1), ev::ShapeError);
@@ -131,6 +162,15 @@ TEST(Segmentation, LabelsAreDrawnInTheirColors) {
     const ev::Image over = ev::overlay(ev::Image({1, 3}, {100, 100, 100}), map, palette);
     EXPECT_EQ(over.at(0, 1), (ev::Rgb{150, 100, 75}));  // truncated, as the reference does
     EXPECT_THROW(ev::overlay(ev::Image({3, 1}), map, palette), ev::ShapeError);
+    for (const double opacity : {-0.1, 1.1, 1e300, double{NAN}}) {
+        EXPECT_THROW(ev::overlay(ev::Image({1, 3}), map, palette, opacity), ev::ImageError);
+    }
+    for (const std::size_t labels : {0U, 2U, 1000U}) {
+        const ev::LabelMap wrong{.size = {1, 3}, .labels = std::vector<std::uint8_t>(labels)};
+        EXPECT_THROW(ev::colorize(wrong, palette), ev::ShapeError);
+        EXPECT_THROW(ev::overlay(ev::Image({1, 3}), wrong, palette), ev::ShapeError);
+    }
+    EXPECT_THROW(ev::colorize({.size = {-1, 3}, .labels = {}}, palette), ev::ImageError);
     EXPECT_EQ(ev::count_labels(map)[2], 1U);
     EXPECT_EQ(ev::count_labels(map)[1], 0U);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <efficientvit/images/image.hpp>
+#include <efficientvit/images/jpeg_check.hpp>
 #include <efficientvit/images/stb.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/replacement_file.hpp>
@@ -28,25 +29,9 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// Whether a JPEG ends before its last marker does: stb fills what is missing with gray. Goes from marker to marker, so
-/// that neither a thumbnail in the file's head nor a film behind its end is taken for the picture's.
-EFFICIENTVIT_COLD inline bool is_truncated_jpeg(std::span<const std::byte> file) {
-    const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(file[i]); };
-    if (file.size() < 2 || at(0) != 0xff || at(1) != 0xd8) return false;
-    std::size_t i = 2;
-    while (i + 3 < file.size()) {
-        const unsigned marker = at(i + 1);
-        if (at(i) != 0xff || marker == 0xff) {
-            ++i;  // the picture's data, or a byte that fills up
-        } else if (marker == 0xd9) {
-            return false;
-        } else if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
-            i += 2;  // without a length: 0xff in data, restarts
-        } else {
-            i += 2 + (at(i + 2) << 8 | at(i + 3));
-        }
-    }
-    return i + 2 > file.size() || at(file.size() - 2) != 0xff || at(file.size() - 1) != 0xd9;
+/// Throws ImageError for a file that stb, which counts in int, cannot read.
+EFFICIENTVIT_COLD inline void check_file_size(std::size_t bytes, std::string_view name) {
+    if (bytes > INT_MAX) throw ImageError(concat({name, ": is larger than 2 GiB"}));
 }
 
 EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name) {
@@ -56,7 +41,10 @@ EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std
         return std::string_view(text == nullptr ? "unknown" : text);
     };
     if (file.empty()) fail("is empty, not a PNG or JPEG picture");
-    if (file.size() > INT_MAX) fail("is larger than 2 GiB");
+    check_file_size(file.size(), name);
+    if (const std::string_view fault = JpegCheck::fault(file); !fault.empty()) {
+        fail(concat({"broken picture (", fault, ")"}));
+    }
     const auto* const data = reinterpret_cast<const stbi_uc*>(file.data());
     const int bytes = static_cast<int>(file.size());
 
@@ -65,7 +53,6 @@ EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std
         fail(concat({"not a PNG or JPEG picture, or a broken one (", reason(), ")"}));
     }
     check_size({height, width}, std::string(name).c_str());
-    if (is_truncated_jpeg(file)) fail("broken picture (the file ends before the JPEG does)");
     const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
         stbi_load_from_memory(data, bytes, &width, &height, &channels, Image::channels), stbi_image_free);
     if (pixels == nullptr) fail(concat({"broken picture (", reason(), ")"}));
@@ -113,6 +100,7 @@ EFFICIENTVIT_COLD inline Image read_image(const std::filesystem::path& path) {
     try {
         const detail::FileHandle file(path);
         name = file.path();
+        detail::check_file_size(file.size(), name);
         bytes.resize(file.size());
         file.read_at(0, bytes);
     } catch (const WeightsError& error) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
@@ -57,6 +58,12 @@ inline void check_size(ImageSize size, const char* where) {
         concat({where, ": a picture of ", to_string(size), " pixels (height x width); expected 1 to 2^29"}));
 }
 
+/// A computed side as an int; throws ImageError for one that no picture has.
+inline int checked_side(double side, const char* where) {
+    if (side >= 1 && side <= double{max_pixels}) return static_cast<int>(side);
+    throw ImageError(concat({where, ": a side of ", std::to_string(side), " pixels; expected 1 to 2^29"}));
+}
+
 }  // namespace detail
 
 /// Height x width pixels, row by row from the top left, three bytes a pixel: red, green, blue. No gaps.
@@ -74,6 +81,19 @@ public:
         if (color != Rgb{}) {
             for (std::size_t i = 0; i < bytes_.size(); i += channels) set(&bytes_[i], color);
         }
+    }
+
+    /// Copies the pixels.
+    Image(const Image&) = default;
+    /// Likewise.
+    Image& operator=(const Image&) = default;
+    /// Takes the pixels; the other is without any then.
+    Image(Image&& other) noexcept : size_(std::exchange(other.size_, {})), bytes_(std::exchange(other.bytes_, {})) {}
+    /// Likewise.
+    Image& operator=(Image&& other) noexcept {
+        size_ = std::exchange(other.size_, {});
+        bytes_ = std::exchange(other.bytes_, {});
+        return *this;
     }
 
     /// Rows.

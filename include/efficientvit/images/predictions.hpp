@@ -4,6 +4,7 @@
 #pragma once
 
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -22,15 +23,14 @@ struct Prediction {
 };
 
 /// The k most probable classes of one image's logits, or all if there are fewer; of equal ones the first comes first.
-/// Throws ShapeError if there are no logits or one is not a number.
+/// Throws ShapeError if there are no logits, one is not a number, or the largest is an infinity.
 inline std::vector<Prediction> top_k(std::span<const float> logits, int k) {
     if (logits.empty()) throw ShapeError("top_k: no logits");
-    double sum = 0;
-    const float largest = *std::max_element(logits.begin(), logits.end());
     for (std::size_t i = 0; i < logits.size(); ++i) {
         if (std::isnan(logits[i])) throw ShapeError(detail::concat({"top_k: logit ", std::to_string(i), " is NaN"}));
-        sum += std::exp(double{logits[i]} - largest);
     }
+    const float largest = *std::max_element(logits.begin(), logits.end());
+    if (std::isinf(largest)) throw ShapeError("top_k: the largest logit is infinite");
     std::vector<int> all(logits.size());
     std::iota(all.begin(), all.end(), 0);
     std::vector<int> order(std::min(all.size(), static_cast<std::size_t>(std::max(k, 0))));
@@ -38,9 +38,15 @@ inline std::vector<Prediction> top_k(std::span<const float> logits, int k) {
         const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
         return x > y || (x == y && a < b);
     });
-    std::vector<Prediction> out;
-    for (const int i : order) out.push_back({i, std::exp(double{logits[static_cast<std::size_t>(i)]} - largest) / sum});
-    return out;
+    return detail::with_float_defaults([&] {
+        double sum = 0;
+        for (const float logit : logits) sum += std::exp(double{logit} - largest);
+        std::vector<Prediction> out;
+        for (const int i : order) {
+            out.push_back({i, std::exp(double{logits[static_cast<std::size_t>(i)]} - largest) / sum});
+        }
+        return out;
+    });
 }
 
 EFFICIENTVIT_END_NAMESPACE

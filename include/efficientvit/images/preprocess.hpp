@@ -6,6 +6,7 @@
 
 #include <efficientvit/images/image.hpp>
 #include <efficientvit/images/resize.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/tensor.hpp>
 
 #include <algorithm>
@@ -30,14 +31,16 @@ namespace detail {
 using NormalizationTable = std::array<std::array<float, 256>, 3>;
 
 inline NormalizationTable normalization_table(const Normalization& n) {
-    NormalizationTable table;
-    for (std::size_t c = 0; c < 3; ++c) {
-        for (std::size_t byte = 0; byte < 256; ++byte) {
-            table[c][byte] =
-                (static_cast<float>(byte) / 255.0F - static_cast<float>(n.mean[c])) / static_cast<float>(n.std[c]);
+    return with_float_defaults([&] {
+        NormalizationTable table;
+        for (std::size_t c = 0; c < 3; ++c) {
+            for (std::size_t byte = 0; byte < 256; ++byte) {
+                table[c][byte] =
+                    (static_cast<float>(byte) / 255.0F - static_cast<float>(n.mean[c])) / static_cast<float>(n.std[c]);
+            }
         }
-    }
-    return table;
+        return table;
+    });
 }
 
 /// Writes the part of `image` that begins at (top, left) into the upper left of `out`; all else becomes `outside`, a
@@ -64,7 +67,9 @@ inline void fill_input(const Image& image, int top, int left, ImageSize size, co
 }
 
 /// Where Python's round(), half to even, puts the edge of a cut in the middle.
-inline int centered(int outer, int inner) { return static_cast<int>(std::nearbyint((outer - inner) / 2.0)); }
+inline int centered(int outer, int inner) {
+    return with_float_defaults([&] { return static_cast<int>(std::nearbyint((outer - inner) / 2.0)); });
+}
 
 }  // namespace detail
 
@@ -114,13 +119,16 @@ inline void preprocess_cls(const Image& image, const ClsPreprocessing& how, Tens
         throw ImageError(detail::concat({"preprocess_cls: size ", std::to_string(how.size), ", crop ratio ",
                                          std::to_string(how.crop_ratio), "; expected at least 1, and 0 to 1"}));
     }
-    const double exact = how.size / how.crop_ratio;
-    const int side = static_cast<int>(how.round_up ? std::ceil(exact) : std::floor(exact));
-    // As torchvision: the short side exactly, the long one truncated.
-    const auto longer = [&](int a, int b) { return static_cast<int>(double{1} * side * a / b); };
-    const bool tall = image.height() > image.width();
-    const ImageSize size = tall ? ImageSize{longer(image.height(), image.width()), side}
-                                : ImageSize{side, longer(image.width(), image.height())};
+    const ImageSize size = detail::with_float_defaults([&] {
+        const double exact = how.size / how.crop_ratio;
+        const int side = detail::checked_side(how.round_up ? std::ceil(exact) : std::floor(exact), "preprocess_cls");
+        // As torchvision: the short side exactly, the long one truncated.
+        const auto longer = [&](int a, int b) {
+            return detail::checked_side(double{1} * side * a / b, "preprocess_cls");
+        };
+        return image.height() > image.width() ? ImageSize{longer(image.height(), image.width()), side}
+                                              : ImageSize{side, longer(image.width(), image.height())};
+    });
     const Image resized = resize_pillow(image, size, PillowFilter::bicubic);
     detail::fill_input(resized, detail::centered(size.height, how.size), detail::centered(size.width, how.size),
                        {how.size, how.size}, detail::normalization_table(how.normalization), {}, input);
@@ -152,16 +160,27 @@ struct SegPreprocessing {
     Normalization normalization{};                ///< what is subtracted and divided by
 };
 
-/// A segmenter's input size for a picture of this size.
+/// A segmenter's input size for a picture of this size. Throws ImageError, also where the input had more than 2^29
+/// pixels.
 inline ImageSize seg_input_size(ImageSize image, const SegPreprocessing& how) {
     detail::check_size(image, "seg_input_size");
     const auto multiple = [](int n) { return (n + 31) / 32 * 32; };
-    if (how.fit == SegFit::pad) return {multiple(image.height), multiple(image.width)};
+    if (how.fit == SegFit::pad) {
+        const ImageSize padded{multiple(image.height), multiple(image.width)};
+        detail::check_size(padded, "seg_input_size");
+        return padded;
+    }
     if (how.dataset == SegDataset::cityscapes) return {1024, 2048};
     // As the reference's math.ceil(w / h * 512 / 32) * 32, in the same order of roundings.
-    const auto other = [](int a, int b) { return static_cast<int>(std::ceil(double{1} * a / b * 512 / 32)) * 32; };
-    return image.height < image.width ? ImageSize{512, other(image.width, image.height)}
-                                      : ImageSize{other(image.height, image.width), 512};
+    const auto other = [](int a, int b) {
+        return detail::checked_side(std::ceil(double{1} * a / b * 512 / 32) * 32, "seg_input_size");
+    };
+    const ImageSize resized = detail::with_float_defaults([&] {
+        return image.height < image.width ? ImageSize{512, other(image.width, image.height)}
+                                          : ImageSize{other(image.height, image.width), 512};
+    });
+    detail::check_size(resized, "seg_input_size");
+    return resized;
 }
 
 /// The input of a segmenter, (1, 3, h, w) with h and w from seg_input_size(): OpenCV's bicubic or padding, normalized.
@@ -194,26 +213,33 @@ struct Point {
     double y = 0;  ///< pixels down
 };
 
-/// The size of a picture whose long side is resized to `side`.
+/// The size of a picture whose long side is resized to `side`. Throws ImageError.
 inline ImageSize sam_resized(ImageSize image, int side) {
     detail::check_size(image, "sam_resized");
-    const double scale = double{1} * side / std::max(image.height, image.width);
-    return {std::max(static_cast<int>(image.height * scale + 0.5), 1),
-            std::max(static_cast<int>(image.width * scale + 0.5), 1)};
+    return detail::with_float_defaults([&] {
+        const double scale =
+            double{1} * detail::checked_side(side, "sam_resized") / std::max(image.height, image.width);
+        return ImageSize{std::max(static_cast<int>(image.height * scale + 0.5), 1),
+                         std::max(static_cast<int>(image.width * scale + 0.5), 1)};
+    });
 }
 
 /// The input (1, 3, size, size) of a SAM encoder: the long side resized by Pillow's bilinear, normalized, then zeros
 /// below and to the right. Throws ImageError.
 inline void preprocess_sam(const Image& image, const SamPreprocessing& how, Tensor& input) {
+    detail::check_size({how.size, how.size}, "preprocess_sam");
     const Image resized = resize_pillow(image, sam_resized(image.size(), how.size), PillowFilter::bilinear);
     detail::fill_input(resized, 0, 0, {how.size, how.size}, detail::normalization_table(how.normalization), {}, input);
 }
 
 /// Where a point of the picture lies in the frame of prompts, whose long side is 1024 for every model, those that see
-/// 512 included. The corners of a box are two points.
+/// 512 included. The corners of a box are two points. Throws ImageError for a size that is none.
 inline Point sam_prompt(Point point, ImageSize image) {
     const ImageSize frame = sam_resized(image, 1024);
-    return {point.x * (double{1} * frame.width / image.width), point.y * (double{1} * frame.height / image.height)};
+    return detail::with_float_defaults([&] {
+        return Point{point.x * (double{1} * frame.width / image.width),
+                     point.y * (double{1} * frame.height / image.height)};
+    });
 }
 
 EFFICIENTVIT_END_NAMESPACE

@@ -6,6 +6,7 @@
 
 #include <efficientvit/images/image.hpp>
 #include <efficientvit/kernels/kernels.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 
 #include <algorithm>
 #include <array>
@@ -37,7 +38,7 @@ struct PillowAxis {
         const double scale = double{1} * in / out;
         const double stretch = std::max(scale, 1.0);  // the filter covers all input pixels, so nothing aliases
         const double support = (filter == PillowFilter::bilinear ? 1.0 : 2.0) * stretch;
-        taps = 2 * static_cast<int>(std::ceil(support)) + 1;
+        taps = static_cast<int>(std::min(2 * std::ceil(support) + 1, double{1} * in));
         weights.assign(static_cast<std::size_t>(out) * static_cast<std::size_t>(taps), 0);
         std::vector<double> exact(static_cast<std::size_t>(taps));
         for (int i = 0; i < out; ++i) {
@@ -71,6 +72,10 @@ struct PillowAxis {
     static constexpr int half = 1 << (fraction_bits - 1);
     static std::uint8_t to_byte(int sum) { return static_cast<std::uint8_t>(std::clamp(sum >> fraction_bits, 0, 255)); }
 };
+
+inline PillowAxis pillow_axis(int in, int out, PillowFilter filter) {
+    return with_float_defaults([&] { return PillowAxis(in, out, filter); });
+}
 
 inline void pillow_row(const PillowAxis& axis, const std::uint8_t* in, std::uint8_t* out) {
     const int* weights = axis.weights.data();
@@ -117,6 +122,8 @@ struct CubicAxis {
 
     CubicAxis(int in, int out) {
         const double scale = double{1} * in / out;
+        first.reserve(static_cast<std::size_t>(out));
+        weights.reserve(static_cast<std::size_t>(out));
         for (int i = 0; i < out; ++i) {
             const float at = static_cast<float>((i + 0.5) * scale - 0.5);
             const float floor = std::floor(at);
@@ -125,7 +132,8 @@ struct CubicAxis {
             const auto near = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
             const float far = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a;
             const float w1 = near(t), w2 = near(1 - t);
-            first.push_back(static_cast<int>(floor) - 1);
+            // Beyond 2^24 a float may be rounded to behind the last input.
+            first.push_back(std::clamp(static_cast<int>(floor), -1, in - 1) - 1);
             weights.push_back({fixed(far), fixed(w1), fixed(w2), fixed(1 - far - w1 - w2)});
         }
     }
@@ -183,14 +191,14 @@ inline Image resize_pillow(const Image& image, ImageSize size, PillowFilter filt
     // A pass that changes nothing is left out.
     const auto across = [&](const Image& from) {
         if (from.width() == size.width) return from;
-        const detail::PillowAxis axis(from.width(), size.width, filter);
+        const auto axis = detail::pillow_axis(from.width(), size.width, filter);
         Image to({from.height(), size.width});
         for (int y = 0; y < to.height(); ++y) detail::pillow_row(axis, from.row(y), to.row(y));
         return to;
     };
     const auto down = [&](const Image& from) {
         if (from.height() == size.height) return from;
-        const detail::PillowAxis axis(from.height(), size.height, filter);
+        const auto axis = detail::pillow_axis(from.height(), size.height, filter);
         Image to({size.height, from.width()});
         for (int y = 0; y < to.height(); ++y) {
             detail::pillow_column(axis, y, from.row(axis.first[static_cast<std::size_t>(y)]),
@@ -209,29 +217,31 @@ inline Image resize_opencv_cubic(const Image& image, ImageSize size) {
     detail::check_size(image.size(), "resize_opencv_cubic");
     detail::check_size(size, "resize_opencv_cubic");
     if (image.size() == size) return image;
-    const detail::CubicAxis across(image.width(), size.width), down(image.height(), size.height);
-    Image out(size);
-    const std::size_t row_floats = std::size_t{4} * static_cast<std::size_t>(size.width);
-    std::vector<float> padded(std::size_t{4} * (static_cast<std::size_t>(image.width()) + 4));
-    // The last four input rows that were asked for: row y lies in slot y mod 4.
-    std::vector<float> ring(4 * row_floats);
-    std::array<int, 4> held{-1, -1, -1, -1};
-    for (int y = 0; y < size.height; ++y) {
-        std::array<const float*, 4> rows;
-        for (std::size_t k = 0; k < 4; ++k) {
-            const int wanted = down.first[static_cast<std::size_t>(y)] + static_cast<int>(k);
-            const int source = std::clamp(wanted, 0, image.height() - 1);
-            const std::size_t slot = static_cast<std::size_t>(source) % 4;
-            float* const row = ring.data() + slot * row_floats;
-            if (held[slot] != source) {
-                detail::cubic_row(across, image.row(source), image.width(), padded.data(), row);
-                held[slot] = source;
+    return detail::with_float_defaults([&] {
+        const detail::CubicAxis across(image.width(), size.width), down(image.height(), size.height);
+        Image out(size);
+        const std::size_t row_floats = std::size_t{4} * static_cast<std::size_t>(size.width);
+        std::vector<float> padded(std::size_t{4} * (static_cast<std::size_t>(image.width()) + 4));
+        // The last four input rows that were asked for: row y lies in slot y mod 4.
+        std::vector<float> ring(4 * row_floats);
+        std::array<int, 4> held{-1, -1, -1, -1};
+        for (int y = 0; y < size.height; ++y) {
+            std::array<const float*, 4> rows;
+            for (std::size_t k = 0; k < 4; ++k) {
+                const int wanted = down.first[static_cast<std::size_t>(y)] + static_cast<int>(k);
+                const int source = std::clamp(wanted, 0, image.height() - 1);
+                const std::size_t slot = static_cast<std::size_t>(source) % 4;
+                float* const row = ring.data() + slot * row_floats;
+                if (held[slot] != source) {
+                    detail::cubic_row(across, image.row(source), image.width(), padded.data(), row);
+                    held[slot] = source;
+                }
+                rows[k] = row;
             }
-            rows[k] = row;
+            detail::cubic_column(rows, down.weights[static_cast<std::size_t>(y)], size.width, out.row(y));
         }
-        detail::cubic_column(rows, down.weights[static_cast<std::size_t>(y)], size.width, out.row(y));
-    }
-    return out;
+        return out;
+    });
 }
 
 EFFICIENTVIT_END_NAMESPACE

@@ -7,6 +7,7 @@
 #include <efficientvit/images/image.hpp>
 #include <efficientvit/images/upsample_argmax.hpp>
 #include <efficientvit/runtime/context.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/tensor.hpp>
 
 #include <algorithm>
@@ -72,8 +73,9 @@ inline std::vector<kernels::UpsampleSpan> upsample_spans(int in, int out, int wa
 }  // namespace detail
 
 /// The classes of a picture's pixels: F.interpolate(logits, size=frame, mode="bicubic").argmax(1) but for ties, cut to
-/// its upper left `size`. logits: (1, classes, h, w), at most 256 classes; of equal ones the first wins. Scratch memory
-/// and threads are the Context's. Throws ShapeError, ImageError.
+/// its upper left `size`. logits: (1, classes, h, w), at most 256 classes; of equal ones the first wins. A class that
+/// is NaN never wins, but the first always does; torch.argmax takes the first NaN of any class. Scratch memory and
+/// threads are the Context's. Throws ShapeError, ImageError.
 template <class X>
 void upsample_argmax(const X& logits, ImageSize frame, ImageSize size, LabelMap& map, Context& context) {
     const auto seen = view(logits);
@@ -93,7 +95,8 @@ void upsample_argmax(const X& logits, ImageSize frame, ImageSize size, LabelMap&
     map.labels.resize(static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width));
 
     const int height = static_cast<int>(x.shape.h), width = static_cast<int>(x.shape.w);
-    const std::vector<kernels::UpsampleSpan> spans = detail::upsample_spans(width, frame.width, size.width);
+    const std::vector<kernels::UpsampleSpan> spans =
+        detail::with_float_defaults([&] { return detail::upsample_spans(width, frame.width, size.width); });
     constexpr int band = 16;  // rows that a thread takes at once
     const kernels::Table& table = kernels::table(default_isa());
     const auto kernel = kernels::upsample_argmax_row(table.isa);
@@ -131,9 +134,14 @@ LabelMap upsample_argmax(const X& logits, ImageSize size) {
     return map;
 }
 
-/// Each label in its color; labels that the palette lacks are black.
+/// Each label in its color; labels that the palette lacks are black. Throws ImageError for a size that is none,
+/// ShapeError if there are not as many labels.
 inline Image colorize(const LabelMap& map, std::span<const Rgb> palette) {
     Image out(map.size);
+    if (map.labels.size() * Image::channels != out.bytes().size()) {
+        throw ShapeError(detail::concat(
+            {"colorize: ", std::to_string(map.labels.size()), " labels for ", detail::to_string(map.size), " pixels"}));
+    }
     std::uint8_t* to = out.bytes().data();
     for (const std::uint8_t label : map.labels) {
         const Rgb color = label < palette.size() ? palette[label] : Rgb{};
@@ -145,18 +153,23 @@ inline Image colorize(const LabelMap& map, std::span<const Rgb> palette) {
 }
 
 /// The picture seen through its labels' colors, as the reference's demo draws it: opacity 0 is the picture alone.
-/// Throws ShapeError if the sizes differ.
+/// Throws ShapeError if the sizes differ, ImageError for an empty picture or an opacity that is not 0 to 1.
 inline Image overlay(const Image& image, const LabelMap& map, std::span<const Rgb> palette, double opacity = 0.5) {
     if (image.size() != map.size) {
         throw ShapeError(detail::concat({"overlay: the picture has ", detail::to_string(image.size()),
                                          " pixels, the labels ", detail::to_string(map.size)}));
     }
+    if (!(opacity >= 0 && opacity <= 1)) {
+        throw ImageError(detail::concat({"overlay: opacity ", std::to_string(opacity), "; expected 0 to 1"}));
+    }
     Image out = colorize(map, palette);
     const std::span<std::uint8_t> to = out.bytes();
     const std::span<const std::uint8_t> from = image.bytes();
-    for (std::size_t i = 0; i < to.size(); ++i) {
-        to[i] = static_cast<std::uint8_t>(to[i] * opacity + from[i] * (1 - opacity));
-    }
+    detail::with_float_defaults([&] {
+        for (std::size_t i = 0; i < to.size(); ++i) {
+            to[i] = static_cast<std::uint8_t>(to[i] * opacity + from[i] * (1 - opacity));
+        }
+    });
     return out;
 }
 

@@ -2,9 +2,17 @@
 //
 // Compiles stb's reader and writer of pictures. Include it in exactly one .cpp of a program that uses codec.hpp, unless
 // the program has stb's implementation already; best in a file of its own, since stb is C.
+#include <cstdlib>
+
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #define STBI_FAILURE_USERMSG
+#if !defined(STBI_MALLOC)
+// Zeroed: where a damaged file lacks data, stb shows its memory.
+#define STBI_MALLOC(size) std::calloc(1, size)
+#define STBI_REALLOC(pointer, size) std::realloc(pointer, size)
+#define STBI_FREE(pointer) std::free(pointer)
+#endif
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 

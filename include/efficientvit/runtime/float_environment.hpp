@@ -46,5 +46,23 @@ private:
     Word saved_;
 };
 
+/// body(), in a call of its own: compilers know nothing of modes and move arithmetic across what sets them.
+template <class Body>
+#if defined(__GNUC__)
+__attribute__((noinline))
+#elif defined(_MSC_VER)
+__declspec(noinline)
+#endif
+auto call_apart(const Body& body) {
+    return body();
+}
+
+/// body() with IEEE defaults, for what computes outside a Context.
+template <class Body>
+auto with_float_defaults(const Body& body) {
+    const FloatEnvironment environment;
+    return call_apart(body);
+}
+
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
