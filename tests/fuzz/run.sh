@@ -11,19 +11,25 @@ build=build/fuzz
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz
 mkdir -p $build/findings
-for format in safetensors torch_checkpoint; do
+for format in safetensors torch_checkpoint image; do
     learnt=$build/corpus/$format
     mkdir -p $learnt
-    seeds=(tests/fuzz/corpus/$format)
-    if [ $format = torch_checkpoint ]; then
-        mkdir -p $build/fixtures
-        cp tests/data/checkpoints/*_torch*.pt $build/fixtures
-        seeds+=($build/fixtures)
-    fi
+    fixtures=$build/fixtures/$format
+    mkdir -p $fixtures
+    largest=256
+    case $format in
+    torch_checkpoint) cp tests/data/checkpoints/*_torch*.pt $fixtures ;;
+    image)
+        cp tests/data/images/{small*.png,*.jpg} $fixtures
+        largest=4096 # stb takes memory for what a PNG's chunk says that it has, up to 2 GiB, before it reads
+        ;;
+    esac
+    seeds=($fixtures)
+    if [ -d tests/fuzz/corpus/$format ]; then seeds+=(tests/fuzz/corpus/$format); fi
     echo "$format: $seconds s"
     log=$build/$format.log
     if ! nice -n 19 $build/tests/fuzz/${format}_fuzz -max_total_time="$seconds" -max_len=8192 -timeout=20 \
-        -rss_limit_mb=1024 -malloc_limit_mb=256 -dict=tests/fuzz/$format.dict -artifact_prefix=$build/findings/ \
+        -rss_limit_mb=1024 -malloc_limit_mb=$largest -dict=tests/fuzz/$format.dict -artifact_prefix=$build/findings/ \
         -print_final_stats=1 -verbosity=0 -print_funcs=0 $learnt "${seeds[@]}" >$log 2>&1; then
         grep -v Uses: $log | tail -n 60
         echo "$format: a finding, in $build/findings"
