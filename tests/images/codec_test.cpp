@@ -220,6 +220,32 @@ TEST(Codec, WhatADamagedJpegLacksIsNotWhatWasInMemory) {
     for (int y = 0; y < 64; ++y) EXPECT_EQ(image.at(y, 63), ev::Rgb{});
 }
 
+TEST(Codec, ColorsThatAPngsPaletteLacksAreBlack) {
+    const std::string whole = bytes_of(fixture_path("small_palette.png"));
+    const ev::Image before = fixture("small_palette.png");
+    const std::size_t palette = whole.find("PLTE"), rest = whole.find("IDAT");
+    ASSERT_LT(palette, rest);
+    const std::string one = whole.substr(0, palette - 4) + std::string("\0\0\0\3PLTE", 8) +
+                            whole.substr(palette + 4, 3) + std::string(4, '\0') + whole.substr(rest - 4);
+    const auto color = [&](std::size_t i) { return static_cast<std::uint8_t>(whole[palette + 4 + i]); };
+    const ev::Rgb first{color(0), color(1), color(2)};
+    const ev::Image after = decoded(one);
+    ASSERT_EQ(after.size(), before.size());
+    int black = 0;
+    for (int y = 0; y < after.height(); ++y) {
+        for (int x = 0; x < after.width(); ++x) {
+            const ev::Rgb expected = before.at(y, x) == first ? first : ev::Rgb{};
+            EXPECT_EQ(after.at(y, x), expected);
+            black += expected == ev::Rgb{} ? 1 : 0;
+        }
+    }
+    EXPECT_GT(black, 9);
+    // None at all is refused.
+    const std::string none =
+        whole.substr(0, palette - 4) + std::string("\0\0\0\0PLTE\0\0\0\0", 12) + whole.substr(rest - 4);
+    expect_in("or a broken one", message_of_decoding(none));
+}
+
 TEST(Codec, OneByteBehindAJpegIsLeftAlone) {
     EXPECT_EQ(decoded(bytes_of(fixture_path("flower_444.jpg")) + "x"), fixture("flower_444.jpg"));
 }

@@ -18,6 +18,7 @@
 #include <climits>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -29,9 +30,39 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
+/// Bytes of 256 colors.
+inline constexpr std::size_t whole_palette = 768;
+
 /// Throws ImageError for a file that stb, which counts in int, cannot read.
 EFFICIENTVIT_COLD inline void check_file_size(std::size_t bytes, std::string_view name) {
-    if (bytes > INT_MAX) throw ImageError(concat({name, ": is larger than 2 GiB"}));
+    if (bytes > INT_MAX - whole_palette) throw ImageError(concat({name, ": is larger than 2 GiB"}));
+}
+
+/// The file of a PNG with black in its palette for the colors that this lacks: stb takes them from memory that nobody
+/// wrote. Empty for any other file.
+EFFICIENTVIT_COLD inline std::vector<std::byte> with_whole_palette(std::span<const std::byte> file) {
+    const auto begins = [&](std::size_t i, std::string_view text) {
+        return file.size() - i >= text.size() && std::memcmp(file.data() + i, text.data(), text.size()) == 0;
+    };
+    if (!begins(0, "\x89PNG\r\n\x1a\n")) return {};
+    for (std::size_t i = 8; file.size() - i >= 8;) {  // chunks: length, name, bytes, checksum, which stb ignores
+        std::size_t length = 0;
+        for (std::size_t k = 0; k < 4; ++k) length = length << 8 | std::to_integer<std::size_t>(file[i + k]);
+        if (length > file.size() - i - 8) return {};
+        const std::size_t end = i + 8 + length;
+        if (begins(i + 4, "PLTE")) {
+            if (length == 0 || length >= whole_palette || length % 3 != 0) return {};
+            std::vector<std::byte> out(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(end));
+            out[i + 2] = std::byte{whole_palette >> 8};
+            out[i + 3] = std::byte{whole_palette & 0xff};
+            out.resize(out.size() + whole_palette - length);
+            out.insert(out.end(), file.begin() + static_cast<std::ptrdiff_t>(end), file.end());
+            return out;
+        }
+        if (file.size() - end < 4) return {};
+        i = end + 4;
+    }
+    return {};
 }
 
 EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name) {
@@ -45,6 +76,8 @@ EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std
     if (const std::string_view fault = JpegCheck::fault(file); !fault.empty()) {
         fail(concat({"broken picture (", fault, ")"}));
     }
+    const std::vector<std::byte> changed = with_whole_palette(file);
+    if (!changed.empty()) file = changed;
     const auto* const data = reinterpret_cast<const stbi_uc*>(file.data());
     const int bytes = static_cast<int>(file.size());
 
