@@ -5,6 +5,8 @@
 #include "../isas.hpp"
 #include "../support.hpp"
 
+#include <efficientvit/nn/layer_norm_2d.hpp>
+
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -104,6 +106,30 @@ TEST(Loading, NotStrict) {
     weights.erase("conv.weight");
     weights.insert("conv.weight", {7, 5, 3, 1}, std::vector<float>(105));
     EXPECT_THROW(layer.load_state_dict(weights, {.strict = false}), ev::WeightsError) << "a wrong shape is never taken";
+}
+
+/// Norms begin as PyTorch's do: weight and variance of 1, bias and mean of 0.
+TEST(Loading, NormsWithoutTensors) {
+    const auto check = [](auto bare, const ev::Shape& shape) {
+        auto told = bare;
+        ev::StateDict weights;
+        for (const ev::Parameter& p : bare.parameters()) {
+            const bool one = p.name.ends_with("weight") || p.name.ends_with("running_var");
+            const std::vector<float> of_norm(static_cast<std::size_t>(p.shape[0]), one ? 1.0f : 0.0f);
+            const bool linear = p.name.starts_with("linear.");
+            weights.insert(p.name, p.shape, linear ? golden_tensor(p.name, p.shape) : of_norm);
+        }
+        told.load_state_dict(weights);
+        for (const ev::Parameter& p : bare.parameters()) {
+            if (!p.name.starts_with("linear.")) weights.erase(p.name);
+        }
+        EXPECT_FALSE(bare.load_state_dict(weights, {.strict = false}).missing.empty());
+        const ev::Tensor x = golden_input(shape);
+        EXPECT_TRUE(same_bits(bare.forward(x), told.forward(x)));
+    };
+    check(ev::LayerNorm2d<ev::LayerNorm2dConfig{.num_features = 9}>(), {1, 9, 3, 2});
+    check(ev::BatchNorm2d<ev::BatchNormConfig{.num_features = 9}>(), {1, 9, 3, 2});
+    check(ev::LinearLayer<ev::LinearConfig{.in_features = 6, .out_features = 9, .norm = ev::Norm::ln}>(), {2, 6, 1, 1});
 }
 
 TEST(Loading, ALayerOutOfAModel) {
