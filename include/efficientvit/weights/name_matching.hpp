@@ -150,7 +150,7 @@ EFFICIENTVIT_COLD inline NameRule best_rule(FileNames& names, const std::vector<
             if (!name.empty()) ++expected[name][i];
         }
     }
-    std::map<std::string_view, Counts> found;  // by wrapper, of which "" is always one
+    std::map<std::string_view, Counts> found;  // by wrapper, "" for none
     for (const auto& [name, tensor] : names) {
         std::string_view rest = name;
         for (int depth = 0; depth <= deepest; ++depth) {

@@ -279,11 +279,13 @@ template <class Stored, class Convert>
 void convert_entry(const Entry& entry, std::span<float> out, Convert convert) {
     // In pieces that stay in the first-level cache: the bytes may be unaligned, or sit in a file.
     std::array<Stored, 8192 / sizeof(Stored)> piece;
-    for (std::size_t done = 0; done < out.size(); done += piece.size()) {
-        const std::size_t count = std::min(piece.size(), out.size() - done);
-        read_bytes(entry, done * sizeof(Stored), std::as_writable_bytes(std::span(piece).first(count)));
-        for (std::size_t i = 0; i < count; ++i) out[done + i] = convert(piece[i]);
-    }
+    with_float_defaults([&] {  // doubles and integers round; not as the caller's modes have it
+        for (std::size_t done = 0; done < out.size(); done += piece.size()) {
+            const std::size_t count = std::min(piece.size(), out.size() - done);
+            read_bytes(entry, done * sizeof(Stored), std::as_writable_bytes(std::span(piece).first(count)));
+            for (std::size_t i = 0; i < count; ++i) out[done + i] = convert(piece[i]);
+        }
+    });
 }
 
 }  // namespace detail
@@ -297,7 +299,6 @@ inline void to_float(const Entry& entry, std::span<float> out) {
                                            " elements, the tensor has shape ", detail::shape_text(entry.shape)}));
     }
     if (out.empty()) return;
-    const detail::FloatEnvironment environment;  // doubles and integers round; not as the caller's modes have it
     const auto plain = [](auto value) { return static_cast<float>(value); };
     switch (entry.dtype) {
         case DType::f32:
