@@ -13,13 +13,8 @@
 #include <filesystem>
 #include <string>
 
+#include "../float_modes.hpp"
 #include "../messages.hpp"
-
-#include <efficientvit/kernels/cpu.hpp>
-
-#if defined(EFFICIENTVIT_X86)
-#include <xmmintrin.h>
-#endif
 
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
@@ -45,18 +40,6 @@ inline double mean_difference(const ev::Image& a, const ev::Image& b) {
 }
 
 #if defined(EFFICIENTVIT_X86)
-/// Sets the processor's floating-point modes while it lives.
-class FloatModes {
-public:
-    explicit FloatModes(unsigned word) : saved_(_mm_getcsr()) { _mm_setcsr(word); }
-    FloatModes(const FloatModes&) = delete;
-    FloatModes& operator=(const FloatModes&) = delete;
-    ~FloatModes() { _mm_setcsr(saved_); }
-
-private:
-    unsigned saved_;
-};
-
 /// Three other roundings, and a trap for whatever is not exact, overflows or is invalid.
 inline constexpr unsigned odd_modes[] = {0x1f80 | _MM_ROUND_UP, 0x1f80 | _MM_ROUND_DOWN, 0x1f80 | _MM_ROUND_TOWARD_ZERO,
                                          0};

@@ -2,15 +2,12 @@
 //
 // What must make no difference to a result: the rest of the batch, what scratch memory held, the caller's
 // floating-point modes. And what NaN, infinities and large values give.
+#include "../float_modes.hpp"
 #include "../isas.hpp"
 #include "../small_networks.hpp"
 
 #include <cfenv>
 #include <utility>
-
-#if defined(EFFICIENTVIT_X86)
-#include <xmmintrin.h>
-#endif
 
 namespace {
 
@@ -174,16 +171,6 @@ TEST_P(Unchanged, ByAnyOfTheseInAnyNetwork) {
 #if defined(EFFICIENTVIT_X86)
 constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040;
 
-/// Sets the processor's floating-point modes for one test.
-class Modes {
-public:
-    explicit Modes(unsigned word) : saved_(_mm_getcsr()) { _mm_setcsr(word); }
-    ~Modes() { _mm_setcsr(saved_); }
-
-private:
-    unsigned saved_;
-};
-
 TEST_P(Unchanged, ByTheCallersFloatingPointModes) {
     const ev::Tensor x = golden_input({1, 3, 33, 40});
     const auto linear = golden_layer<ev::ConvLayer<ConvConfig{.in_channels = 3,
@@ -209,7 +196,7 @@ TEST_P(Unchanged, ByTheCallersFloatingPointModes) {
             unsigned after = 0, after_throw = 0;
             bool thrown = false;
             {
-                const Modes modes(word);
+                const FloatModes modes(word);
                 backbone.forward_final(x, y, context);
                 linear.forward(tiny, y_tiny, context);
                 after = _mm_getcsr();
@@ -252,7 +239,7 @@ TEST_P(Unchanged, ByTheModesUnderWhichWeightsAreLoaded) {
     ev::Context context;
     unsigned after_load = 0, after_bad_load = 0, after_throw = 0;
     {
-        const Modes modes(word);
+        const FloatModes modes(word);
         layer.load_state_dict(weights, {.isa = GetParam()});
         after_load = _mm_getcsr();
         try {
@@ -282,7 +269,7 @@ TEST_P(Unchanged, ByUnmaskedExceptions) {
     ev::Context context({.threads = 2});
     ev::Tensor y = expected;
     {
-        const Modes modes(0x0000);
+        const FloatModes modes(0x0000);
         backbone.forward_final(x, y, context);
     }
     EXPECT_TRUE(same_bits(y, expected));
