@@ -170,7 +170,7 @@ TEST(FailingAllocations, OfAForward) {
     }
 }
 
-/// An executor of one's own, so that Eigen's pool is not built while memory is short.
+/// An executor of one's own, so that no pool is built while memory is short.
 TEST(FailingAllocations, OfAContextWithHelpers) {
     const Net model = golden_layer<Net>();
     const ev::Tensor x = golden_input({1, 3, 33, 40});

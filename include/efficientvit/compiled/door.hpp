@@ -48,7 +48,7 @@ struct Door {
     void (*grouped)(const kernels::Table&, const kernels::Dense&);
     void (*resample)(const kernels::Table&, const kernels::Resample&);
     void (*match)(MatchedWeights&, const StateDict&, const std::vector<Parameter>&, const LoadOptions&);
-    Executor* (*new_thread_pool)(int threads);
+    Executor* (*new_thread_pool)(int threads, bool pinned);
 };
 inline const Door& door() { return *static_cast<const Door*>(EFFICIENTVIT_DOOR()); }
 

@@ -25,7 +25,9 @@ const void* EFFICIENTVIT_DOOR() {
         .resample = built::resample,
         .match = [](MatchedWeights& matched, const StateDict& weights, const std::vector<Parameter>& wanted,
                     const LoadOptions& options) { matched.match(weights, wanted, options); },
-        .new_thread_pool = [](int threads) -> Executor* { return new detail::EigenThreadPool(threads); }};
+        .new_thread_pool = [](int threads, bool pinned) -> Executor* {
+            return new detail::PoolBehindExecutor(threads, pinned);
+        }};
     return &door;
 }
 

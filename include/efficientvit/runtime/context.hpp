@@ -135,7 +135,7 @@ public:
             pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1);
             executor = pool_.get();
         }
-        team_.reset(detail::Team::create(executor, threads, pool_ != nullptr));
+        team_.reset(detail::Team::create(executor, threads));
     }
 
     /// Threads that work on one forward, the calling one included.
@@ -158,7 +158,8 @@ public:
         reserve(measure(table, body));
         const detail::FloatEnvironment environment;
         detail::Workspace workspace(memory_);
-        detail::Session session(workspace, table, team_.get(), workers_, trace_);
+        detail::Team* const team = team_ != nullptr && team_->has_helpers() ? team_.get() : nullptr;
+        detail::Session session(workspace, table, team, workers_, trace_);
         body(session);
     }
 

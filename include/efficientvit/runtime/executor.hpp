@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where helper threads come from: a hook for a pool of the user's own, and Eigen's thread pool behind that hook.
+// Where helper threads come from: a hook for a pool of the user's own, and a pool behind that hook.
 #pragma once
 
 #include <efficientvit/compiled/door.hpp>
 #include <efficientvit/config.hpp>
 
-#if !EFFICIENTVIT_KERNELS_HERE
-#elif __has_include(<Eigen/ThreadPool>)
-#include <Eigen/ThreadPool>
-#else
-#include <unsupported/Eigen/CXX11/ThreadPool>
+#include <efficientvit/error.hpp>
+#if EFFICIENTVIT_KERNELS_HERE
+#include <efficientvit/runtime/thread_pool.hpp>
 #endif
 
-#include <efficientvit/error.hpp>
-
-#include <atomic>
-#include <chrono>
-#include <exception>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
-#include <utility>
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
@@ -46,76 +36,45 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 #if EFFICIENTVIT_KERNELS_HERE
 namespace detail {
 
-class EigenThreadPool final : public Executor {
+class PoolBehindExecutor final : public Executor {
 public:
-    explicit EigenThreadPool(int threads) : threads_(threads), pool_(threads, false, Environment{{}, &started_}) {
-        if (started_.failure == nullptr) return;
-        // A thread that is just going to sleep misses a call to end, so it is repeated until all have heard it.
-        for (; started_.running > 0; std::this_thread::sleep_for(std::chrono::milliseconds(1))) pool_.Cancel();
-        std::rethrow_exception(started_.failure);
-    }
-
-    int concurrency() const override { return threads_; }
-    void schedule(void (*task)(void*), void* argument) override {
-        pool_.Schedule([task, argument] { task(argument); });
-    }
+    PoolBehindExecutor(int threads, bool pinned) : pool_(threads, pinned) {}
+    int concurrency() const override { return pool_.threads(); }
+    void schedule(void (*task)(void*), void* argument) override { pool_.schedule(task, argument); }
 
 private:
-    struct Started {
-        std::atomic<int> running{0};
-        std::exception_ptr failure;
-    };
-    /// Starts threads as Eigen does, but for one that cannot be started: Eigen's constructor would throw, and leave
-    /// those that run waiting in a pool that is no more.
-    struct Environment : Eigen::StlThreadEnvironment {
-        EnvThread* CreateThread(std::function<void()> work) {
-            if (started->failure != nullptr) return nullptr;
-            ++started->running;
-            try {
-                return StlThreadEnvironment::CreateThread([work = std::move(work), s = started] {
-                    work();
-                    --s->running;
-                });
-            } catch (...) {
-                --started->running;
-                started->failure = std::current_exception();
-                return nullptr;
-            }
-        }
-        Started* started;
-    };
-
-    int threads_;
-    Started started_;  // outlives the pool
-    Eigen::ThreadPoolTempl<Environment> pool_;
+    ThreadPool pool_;
 };
 
 }  // namespace detail
 #endif
 
-/// Eigen's thread pool with spinning off: between forwards its threads sleep.
+/// Threads that sleep until they are wanted. In a child of fork() it has none of them: its concurrency is 0, what is
+/// scheduled never runs, and its destructor returns at once.
 class ThreadPoolExecutor final : public Executor {
 public:
     /// The most helpers that a pool may have.
     static constexpr int max_threads = 4096;
 
-    /// `threads` helpers, at least one. Throws ConfigError for more than max_threads, std::system_error where the
-    /// system has no more threads.
-    explicit ThreadPoolExecutor(int threads) : pool_(new_pool(threads < 1 ? 1 : threads)) {}
+    /// `threads` helpers, at least one. `pinned`: each is bound to a CPU of its own for good (Linux), as far as the
+    /// calling thread has others to run on than its own; nothing where the system refuses. Throws ConfigError for more
+    /// than max_threads, std::system_error where the system has no more threads.
+    explicit ThreadPoolExecutor(int threads, bool pinned = false)
+        : pool_(new_pool(threads < 1 ? 1 : threads, pinned)) {}
 
     int concurrency() const override { return pool_->concurrency(); }
     void schedule(void (*task)(void*), void* argument) override { pool_->schedule(task, argument); }
 
 private:
-    static Executor* new_pool(int threads) {
+    static Executor* new_pool(int threads, bool pinned) {
         if (threads > max_threads) {
             throw ConfigError(detail::concat(
                 {"a pool of ", std::to_string(threads), " threads, the most is ", std::to_string(max_threads)}));
         }
 #if defined(EFFICIENTVIT_COMPILED)
-        return detail::door().new_thread_pool(threads);
+        return detail::door().new_thread_pool(threads, pinned);
 #else
-        return new detail::EigenThreadPool(threads);
+        return new detail::PoolBehindExecutor(threads, pinned);
 #endif
     }
 

@@ -8,18 +8,16 @@
 
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
+#include <efficientvit/runtime/process.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <thread>
-
-#if defined(__linux__) && defined(__GLIBC__)
-#define EFFICIENTVIT_KNOWS_CPUS 1
-#include <sched.h>
-#endif
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
@@ -29,32 +27,6 @@ inline void spin_pause() {
     _mm_pause();
 #elif defined(EFFICIENTVIT_ARM64) && !defined(_MSC_VER)
     __asm__ volatile("yield");
-#endif
-}
-
-/// The CPU that this thread runs on, or -1 where the system does not say.
-inline int current_cpu() {
-#if defined(EFFICIENTVIT_KNOWS_CPUS)
-    return sched_getcpu();
-#else
-    return -1;
-#endif
-}
-
-/// Linux may wake a helper on the very CPU of the thread that woke it, where it is in the way and of no help for longer
-/// than a forward lasts. This moves the calling thread to another of its CPUs, if it is on `cpu` and has another; the
-/// set of CPUs that it may use is afterwards as before.
-inline void step_aside(int cpu) {
-#if defined(EFFICIENTVIT_KNOWS_CPUS)
-    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getcpu() != cpu) return;
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    cpu_set_t others = allowed;
-    CPU_CLR(static_cast<unsigned>(cpu), &others);
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
-    sched_setaffinity(0, sizeof allowed, &allowed);
-#else
-    static_cast<void>(cpu);
 #endif
 }
 
@@ -73,18 +45,41 @@ bool spin_until(Done done) {
     return done();
 }
 
+/// Threads that sleep until something has changed, which costs a load where nobody sleeps. std::atomic::wait does the
+/// same by a table that libstdc++ keeps once for the whole process, and which keeps a plugin from being unloaded.
+class Sleepers {
+public:
+    /// changed() reads what the other side writes before it calls wake(), both with sequential consistency: either this
+    /// thread sees the change, or the other sees this thread.
+    template <class Changed>
+    void sleep_until(Changed changed) {
+        std::unique_lock lock(mutex_);
+        sleeping_.fetch_add(1);
+        condition_.wait(lock, changed);
+        sleeping_.fetch_sub(1);
+    }
+    void wake() {
+        if (sleeping_.load() == 0) return;
+        { const std::lock_guard lock(mutex_); }  // who has not seen the change is asleep from here on
+        condition_.notify_all();
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable condition_;
+    std::atomic<int> sleeping_{0};
+};
+
 class Team {
 public:
     using Function = void (*)(void* argument, int chunk, int worker);
 
     /// A team is counted: its Context holds one reference, every task that was handed to the executor another, so
     /// that a task which a busy pool begins late still finds it.
-    /// own_threads: the executor's threads are there for this team alone, and may be moved to other CPUs.
-    static Team* create(Executor* executor, int workers, bool own_threads) {
-        return new Team(executor, workers, own_threads);
-    }
+    static Team* create(Executor* executor, int workers) { return new Team(executor, workers); }
+    /// In a child of fork() nothing: helpers that are gone may have slept in it.
     void release() {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+        if (process_.is_this() && references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
     Team(const Team&) = delete;
@@ -92,12 +87,14 @@ public:
 
     int workers() const { return workers_; }
 
+    /// Whether helpers may come. In a child of fork() they cannot, and nothing below may be called.
+    bool has_helpers() const { return process_.is_this(); }
+
     /// Wakes helpers, unless this forward has done so.
     void open() {
         if (is_open_) return;
         is_open_ = true;
         caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-        if (own_threads_) caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
         open_.store(true);
         for (int i = 1; i < workers_; ++i) {
             Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -134,10 +131,7 @@ public:
         }
         const auto finished = [this] { return unfinished_.load(std::memory_order_acquire) == 0; };
         if (spin_until(finished)) return;
-        for (int left = unfinished_.load(std::memory_order_acquire); left != 0;
-             left = unfinished_.load(std::memory_order_acquire)) {
-            unfinished_.wait(left, std::memory_order_acquire);
-        }
+        caller_asleep_.sleep_until([this] { return unfinished_.load() == 0; });
     }
 
     static constexpr int max_chunks = 0xffff;
@@ -149,11 +143,8 @@ private:
         std::atomic<bool> busy{false};  // a task for this slot is with the executor or running
     };
 
-    Team(Executor* executor, int workers, bool own_threads)
-        : executor_(executor),
-          workers_(workers),
-          own_threads_(own_threads),
-          slots_(new Slot[static_cast<std::size_t>(workers)]) {
+    Team(Executor* executor, int workers)
+        : executor_(executor), workers_(workers), slots_(new Slot[static_cast<std::size_t>(workers)]) {
         for (int i = 0; i < workers; ++i) {
             Slot& slot = slots_[static_cast<std::size_t>(i)];
             slot.team = this;
@@ -163,7 +154,7 @@ private:
 
     void announce() {
         signal_.fetch_add(1);
-        signal_.notify_all();
+        helpers_asleep_.wake();
     }
 
     // Claims one chunk of the current section and runs it. The state holds section, chunks and next chunk in one
@@ -180,7 +171,7 @@ private:
                 continue;
             }
             function(argument, next, worker);
-            if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1 && worker != 0) unfinished_.notify_one();
+            if (unfinished_.fetch_sub(1) == 1 && worker != 0) caller_asleep_.wake();
             return true;
         }
     }
@@ -192,7 +183,6 @@ private:
             const FloatEnvironment environment;
             // An executor may run the task at once on the calling thread: then there is no helper.
             const bool is_caller = team.caller_.load(std::memory_order_relaxed) == std::this_thread::get_id();
-            if (team.own_threads_) step_aside(team.caller_cpu_.load(std::memory_order_relaxed));
             for (;;) {
                 if (!is_caller) team.help_until_closed(slot.worker);
                 slot.busy.store(false);
@@ -209,18 +199,17 @@ private:
             if (!open_.load()) return;
             if (run_one(worker)) continue;
             if (spin_until([&] { return signal_.load(std::memory_order_acquire) != seen; })) continue;
-            signal_.wait(seen);
+            helpers_asleep_.sleep_until([&] { return signal_.load() != seen; });
         }
     }
 
+    Process process_;
     Executor* executor_;
     int workers_;
-    bool own_threads_;
     std::unique_ptr<Slot[]> slots_;  // 0 is the caller's, unused
     bool is_open_ = false;           // the caller's own
     std::uint32_t section_ = 0;      // likewise
     std::atomic<std::thread::id> caller_{};
-    std::atomic<int> caller_cpu_{-1};
     std::atomic<int> references_{1};
     std::atomic<Function> function_{nullptr};
     std::atomic<void*> argument_{nullptr};
@@ -228,6 +217,8 @@ private:
     alignas(64) std::atomic<int> unfinished_{0};
     alignas(64) std::atomic<std::uint32_t> signal_{0};
     std::atomic<bool> open_{false};
+    alignas(64) Sleepers helpers_asleep_;
+    Sleepers caller_asleep_;
 };
 
 }  // namespace detail
