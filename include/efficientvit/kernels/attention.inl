@@ -46,21 +46,13 @@ EFFICIENTVIT_INLINE void sum_pixels(const float* x, int pixels, float* total) {
     }
 }
 
+// v k^T into vk, [block of v][dim of k][lane of v], and the sums of k, [block of k][lane], which are zeros before.
 template <int Block>
-EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
-    using V = typename Lanes<Block>::V;
-    constexpr int vectors = Lanes<Block>::vectors;
+EFFICIENTVIT_INLINE void sum_keys_and_values(const Attention& a, int blocks, float* vk, float* key_sums) {
     constexpr int most = Lanes<Block>::tile_outer;
     // Sums over this many pixels at a time are added to the total: shorter chains lose fewer digits, and what they
     // read stays in the first cache.
     constexpr int run = 128;
-    const int blocks = (a.dim + Block - 1) / Block;
-    float* const vk = a.scratch;                                 // [block of v][dim of k][lane of v]
-    float* const key_sums = vk + Index{blocks} * Block * a.dim;  // [block of k][lane]
-    float* const bias = key_sums + Index{blocks} * Block;        // [lane], zeros
-    float* const inverse = bias + Block;                         // [pixel], and up to a vector beyond
-
-    for (Index i = 0; i < inverse - vk; ++i) vk[i] = 0.0f;
     for (int first = 0; first < a.pixels; first += run) {
         const int pixels = a.pixels - first < run ? a.pixels - first : run;
         for (int kb = 0; kb < blocks; ++kb) {
@@ -77,8 +69,14 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
             }
         }
     }
+}
 
-    // A vector of pixels at a time; beyond the last one stands the last one again.
+// One over the denominators, [pixel] and up to a vector beyond: a vector of pixels at a time; beyond the last one
+// stands the last one again.
+template <int Block>
+EFFICIENTVIT_INLINE void invert_denominators(const Attention& a, int blocks, const float* key_sums, float* inverse) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
     for (int first = 0; first < a.pixels; first += V::width) {
         V dot[V::width];
         EFFICIENTVIT_UNROLL
@@ -95,6 +93,20 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
         }
         V::div(V::set(1.0f), V::add(V::sums(dot), V::set(a.eps))).store(inverse + first);
     }
+}
+
+template <int Block>
+EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
+    using V = typename Lanes<Block>::V;
+    constexpr int vectors = Lanes<Block>::vectors;
+    const int blocks = (a.dim + Block - 1) / Block;
+    float* const vk = a.scratch;
+    float* const key_sums = vk + Index{blocks} * Block * a.dim;
+    float* const bias = key_sums + Index{blocks} * Block;  // [lane], zeros
+    float* const inverse = bias + Block;
+    for (Index i = 0; i < inverse - vk; ++i) vk[i] = 0.0f;
+    sum_keys_and_values<Block>(a, blocks, vk, key_sums);
+    invert_denominators<Block>(a, blocks, key_sums, inverse);
 
     Pointwise apply;
     apply.x = a.q;

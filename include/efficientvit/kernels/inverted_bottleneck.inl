@@ -13,46 +13,54 @@ struct BottleneckStep {
     int ring_offset;       // input row i is in slot (i + ring_offset) % ring_rows
 };
 
+// Of a row of the ring, with its padding.
+inline Index ring_row_floats(const InvertedBottleneck& a) { return (Index{a.in_width} + 2 * a.padding) * a.mid_block; }
+
+// `group` blocks from `block` on, expanded into the ring: runs of rows that are neighbours in it; more than one only
+// where it wraps around within a step.
+template <Operands O>
+inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* ring) {
+    constexpr bool rounds = O == Operands::bf16;
+    const Index ring_row = ring_row_floats(a);
+    const Index panel = weight_words(O, a.in_channels) * a.mid_block;  // of the weights of one block
+    for (int in = s.expanded; in < s.end_in;) {
+        const int slot = (in + s.ring_offset) % a.ring_rows;
+        int run = s.end_in - in;
+        if (run > a.ring_rows - slot) run = a.ring_rows - slot;
+        Pointwise expand;
+        expand.x = rounds ? a.rounded_x + Index{in - s.expanded} * a.in_width * group_words : a.x + in * a.x_row_stride;
+        expand.x_block_stride = rounds ? a.rounded_x_stride : a.x_block_stride;
+        expand.x_block = a.x_block;
+        expand.channels = a.in_channels;
+        expand.weights = a.expand_weights + block * panel;
+        expand.bias = a.expand_bias + block * a.mid_block;
+        expand.y = ring + slot * ring_row + a.padding * a.mid_block;
+        expand.y_block_stride = a.ring_block_stride;
+        expand.y_row_stride = ring_row;
+        expand.y_block = a.mid_block;
+        expand.y_blocks = group;
+        expand.y_width = a.in_width;
+        expand.pixels = run * a.in_width;
+        expand.act = a.expand_act;
+        const int left = a.last_mid_block - block - group;
+        const int following = left < 2 ? left : 2;
+        expand.next = following > 0 ? expand.weights + group * panel : a.project_weights;
+        expand.next_words = following > 0 ? following * panel : 2 * weight_words(O, a.mid_channels) * a.y_block;
+        products<O>(expand);
+        in += run;
+    }
+}
+
 // Two blocks at most, from `block` on: expanded together, since that is what one pass of the 1x1 convolution computes,
 // then through the depthwise convolution into `middle`.
 template <Operands O>
 inline void middle_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* middle) {
     constexpr bool rounds = O == Operands::bf16;
     const bool expands = a.expand_weights != nullptr;
-    const Index ring_row = (Index{a.in_width} + 2 * a.padding) * a.mid_block;
+    const Index ring_row = ring_row_floats(a);
     const int taps = a.kernel_size * a.kernel_size;
-    const Index panel = weight_words(O, a.in_channels) * a.mid_block;  // of the weights of one block
     float* const ring = a.ring + (block - a.first_mid_block) % a.ring_blocks * a.ring_block_stride;
-    if (expands) {
-        // Runs of rows that are neighbours in the ring; more than one only where the ring wraps around within a step.
-        for (int in = s.expanded; in < s.end_in;) {
-            const int slot = (in + s.ring_offset) % a.ring_rows;
-            int run = s.end_in - in;
-            if (run > a.ring_rows - slot) run = a.ring_rows - slot;
-            Pointwise expand;
-            expand.x =
-                rounds ? a.rounded_x + Index{in - s.expanded} * a.in_width * group_words : a.x + in * a.x_row_stride;
-            expand.x_block_stride = rounds ? a.rounded_x_stride : a.x_block_stride;
-            expand.x_block = a.x_block;
-            expand.channels = a.in_channels;
-            expand.weights = a.expand_weights + block * panel;
-            expand.bias = a.expand_bias + block * a.mid_block;
-            expand.y = ring + slot * ring_row + a.padding * a.mid_block;
-            expand.y_block_stride = a.ring_block_stride;
-            expand.y_row_stride = ring_row;
-            expand.y_block = a.mid_block;
-            expand.y_blocks = group;
-            expand.y_width = a.in_width;
-            expand.pixels = run * a.in_width;
-            expand.act = a.expand_act;
-            const int left = a.last_mid_block - block - group;
-            const int following = left < 2 ? left : 2;
-            expand.next = following > 0 ? expand.weights + group * panel : a.project_weights;
-            expand.next_words = following > 0 ? following * panel : 2 * weight_words(O, a.mid_channels) * a.y_block;
-            products<O>(expand);
-            in += run;
-        }
-    }
+    if (expands) expand_blocks<O>(a, s, block, group, ring);
     for (int b = block; b < block + group; ++b, middle += a.middle_block_stride) {
         const float* const from =
             expands ? ring + (b - block) * a.ring_block_stride : a.x + b * a.x_block_stride - a.padding * a.mid_block;
@@ -151,7 +159,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
     // The padding of the ring is written once; expansions fill only what is between.
     const bool expands = a.expand_weights != nullptr;
     if (expands && a.padding > 0) {
-        const Index ring_row = (Index{a.in_width} + 2 * a.padding) * a.mid_block;
+        const Index ring_row = ring_row_floats(a);
         for (int copy = 0; copy < a.ring_blocks; ++copy) {
             for (int slot = 0; slot < a.ring_rows; ++slot) {
                 float* row = a.ring + copy * a.ring_block_stride + slot * ring_row;

@@ -3,6 +3,39 @@
 // 1x1 convolution: a matrix product with run-time sizes. Up to Lanes::tile_pixels pixels by Lanes::tile_blocks output
 // blocks stay in registers; inputs come by broadcast, weights by vectors packed [output block][input channel][lane].
 
+// Where the pixels of a tile lie behind its first one, in rows of `width` pixels that may have gaps between them.
+template <int Block, int M>
+EFFICIENTVIT_INLINE void find_pixels(Index (&offset)[M], int column, int width, Index row_stride) {
+    Index gaps = 0;
+    for (int m = 0; m < M; ++m) {
+        offset[m] = m * Block + gaps * (row_stride - Index{width} * Block);
+        if (++column == width) column = 0, ++gaps;
+    }
+}
+
+// Each vectors of outputs for each of M pixels, of which pixel[m] is where they begin in memory.
+template <class V, int Vectors, int Each, int M>
+struct TileVectors {
+    const Index (&pixel)[M];
+    Index block_stride;
+    EFFICIENTVIT_INLINE Index offset(int i) const {
+        const int j = i % Each;
+        return pixel[i / Each] + j / Vectors * block_stride + j % Vectors * V::width;
+    }
+    EFFICIENTVIT_INLINE void load(V (&acc)[M * Each], const float* from) const {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * Each; ++i) acc[i] = V::load(from + offset(i));
+    }
+    EFFICIENTVIT_INLINE void add(V (&acc)[M * Each], const float* from) const {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * Each; ++i) acc[i] = V::add(acc[i], V::load(from + offset(i)));
+    }
+    EFFICIENTVIT_INLINE void store(const V (&acc)[M * Each], float* to) const {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * Each; ++i) acc[i].store(to + offset(i));
+    }
+};
+
 // `count` tiles of M pixels each, from `pixel` on, of `Blocks` output blocks.
 template <Operands O, int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahead, int block, int pixel, int count) {
@@ -14,19 +47,16 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     float* const y_blocks = a.y + block * a.y_block_stride;
     const float* const residual = a.residual + block * a.residual_block_stride;
 
-    // Where a tile's pixels lie behind its first one. Rows may have gaps between them, and a tile may cross from one to
-    // the next; only then are the offsets others than before.
-    Index y_offset[M], residual_offset[M];
+    // A tile may cross from one row to the next; only then do its pixels lie otherwise than before.
+    Index y_pixels[M], residual_pixels[M];
+    const TileVectors<V, vectors, each, M> y_vectors{y_pixels, a.y_block_stride};
+    const TileVectors<V, vectors, each, M> residual_vectors{residual_pixels, a.residual_block_stride};
     int row = pixel / a.y_width, column = pixel % a.y_width;
     for (bool first = true, crossed = false; count > 0; --count, pixel += M, first = false) {
         const bool crosses = column + M > a.y_width;
         if (first || crosses || crossed) {
-            Index gaps = 0;
-            for (int m = 0, c = column; m < M; ++m) {
-                y_offset[m] = m * Block + gaps * (a.y_row_stride - Index{a.y_width} * Block);
-                residual_offset[m] = m * Block + gaps * (a.residual_row_stride - Index{a.y_width} * Block);
-                if (++c == a.y_width) c = 0, ++gaps;
-            }
+            find_pixels<Block>(y_pixels, column, a.y_width, a.y_row_stride);
+            find_pixels<Block>(residual_pixels, column, a.y_width, a.residual_row_stride);
         }
         crossed = crosses;
 
@@ -35,14 +65,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         if (a.bias != nullptr) {
             begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
         } else {
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < each; ++j) {
-                    const Index at = j / vectors * a.y_block_stride + j % vectors * V::width;
-                    acc[m * each + j] = V::load(y + y_offset[m] + at);
-                }
-            }
+            y_vectors.load(acc, y);
         }
         const float* w = weights;
         const float* x = a.x + Index{pixel} * XBlock;
@@ -54,24 +77,9 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
 
         activate(acc, a.act);
         if (a.residual != nullptr) {
-            const float* const r = residual + row * a.residual_row_stride + Index{column} * Block;
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) {
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < each; ++j) {
-                    const Index at = j / vectors * a.residual_block_stride + j % vectors * V::width;
-                    acc[m * each + j] = V::add(acc[m * each + j], V::load(r + residual_offset[m] + at));
-                }
-            }
+            residual_vectors.add(acc, residual + row * a.residual_row_stride + Index{column} * Block);
         }
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < each; ++j) {
-                const Index at = j / vectors * a.y_block_stride + j % vectors * V::width;
-                acc[m * each + j].store(y + y_offset[m] + at);
-            }
-        }
+        y_vectors.store(acc, y);
         for (column += M; column >= a.y_width; column -= a.y_width) ++row;
     }
 }

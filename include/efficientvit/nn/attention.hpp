@@ -55,6 +55,8 @@ struct AttentionLayout {
           margin(0) {  // zero columns beside the plane that aggregations read
         for (const int scale : c.scales) margin = std::max(margin, scale / 2);
     }
+
+    AttentionSizes sizes(const LiteMLAConfig& c) const { return {c.dim, parts, c.scales.size(), margin, attended}; }
 };
 
 inline ConvConfig qkv_config(const LiteMLAConfig& c) {
@@ -119,35 +121,30 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
 /// Parts (q, k or v of one head) and their aggregations, from x into their places in qkv.
 class AttentionParts {
 public:
-    AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x)
-        : session_(session), c_(config), layout_(config), packed_(packed), x_(as_operand(session, x)) {
+    AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x,
+                   const AttentionSchedule& schedule)
+        : session_(session), c_(config), layout_(config), packed_(packed), s_(schedule), x_(as_operand(session, x)) {
         const auto take = [&](Index floats) {
             return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
         };
-        planes_ = take(plane_floats_ * group());
-        aggregated_ = take(part_floats_);
-        rounded_ = take(rounded_words_);
-        pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each_ * session.workers()));
-        zero_row_ = session.workspace.take(static_cast<std::size_t>(plane_row_));
+        planes_ = take(s_.plane_floats * s_.group);
+        aggregated_ = take(s_.part_floats);
+        rounded_ = take(s_.rounded_words);
+        pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(s_.row_pointers * session.workers()));
+        zero_row_ = session.workspace.take(static_cast<std::size_t>(s_.plane_row_floats));
         if (session.measuring()) return;
-        std::fill_n(planes_, plane_floats_ * group() * session.workers(), 0.0f);  // the margins stay so
-        std::fill_n(zero_row_, plane_row_, 0.0f);
+        std::fill_n(planes_, s_.plane_floats * s_.group * session.workers(), 0.0f);  // the margins stay so
+        std::fill_n(zero_row_, s_.plane_row_floats, 0.0f);
     }
 
-    Index part_floats() const { return part_floats_; }
-
-    /// Parts that are run together: two blocks of channels are what one pass of the 1x1 convolution computes.
-    int group() const { return layout_.blocks == 1 ? 2 : 1; }
-    int groups() const { return (layout_.parts + group() - 1) / group(); }
-
     void run(int n, int index, float* qkv, int worker) const {
-        float* const planes = planes_ + plane_floats_ * group() * worker;
-        const int first = index * group(), end = std::min(first + group(), layout_.parts);
-        project(n, first, end - first, planes, qkv + first * part_floats_);
+        float* const planes = planes_ + s_.plane_floats * s_.group * worker;
+        const int first = index * s_.group, end = std::min(first + s_.group, layout_.parts);
+        project(n, first, end - first, planes, qkv + first * s_.part_floats);
         for (int part = first; part < end; ++part) {
             for (std::size_t s = 0; s < packed_.scales.size(); ++s) {
-                float* const to = qkv + (static_cast<Index>(s + 1) * layout_.parts + part) * part_floats_;
-                aggregate(packed_.scales[s], part, planes + (part - first) * plane_floats_, to, worker);
+                float* const to = qkv + (static_cast<Index>(s + 1) * layout_.parts + part) * s_.part_floats;
+                aggregate(packed_.scales[s], part, planes + (part - first) * s_.plane_floats, to, worker);
             }
         }
     }
@@ -164,8 +161,8 @@ private:
         const Index panel = layout_.blocks * panel_words(c_.in_channels);  // of one part
         a.weights = packed_.qkv.weights.data() + part * panel;
         a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
-        a.y_block_stride = plane_block_;
-        a.y_row_stride = plane_row_;
+        a.y_block_stride = s_.plane_block_floats;
+        a.y_row_stride = s_.plane_row_floats;
         a.y_block = layout_.block;
         a.y_blocks = count * layout_.blocks;
         a.y_width = x_.width;
@@ -177,17 +174,17 @@ private:
         a.pixels = run_rows * x_.width;
         for (int row = 0; row < x_.height; row += run_rows) {
             a.x = x_.image(n) + row * x_.row_stride();
-            a.y = first + row * plane_row_;
+            a.y = first + row * s_.plane_row_floats;
             session_.kernels.pointwise(a);
         }
         kernels::Affine copy;
-        copy.x_row_stride = plane_row_;
+        copy.x_row_stride = s_.plane_row_floats;
         copy.rows = x_.height;
         copy.pixels = x_.width;
         copy.block = layout_.block;
         for (int b = 0; b < count * layout_.blocks; ++b) {
-            copy.x = first + b * plane_block_;
-            copy.y = compact + b * pixels_ * layout_.block;
+            copy.x = first + b * s_.plane_block_floats;
+            copy.y = compact + b * s_.pixels * layout_.block;
             copy.act = relu(part + b / layout_.blocks);
             session_.kernels.affine(copy);
         }
@@ -196,8 +193,8 @@ private:
     /// aggreg of one scale: depthwise, then 1x1 within the part.
     void aggregate(const PackedAttention::Scale& scale, int part, const float* plane, float* to, int worker) const {
         const int reach = scale.size / 2;
-        const float** const rows = pointers_ + pointers_each_ * worker;
-        float* const aggregated = aggregated_ + part_floats_ * worker;
+        const float** const rows = pointers_ + s_.row_pointers * worker;
+        float* const aggregated = aggregated_ + s_.part_floats * worker;
         kernels::Depthwise depth;
         depth.rows = rows;
         depth.bias = packed_.zeros.data();
@@ -207,32 +204,32 @@ private:
         depth.block = layout_.block;
         depth.kernel_size = scale.size;
         for (int b = 0; b < layout_.blocks; ++b) {
-            const float* const first = plane + b * plane_block_ + (layout_.margin - reach) * layout_.block;
+            const float* const first = plane + b * s_.plane_block_floats + (layout_.margin - reach) * layout_.block;
             for (int i = 0; i < x_.height + 2 * reach; ++i) {
                 const int in = i - reach;
-                rows[i] = in < 0 || in >= x_.height ? zero_row_ : first + in * plane_row_;
+                rows[i] = in < 0 || in >= x_.height ? zero_row_ : first + in * s_.plane_row_floats;
             }
             depth.weights =
                 scale.depth.data() + (Index{part} * layout_.blocks + b) * scale.size * scale.size * layout_.block;
-            depth.y = aggregated + b * pixels_ * layout_.block;
+            depth.y = aggregated + b * s_.pixels * layout_.block;
             session_.kernels.depthwise(depth);
         }
         kernels::Pointwise point;
         point.x = aggregated;
-        point.x_block_stride = pixels_ * layout_.block;
+        point.x_block_stride = s_.pixels * layout_.block;
         point.x_block = layout_.block;
         point.channels = c_.dim;
         point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(c_.dim);
         point.bias = packed_.zeros.data();
         point.y = to;
-        point.y_block_stride = pixels_ * layout_.block;
-        point.y_row_stride = pixels_ * layout_.block;
+        point.y_block_stride = s_.pixels * layout_.block;
+        point.y_row_stride = s_.pixels * layout_.block;
         point.y_block = layout_.block;
         point.y_blocks = layout_.blocks;
-        point.y_width = static_cast<int>(pixels_);
-        point.pixels = static_cast<int>(pixels_);
+        point.y_width = static_cast<int>(s_.pixels);
+        point.pixels = static_cast<int>(s_.pixels);
         point.act = relu(part);
-        set_operand(session_, point, layout_.blocks, rounded_ + rounded_words_ * worker);
+        set_operand(session_, point, layout_.blocks, rounded_ + s_.rounded_words * worker);
         session_.kernels.pointwise(point);
     }
 
@@ -245,14 +242,8 @@ private:
     const LiteMLAConfig& c_;
     AttentionLayout layout_;
     const PackedAttention& packed_;
+    const AttentionSchedule& s_;
     FeatureMap x_;
-    Index pixels_ = Index{x_.height} * x_.width;
-    Index part_floats_ = pixels_ * layout_.block * layout_.blocks;
-    Index plane_row_ = (Index{x_.width} + 2 * layout_.margin) * layout_.block;
-    Index plane_block_ = plane_row_ * x_.height;
-    Index plane_floats_ = plane_block_ * layout_.blocks;
-    Index pointers_each_ = Index{x_.height} + 2 * layout_.margin + 8;  // a cache line apart
-    Index rounded_words_ = rounds(session_) ? kernels::rounded_words(layout_.blocks * layout_.block, pixels_) : 0;
     float* planes_ = nullptr;
     float* aggregated_ = nullptr;
     float* rounded_ = nullptr;
@@ -264,40 +255,37 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
                           const FeatureMap& y, const FeatureMap* residual) {
     const Workspace::Frame frame(session.workspace);
     const AttentionLayout layout(c);
-    const int pixels = x.height * x.width;
-    const Index part_floats = Index{pixels} * layout.block * layout.blocks;
+    const AttentionSchedule s = schedule(layout.sizes(c), x, session.machine());
+    session.scheduled(s);
     const auto take = [&](Index floats) { return session.workspace.take(static_cast<std::size_t>(floats)); };
     // All parts, then all parts of the first scale, and so on. q and k in here have been through relu.
-    const Index image_floats = part_floats * layout.parts * (1 + c.scales.size());
-    float* const qkv = take(image_floats * x.batch);
+    float* const qkv = take(s.image_floats * x.batch);
     {
         const Workspace::Frame inner(session.workspace);
-        const AttentionParts parts(session, c, packed, x);
-        session.parallel(x.batch * parts.groups(), [&](int chunk, int worker) {
-            const int n = chunk / parts.groups();
-            parts.run(n, chunk % parts.groups(), qkv + n * image_floats, worker);
+        const AttentionParts parts(session, c, packed, x, s);
+        session.parallel(x.batch * s.groups, [&](int chunk, int worker) {
+            const int n = chunk / s.groups;
+            parts.run(n, chunk % s.groups, qkv + n * s.image_floats, worker);
         });
     }
 
-    const Index attended_floats = part_floats * layout.attended;
-    float* const attention = take(attended_floats * x.batch);
-    const Index scratch_floats = kernels::attention_scratch(c.dim, layout.block, pixels) + 16;
-    float* const scratch = take(scratch_floats * session.workers());
+    float* const attention = take(s.attended_floats * x.batch);
+    float* const scratch = take(s.scratch_floats * session.workers());
     session.parallel(x.batch * layout.attended, [&](int chunk, int worker) {
         const int n = chunk / layout.attended, head = chunk % layout.attended;
         kernels::Attention a;
-        a.q = qkv + n * image_floats + Index{head} * 3 * part_floats;
-        a.k = a.q + part_floats;
-        a.v = a.k + part_floats;
-        a.block_stride = Index{pixels} * layout.block;
-        a.y = attention + n * attended_floats + head * part_floats;
-        a.y_block_stride = Index{pixels} * layout.block;
-        a.pixels = pixels;
+        a.q = qkv + n * s.image_floats + Index{head} * 3 * s.part_floats;
+        a.k = a.q + s.part_floats;
+        a.v = a.k + s.part_floats;
+        a.block_stride = s.pixels * layout.block;
+        a.y = attention + n * s.attended_floats + head * s.part_floats;
+        a.y_block_stride = s.pixels * layout.block;
+        a.pixels = static_cast<int>(s.pixels);
         a.dim = c.dim;
         a.block = layout.block;
         a.eps = static_cast<float>(c.eps);
-        a.scratch = scratch + scratch_floats * worker;
-        (pixels > c.dim ? session.kernels.linear_attention : session.kernels.quadratic_attention)(a);
+        a.scratch = scratch + s.scratch_floats * worker;
+        (a.pixels > c.dim ? session.kernels.linear_attention : session.kernels.quadratic_attention)(a);
     });
 
     const FeatureMap attended{attention, x.batch, layout.attended_lanes, x.height, x.width, 0, layout.block};

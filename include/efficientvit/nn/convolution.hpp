@@ -230,27 +230,25 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = has_operands(c) ? as_operand(session, input) : input;
     const int padding = conv_padding(c);
-    constexpr int step = 4;  // rows that share a reading of the weights
+    const DenseSchedule s = schedule_dense(c.kernel_size, c.stride, c.dilation, y);
     // A planar input has no padding: rows are copied to where they have some.
     constexpr bool planar = Kind == ConvKind::planar;
-    const int step_in = (step - 1) * c.stride + (c.kernel_size - 1) * c.dilation + 1;
-    FeatureMap staged{nullptr, 1, c.in_channels, planar ? step_in : 0, x.width, padding, 1};
+    FeatureMap staged{nullptr, 1, c.in_channels, planar ? s.staged_rows : 0, x.width, padding, 1};
     const Index staged_floats = planar ? static_cast<Index>(staged.floats()) : 0;
-    const Index pointers_each = Index{step} * c.kernel_size + 8;  // a cache line apart
+    const Index pointers_each = Index{s.step_rows} * c.kernel_size + 8;  // a cache line apart
     float* const stages = session.workspace.take(static_cast<std::size_t>(staged_floats * session.workers()));
     const float** const pointers =
         session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
     if (session.measuring()) return;
-    const int steps = (y.height + step - 1) / step;
-    session.parallel(y.batch * steps, [&](int chunk, int worker) {
-        const int n = chunk / steps, first = chunk % steps * step;
+    session.parallel(y.batch * s.steps, [&](int chunk, int worker) {
+        const int n = chunk / s.steps, first = chunk % s.steps * s.step_rows;
         const float** const rows = pointers + pointers_each * worker;
         FeatureMap from = x;
         const float* first_row = x.image(n) - Index{padding} * x.block;
         if (planar) {
             float* const stage = stages + staged_floats * worker;
             const int first_in = first * c.stride - padding;
-            stage_rows(x, n, first_in, step_in, padding, stage);
+            stage_rows(x, n, first_in, s.staged_rows, padding, stage);
             from = staged;
             first_row = stage - first_in * staged.row_stride();
             from.height = x.height;
@@ -259,7 +257,7 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
         a.rows = rows;
         a.y_block_stride = y.block_stride();
         a.y_row_stride = y.row_stride();
-        a.y_rows = std::min(step, y.height - first);
+        a.y_rows = std::min(s.step_rows, y.height - first);
         a.y_width = y.width;
         for (int r = 0; r < a.y_rows; ++r) {
             kernel_rows(c, from, first_row, first + r, nullptr, rows + r * c.kernel_size, 1);

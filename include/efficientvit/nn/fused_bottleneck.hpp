@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The schedule of FusedMBConv, and of segmenters' outputs: a few rows of the first convolution at a time, projected
-// before the next, so that the widened map (512 channels at 56x56 in l1) never exists as a whole. Not a layer.
+// FusedMBConv and segmenters' outputs at run time: a few rows of the first convolution at a time (schedules.hpp),
+// projected before the next, so that the widened map (512 channels at 56x56 in l1) never exists as a whole. Not a
+// layer.
 #pragma once
 
 #include <efficientvit/nn/convolution.hpp>
@@ -73,69 +74,69 @@ inline void widen_pixels(Session& session, const FusedBottleneck& layer, const F
     }
 }
 
+/// The rows of `range`, widened in `middle`, to their place in y.
+inline void project_rows(Session& session, const FusedBottleneck& layer, const FeatureMap& y,
+                         const FeatureMap* residual, int n, Session::Range range, const float* middle,
+                         Index middle_block_stride, float* rounded) {
+    const ConvConfig& c = layer.spatial;
+    kernels::Pointwise point;
+    point.x = middle;
+    point.x_block_stride = middle_block_stride;
+    point.x_block = block_width(c.out_channels);
+    point.channels = c.out_channels;
+    point.weights = layer.point_weights->weights.data();
+    point.bias = layer.point_weights->bias.data();
+    point.y = y.image(n) + range.begin * y.row_stride();
+    point.y_block_stride = y.block_stride();
+    point.y_row_stride = y.row_stride();
+    point.y_block = y.block;
+    point.y_blocks = y.blocks();
+    point.y_width = y.width;
+    point.pixels = range.size() * y.width;
+    point.act = layer.point_act;
+    if (residual != nullptr) {
+        point.residual = residual->image(n) + range.begin * residual->row_stride();
+        point.residual_block_stride = residual->block_stride();
+        point.residual_row_stride = residual->row_stride();
+    }
+    set_operand(session, point, block_count(c.out_channels), rounded);
+    session.kernels.pointwise(point);
+}
+
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of
 /// padding.
 template <ConvKind Kind>
 void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& input, const FeatureMap& y,
                           const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
-    // What waits for the projection stays in the second-level cache. Rows of the spatial convolution read x itself, so
-    // nothing is computed twice, and steps can be chunks of work for threads. Weights of a megabyte and more come from
-    // the third level in every step, so these are longer.
-    const bool heavy = layer.spatial_weights->weights.size() >= 256 * 1024;
-    const Index step_floats = (heavy ? 128 : 64) * 1024;
-    const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
-    const Index row_floats = Index{blocks} * block * y.width;
-    const int fitting = static_cast<int>(std::max<Index>(1, step_floats / row_floats));
-    const int steps = std::max((y.height + fitting - 1) / fitting, chunks_of(session, y.height));
-    const int step = (y.height + steps - 1) / steps;
+    const FusedBottleneckSchedule s =
+        schedule_fused(c.out_channels, static_cast<Index>(layer.spatial_weights->weights.size()), y, session.machine());
+    session.scheduled(s);
 
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
-    const Index rounded_each = rounds(session) ? kernels::rounded_words(blocks * block, Index{step} * y.width) : 0;
-    const Index middle_block = Index{step} * y.width * block;
-    const Index middle_floats = middle_block * blocks;
-    const Index pointers_each = Index{step} * c.kernel_size + 8;  // a cache line apart
-    const auto workers = static_cast<std::size_t>(session.workers());
-    float* const middles = session.workspace.take(static_cast<std::size_t>(middle_floats) * workers);
-    const float** const pointers = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each) * workers);
-    float* const rounded = session.workspace.take(static_cast<std::size_t>(rounded_each) * workers);
+    const Index pointers_each = Index{s.step_rows} * c.kernel_size + 8;  // a cache line apart
+    const auto take = [&](Index floats) {
+        return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
+    };
+    float* const middles = take(s.middle_floats);
+    const float** const pointers =
+        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    float* const rounded = take(s.rounded_words);
     if (session.measuring()) return;
 
-    session.parallel(y.batch * steps, [&](int chunk, int worker) {
-        const int n = chunk / steps;
-        const Session::Range range = Session::split(y.height, steps, chunk % steps);
-        const float** const rows = pointers + pointers_each * worker;
-        float* const middle = middles + middle_floats * worker;
-
+    session.parallel(y.batch * s.steps, [&](int chunk, int worker) {
+        const int n = chunk / s.steps;
+        const Session::Range range = Session::split(y.height, s.steps, chunk % s.steps);
+        float* const middle = middles + s.middle_floats * worker;
         if constexpr (Kind == ConvKind::pointwise) {
-            widen_pixels(session, layer, x, n, range, middle, middle_block);
+            widen_pixels(session, layer, x, n, range, middle, s.middle_block_floats);
         } else {
-            widen_rows(session, layer, x, n, range, y.width, middle, middle_block, rows);
+            widen_rows(session, layer, x, n, range, y.width, middle, s.middle_block_floats,
+                       pointers + pointers_each * worker);
         }
-
-        kernels::Pointwise point;
-        point.x = middle;
-        point.x_block_stride = middle_block;
-        point.x_block = block;
-        point.channels = c.out_channels;
-        point.weights = layer.point_weights->weights.data();
-        point.bias = layer.point_weights->bias.data();
-        point.y = y.image(n) + range.begin * y.row_stride();
-        point.y_block_stride = y.block_stride();
-        point.y_row_stride = y.row_stride();
-        point.y_block = y.block;
-        point.y_blocks = y.blocks();
-        point.y_width = y.width;
-        point.pixels = range.size() * y.width;
-        point.act = layer.point_act;
-        if (residual != nullptr) {
-            point.residual = residual->image(n) + range.begin * residual->row_stride();
-            point.residual_block_stride = residual->block_stride();
-            point.residual_row_stride = residual->row_stride();
-        }
-        set_operand(session, point, blocks, rounded + rounded_each * worker);
-        session.kernels.pointwise(point);
+        project_rows(session, layer, y, residual, n, range, middle, s.middle_block_floats,
+                     rounded + s.rounded_words * worker);
     });
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/nn/packing.hpp>
+#include <efficientvit/nn/schedules.hpp>
 #include <efficientvit/runtime/context.hpp>
 #include <efficientvit/runtime/feature_map.hpp>
 #include <efficientvit/tensor.hpp>
@@ -34,11 +35,7 @@ concept Layer = requires(const T& layer, T& unpacked, Session& session, const Fe
     layer.run(session, map, map, static_cast<const FeatureMap*>(nullptr));
 };
 
-/// Chunks to cut `items` into: two for each worker, so that one which is late leaves less to wait for.
-inline int chunks_of(const Session& session, int items) {
-    const int workers = session.workers();
-    return std::max(1, std::min(workers == 1 ? 1 : 2 * workers, items));
-}
+inline int chunks_of(const Session& session, int items) { return chunks_of(session.workers(), items); }
 
 inline void convert_to_blocked(Session& session, const FeatureMap& from, const FeatureMap& to) {
     session.parallel(to.batch * to.blocks(),

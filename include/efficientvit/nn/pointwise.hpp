@@ -71,17 +71,14 @@ inline void run_pointwise_slice(Session& session, const PackedConvolution& packe
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
     if (session.measuring()) return;
-    // Few pixels and many output channels: cut by pairs of blocks, which are computed together, else by rows.
-    const int workers = session.workers(), pairs = (y.blocks() + 1) / 2;
+    const auto [by_blocks, parts] = schedule_pointwise(y, session.machine());
     const auto words = [&](Index n) { return kernels::weight_words(session.kernels.operands, n); };
     const bool first = slice.begin == 0, last = slice.end == channels;
-    const bool by_blocks = workers > 1 && (y.height < 4 * workers && pairs >= workers);
-    const int parts = chunks_of(session, by_blocks ? pairs : y.height);
-    session.parallel(y.batch * parts, [&](int chunk, int) {
+    session.parallel(y.batch * parts, [&, by_blocks = by_blocks, parts = parts](int chunk, int) {
         const int n = chunk / parts;
         Session::Range rows{0, y.height}, blocks{0, y.blocks()};
         if (by_blocks) {
-            const Session::Range range = Session::split(pairs, parts, chunk % parts);
+            const Session::Range range = Session::split(quotient_up(y.blocks(), 2), parts, chunk % parts);
             blocks = {2 * range.begin, std::min(2 * range.end, y.blocks())};
         } else {
             rows = Session::split(y.height, parts, chunk % parts);

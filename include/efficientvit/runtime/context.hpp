@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/runtime/core.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/runtime/team.hpp>
@@ -19,6 +20,12 @@
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
+namespace detail {
+struct InvertedBottleneckSchedule;
+struct FusedBottleneckSchedule;
+struct AttentionSchedule;
+}  // namespace detail
+
 /// Told how long each chunk of each section of a forward took, one after the other on the calling thread: what more
 /// threads than a machine has would gain can be seen from it, as bench/bands.cpp does.
 class ChunkTrace {
@@ -28,6 +35,12 @@ public:
     virtual void section(int chunks) = 0;
     /// A chunk is done: which of its section's, and how long it took.
     virtual void chunk(int index, double seconds) = 0;
+    /// The sections that follow carry out this schedule (nn/schedules.hpp), whose fields may change with any version.
+    virtual void schedule(const detail::InvertedBottleneckSchedule&) {}
+    /// Likewise.
+    virtual void schedule(const detail::FusedBottleneckSchedule&) {}
+    /// Likewise.
+    virtual void schedule(const detail::AttentionSchedule&) {}
 };
 
 /// How a Context computes.
@@ -58,6 +71,13 @@ public:
 
     bool measuring() const { return workspace.measuring(); }
     int workers() const { return workers_; }
+    Machine machine() const { return {workers_, kernels.operands, this_core()}; }
+
+    /// To be called once a forward for each schedule that is carried out.
+    template <class Schedule>
+    void scheduled(const Schedule& schedule) const {
+        if (trace_ != nullptr && !measuring()) trace_->schedule(schedule);
+    }
 
     /// Runs f(chunk, worker) for chunk in [0, chunks), on any worker, in any order; returns when all are done.
     template <class F>

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Schedules by themselves: what is decided for layers of the published networks, on cores of several kinds, and what
+// holds for any of them. That no decision changes a result is determinism_test.cpp's and numerics_test.cpp's.
+#include <efficientvit/nn/schedules.hpp>
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+namespace {
+
+namespace ev = efficientvit;
+using ev::detail::AttentionSchedule;
+using ev::detail::AttentionSizes;
+using ev::detail::blocked_map;
+using ev::detail::Core;
+using ev::detail::FeatureMap;
+using ev::detail::FusedBottleneckSchedule;
+using ev::detail::Index;
+using ev::detail::InvertedBottleneckSchedule;
+using ev::detail::InvertedBottleneckSizes;
+using ev::detail::Machine;
+using ev::kernels::Operands;
+
+constexpr Core small_core{256 << 10, 8 << 20, 2}, large_core{2 << 20, 32 << 20, 2};
+
+struct MBConvCase {
+    const char* name;
+    int batch, in, size, ratio, out, stride, workers;
+    Operands operands;
+    Core core;
+    // Expected.
+    bool by_blocks;
+    int bands, step_rows, ring_rows, ring_blocks, slice_blocks, middles;
+};
+
+std::ostream& operator<<(std::ostream& out, const MBConvCase& c) { return out << c.name; }
+
+InvertedBottleneckSchedule schedule_of(const MBConvCase& c) {
+    const InvertedBottleneckSizes layer{c.ratio > 1, c.in * c.ratio, 3, c.stride};
+    const int size = (c.size + c.stride - 1) / c.stride;
+    return schedule(layer, blocked_map(c.batch, c.in, {c.size, c.size}, c.ratio > 1 ? 0 : 1),
+                    blocked_map(c.batch, c.out, {size, size}, 0), {c.workers, c.operands, c.core});
+}
+
+class InvertedBottleneckSchedules : public testing::TestWithParam<MBConvCase> {};
+
+TEST_P(InvertedBottleneckSchedules, AreDecidedFromSizes) {
+    const MBConvCase& c = GetParam();
+    const InvertedBottleneckSchedule s = schedule_of(c);
+    EXPECT_EQ(s.by_blocks, c.by_blocks);
+    EXPECT_EQ(s.bands, c.bands);
+    EXPECT_EQ(s.step_rows, c.step_rows);
+    EXPECT_EQ(s.ring_rows, c.ring_rows);
+    EXPECT_EQ(s.ring_blocks, c.ring_blocks);
+    EXPECT_EQ(s.slice_blocks, c.slice_blocks);
+    EXPECT_EQ(s.middles, c.middles);
+}
+
+constexpr Operands f32 = Operands::f32, bf16 = Operands::bf16;
+INSTANTIATE_TEST_SUITE_P(
+    , InvertedBottleneckSchedules,
+    testing::Values(
+        // Rows of a large map, as many as wait in the second-level cache; the ring takes whole steps.
+        MBConvCase{"b0 stem DSConv", 1, 8, 112, 1, 8, 1, 1, f32, large_core, false, 1, 56, 0, 1, 2, 1},
+        MBConvCase{"b0 1.0", 1, 8, 112, 4, 16, 2, 1, f32, large_core, false, 1, 28, 112, 2, 2, 1},
+        MBConvCase{"b0 1.0, small cache", 1, 8, 112, 4, 16, 2, 1, f32, small_core, false, 1, 8, 32, 2, 2, 1},
+        // Threads take bands of rows: as many as there are threads, since edges are expanded twice.
+        MBConvCase{"b0 1.0, 4 threads", 1, 8, 112, 4, 16, 2, 4, f32, large_core, false, 4, 14, 29, 2, 2, 4},
+        // A small map in one step, and threads take blocks of channels.
+        MBConvCase{"b0 4.1", 1, 128, 7, 4, 128, 1, 1, f32, large_core, false, 1, 7, 7, 2, 32, 1},
+        MBConvCase{"b0 4.1, 2 threads", 1, 128, 7, 4, 128, 1, 2, f32, large_core, true, 1, 7, 7, 2, 32, 1},
+        // A batch is enough work for threads.
+        MBConvCase{"b0 4.1, 2 threads, batch 2", 2, 128, 7, 4, 128, 1, 2, f32, large_core, false, 1, 7, 7, 2, 32, 2},
+        // Heavy weights: slices of channels, unless what waits is rounded.
+        MBConvCase{"b3 3.1", 1, 256, 14, 4, 256, 1, 1, f32, large_core, false, 1, 14, 14, 2, 32, 1},
+        MBConvCase{"l3 4.1", 1, 1024, 7, 6, 1024, 1, 1, f32, large_core, false, 1, 7, 7, 2, 128, 1},
+        MBConvCase{"l3 4.1, bf16", 1, 1024, 7, 6, 1024, 1, 1, bf16, large_core, false, 1, 7, 7, 2, 384, 1}));
+
+TEST(Schedules, OfInvertedBottlenecksCoverAllRowsAndChannels) {
+    for (const int in : {8, 24, 100, 512}) {
+        for (const int size : {1, 2, 7, 33, 200}) {
+            for (const int stride : {1, 2}) {
+                for (const int workers : {1, 2, 3, 16}) {
+                    for (const Core& core : {small_core, large_core, Core{0, 0, 1}, Core{Index{1} << 40, 0, 1}}) {
+                        const MBConvCase c{"", 1, in, size, 4, in, stride, workers, f32, core, {}, 0, 0, 0, 0, 0, 0};
+                        const InvertedBottleneckSchedule s = schedule_of(c);
+                        const int rows = (size + stride - 1) / stride;
+                        SCOPED_TRACE(testing::Message() << in << " channels, size " << size << ", stride " << stride
+                                                        << ", " << workers << " workers, cache " << core.l2_bytes);
+                        EXPECT_GE(s.bands, 1);
+                        EXPECT_LE(s.bands, rows);
+                        EXPECT_GE(s.step_rows, 1);
+                        EXPECT_LE(s.step_rows, rows);
+                        EXPECT_GE(s.ring_rows, std::min(s.window_rows, size));
+                        EXPECT_EQ(s.slice_blocks % 2, 0);
+                        EXPECT_GE(s.slice_blocks, 2);
+                        EXPECT_EQ(s.middle_block_floats, Index{s.step_rows} * rows * ev::detail::block_width(4 * in));
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(Schedules, OfFusedBottlenecksWaitInTheCache) {
+    const FeatureMap y = blocked_map(1, 64, {56, 56}, 0);
+    // l1's stage 1: 512 channels wait for the projection, 56 x 512 floats a row.
+    const FusedBottleneckSchedule light = schedule_fused(512, 100'000, y, {1, f32, large_core});
+    EXPECT_EQ(light.steps, 28);
+    EXPECT_EQ(light.step_rows, 2);
+    const FusedBottleneckSchedule heavy = schedule_fused(512, 300'000, y, {1, f32, large_core});
+    EXPECT_EQ(heavy.steps, 14);
+    EXPECT_EQ(heavy.step_rows, 4);
+    EXPECT_EQ(schedule_fused(512, 100'000, y, {1, f32, small_core}).step_rows, 1);
+    // Steps are chunks of work too: two for each worker.
+    EXPECT_EQ(schedule_fused(16, 100, y, {8, f32, large_core}).steps, 16);
+    EXPECT_EQ(heavy.rounded_words, 0);
+    EXPECT_GT(schedule_fused(512, 300'000, y, {1, bf16, large_core}).rounded_words, 0);
+}
+
+TEST(Schedules, OfAttentionTakeHeadsInPairsOfBlocks) {
+    const FeatureMap x = blocked_map(2, 64, {14, 14}, 0);
+    const AttentionSchedule narrow = schedule(AttentionSizes{16, 12, 1, 2, 8}, x, Machine{});
+    EXPECT_EQ(narrow.group, 2);
+    EXPECT_EQ(narrow.groups, 6);
+    EXPECT_EQ(narrow.part_floats, 14 * 14 * 16);
+    EXPECT_EQ(narrow.plane_floats, 14 * (14 + 4) * 16);
+    EXPECT_EQ(narrow.image_floats, 2 * 12 * narrow.part_floats);
+    EXPECT_EQ(narrow.attended_floats, 8 * narrow.part_floats);
+    const AttentionSchedule wide = schedule(AttentionSizes{32, 3, 1, 2, 2}, x, Machine{});
+    EXPECT_EQ(wide.group, 1);
+    EXPECT_EQ(wide.groups, 3);
+}
+
+TEST(Schedules, OfPointwiseConvolutionsCutRowsOrChannels) {
+    using ev::detail::PointwiseSchedule;
+    const FeatureMap small = blocked_map(1, 256, {7, 7}, 0), large = blocked_map(1, 256, {56, 56}, 0);
+    EXPECT_EQ(schedule_pointwise(small, {1, f32, {}}), (PointwiseSchedule{false, 1}));
+    EXPECT_EQ(schedule_pointwise(small, {2, f32, {}}), (PointwiseSchedule{true, 4}));
+    EXPECT_EQ(schedule_pointwise(large, {2, f32, {}}), (PointwiseSchedule{false, 4}));
+    EXPECT_EQ(schedule_pointwise(small, {16, f32, {}}), (PointwiseSchedule{false, 7}));
+}
+
+TEST(Schedules, KnowTheCore) {
+    const Core& core = ev::detail::this_core();
+    EXPECT_GE(core.l2_bytes, 64 << 10);
+    EXPECT_LE(core.l2_bytes, Index{1} << 30);
+    EXPECT_GE(core.l3_bytes, 0);
+    EXPECT_TRUE(core.fma_units == 1 || core.fma_units == 2);
+}
+
+#if defined(EFFICIENTVIT_X86)
+TEST(Schedules, ReadCachesFromCpuid) {
+    using ev::detail::cache_level;
+    // Zen 4's second level as leaf 0x8000001d tells it: 8 ways, lines of 64 bytes, 2048 sets.
+    EXPECT_EQ(cache_level({0x143, 0x01c0003f, 0x7ff, 0x2}).level, 2);
+    EXPECT_EQ(cache_level({0x143, 0x01c0003f, 0x7ff, 0x2}).bytes, 1 << 20);
+    EXPECT_EQ(cache_level({0x122, 0x01c0003f, 0x3f, 0}).bytes, 0);  // of instructions
+    EXPECT_EQ(cache_level({0, 0, 0, 0}).level, 0);
+}
+
+TEST(Schedules, KnowHowManyUnitsMultiply) {
+    using ev::detail::fma_units;
+    EXPECT_EQ(fma_units(ev::Isa::avx2, false, 6, 0x3c, false), 2);      // Haswell
+    EXPECT_EQ(fma_units(ev::Isa::avx512, true, 0x19, 0x11, false), 1);  // Zen 4
+    EXPECT_EQ(fma_units(ev::Isa::avx512, true, 0x1a, 0x02, false), 2);  // Zen 5
+    EXPECT_EQ(fma_units(ev::Isa::avx512, false, 6, 0x8c, false), 1);    // Tiger Lake
+    EXPECT_EQ(fma_units(ev::Isa::avx512, false, 6, 0x6a, false), 2);    // Ice Lake, server
+    EXPECT_EQ(fma_units(ev::Isa::avx512, false, 6, 0x8f, true), 2);     // Sapphire Rapids
+}
+#endif
+
+}  // namespace
