@@ -91,6 +91,7 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
                                            const FeatureMap& y, const Machine& machine) {
     // A slice is so many channels that adding it to the sums costs nothing beside it.
     constexpr int slice_channels = 512;
+    const Index most_ring_floats = std::max<Index>(waiting_floats(machine.core), 64 * 1024);
     const int workers = machine.workers;
     const bool rounded = machine.operands == kernels::Operands::bf16;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels), lanes = blocks * block;
@@ -102,14 +103,18 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
     const int wanted = workers > 1 && (!layer.expands || y.height >= 32 * workers) ? 2 * workers : workers;
     s.bands = whole ? 1 : std::min(wanted, (y.height + 1) / 2);
     const int band_rows = quotient_up(y.height, s.bands);
-    const int steps = quotient_up(band_rows, fitting);
-    s.step_rows = quotient_up(band_rows, steps);  // steps of a band are alike
-    s.window_rows = (s.step_rows - 1) * layer.stride + layer.kernel_size;
-    // Whole steps, so that the rows of one step are neighbours in the ring; a single step has nothing to go around.
-    const int advance = s.step_rows * layer.stride;
-    const int turning = steps == 1 ? s.window_rows : quotient_up(s.window_rows, advance) * advance;
-    s.ring_rows = !layer.expands ? 0 : whole ? x.height : turning;
     s.ring_blocks = whole ? std::min(blocks, 2) : blocks;
+    const Index ring_row_floats = (Index{x.width} + 2 * layer.padding()) * block;
+    // As many as fit, unless the ring would not stay in the cache itself.
+    for (int steps = quotient_up(band_rows, fitting);; ++steps) {
+        s.step_rows = quotient_up(band_rows, steps);  // steps of a band are alike
+        s.window_rows = (s.step_rows - 1) * layer.stride + layer.kernel_size;
+        // Whole steps, so that the rows of one step are neighbours in the ring; a single step has nothing to go around.
+        const int advance = s.step_rows * layer.stride;
+        const int turning = steps == 1 ? s.window_rows : quotient_up(s.window_rows, advance) * advance;
+        s.ring_rows = !layer.expands ? 0 : whole ? x.height : turning;
+        if (whole || s.step_rows <= 2 || s.ring_rows * s.ring_blocks * ring_row_floats <= most_ring_floats) break;
+    }
 
     const Index slice_lanes =
         std::max<Index>(slice_channels, waiting_floats(machine.core) / std::max(1, y.height * y.width));
@@ -121,7 +126,7 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
 
     s.window_pixels = Index{whole ? x.height : s.window_rows} * x.width;
     s.step_pixels = Index{s.step_rows} * y.width;
-    s.ring_block_floats = s.ring_rows * (Index{x.width} + 2 * layer.padding()) * block;
+    s.ring_block_floats = s.ring_rows * ring_row_floats;
     s.ring_floats = s.ring_block_floats * s.ring_blocks;
     s.middle_block_floats = s.step_pixels * block;
     s.middle_floats = s.middle_block_floats * (rounded ? s.unit_blocks : std::min(s.slice_blocks, blocks));
