@@ -4,7 +4,8 @@
 // weight file is needed and a tensor loaded into the wrong place changes the answer. Not part of the library.
 //
 // v is a number in [-1, 1), exact in float: the upper 24 bits of SplitMix64 seeded with FNV-1a 64 of the name. Then
-//   …running_mean 0.1 v | …running_var 1 + 0.5 v | …bias 0.1 v | input v
+//   …running_mean 0.1 v | …running_var 1 + 0.5 v | …bias 0.1 v | input, embedding v | mask_input 4 v |
+//   …gaussian_matrix 2 v
 //   any other 1-d tensor 0.85 + 0.2 v, or 0.15 + 0.1 v with `_module.` in its name (a residual branch's norm)
 //   any other v * sqrt(6 / (shape[1] * shape[2] * …)), which keeps activations at their size
 // computed in double and rounded to float.
@@ -34,11 +35,15 @@ inline std::vector<float> golden_tensor(std::string_view name, const std::vector
     } else if (name.ends_with("running_var")) {
         scale = 0.5;
         offset = 1.0;
-    } else if (name != "input" && shape.size() == 1) {
+    } else if (name == "mask_input") {
+        scale = 4.0;
+    } else if (name.ends_with("gaussian_matrix")) {
+        scale = 2.0;
+    } else if (name != "input" && name != "embedding" && shape.size() == 1) {
         const bool branch = name.find("_module.") != std::string_view::npos;
         scale = branch ? 0.1 : 0.2;
         offset = branch ? 0.15 : 0.85;
-    } else if (name != "input") {
+    } else if (name != "input" && name != "embedding") {
         double fan_in = 1.0;
         for (std::size_t i = 1; i < shape.size(); ++i) fan_in *= static_cast<double>(shape[i]);
         scale = std::sqrt(6.0 / fan_in);

@@ -20,9 +20,13 @@ def golden_tensor(name, shape, seed=""):
         scale = 0.1
     elif name.endswith("running_var"):
         scale, offset = 0.5, 1.0
-    elif name != "input" and len(shape) == 1:
+    elif name == "mask_input":
+        scale = 4.0
+    elif name.endswith("gaussian_matrix"):
+        scale = 2.0
+    elif name not in ("input", "embedding") and len(shape) == 1:
         scale, offset = (0.1, 0.15) if "_module." in name else (0.2, 0.85)
-    elif name != "input":
+    elif name not in ("input", "embedding"):
         scale = math.sqrt(6 / math.prod(shape[1:]))
     z = numpy.uint64(golden_hash(seed + name)) + numpy.arange(1, math.prod(shape) + 1, dtype=numpy.uint64) * numpy.uint64(
         0x9E3779B97F4A7C15)

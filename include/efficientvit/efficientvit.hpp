@@ -9,7 +9,10 @@
 #include <efficientvit/models/backbone.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/large_backbone.hpp>
+#include <efficientvit/models/sam.hpp>
 #include <efficientvit/models/sam_image_encoder.hpp>
+#include <efficientvit/models/sam_mask_decoder.hpp>
+#include <efficientvit/models/sam_prompt_encoder.hpp>
 #include <efficientvit/models/segmenter.hpp>
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/ds_conv.hpp>

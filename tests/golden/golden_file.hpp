@@ -46,11 +46,12 @@ public:
         testing::Test::RecordProperty(name_ + "_" + tensor, std::to_string(error * 1e9) + "e-9");
     }
 
-private:
+    /// A text of the file's metadata, as what it says.
     nlohmann::ordered_json json(const std::string& key) const {
         return nlohmann::ordered_json::parse(file_.metadata().at(key));
     }
 
+private:
     std::string name_;
     ev::StateDict file_;
 };

@@ -8,7 +8,7 @@
 // <efficientvit/compiled/kernels.cpp>. It has all kernels, since it cannot know which ones the other units use.
 #pragma once
 
-#include <efficientvit/kernels/args.hpp>
+#include <efficientvit/kernels/sam_args.hpp>
 
 #include <vector>
 
@@ -47,6 +47,11 @@ struct Door {
     void (*dense)(const kernels::Table&, const kernels::Dense&);
     void (*grouped)(const kernels::Table&, const kernels::Dense&);
     void (*resample)(const kernels::Table&, const kernels::Resample&);
+    void (*layer_norm)(const kernels::Table&, const kernels::LayerNorm&);
+    void (*softmax_pixels)(const kernels::Table&, const kernels::SoftmaxPixels&);
+    void (*softmax_tokens)(const kernels::Table&, const kernels::SoftmaxTokens&);
+    void (*weighted_sums)(const kernels::Table&, const kernels::WeightedSums&);
+    void (*mask_product)(const kernels::Table&, const kernels::MaskProduct&);
     void (*match)(MatchedWeights&, const StateDict&, const std::vector<Parameter>&, const LoadOptions&);
     Executor* (*new_thread_pool)(int threads, bool pinned);
 };
@@ -68,6 +73,15 @@ const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
 inline void dense(const Table& table, const Dense& args) { detail::door().dense(table, args); }
 inline void grouped(const Table& table, const Dense& args) { detail::door().grouped(table, args); }
 inline void resample(const Table& table, const Resample& args) { detail::door().resample(table, args); }
+inline void layer_norm(const Table& table, const LayerNorm& args) { detail::door().layer_norm(table, args); }
+inline void softmax_pixels(const Table& table, const SoftmaxPixels& args) {
+    detail::door().softmax_pixels(table, args);
+}
+inline void softmax_tokens(const Table& table, const SoftmaxTokens& args) {
+    detail::door().softmax_tokens(table, args);
+}
+inline void weighted_sums(const Table& table, const WeightedSums& args) { detail::door().weighted_sums(table, args); }
+inline void mask_product(const Table& table, const MaskProduct& args) { detail::door().mask_product(table, args); }
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE

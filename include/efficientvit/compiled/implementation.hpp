@@ -23,6 +23,11 @@ const void* EFFICIENTVIT_DOOR() {
         .dense = built::dense,
         .grouped = built::grouped,
         .resample = built::resample,
+        .layer_norm = built::layer_norm,
+        .softmax_pixels = built::softmax_pixels,
+        .softmax_tokens = built::softmax_tokens,
+        .weighted_sums = built::weighted_sums,
+        .mask_product = built::mask_product,
         .match = [](MatchedWeights& matched, const StateDict& weights, const std::vector<Parameter>& wanted,
                     const LoadOptions& options) { matched.match(weights, wanted, options); },
         .new_thread_pool = [](int threads, bool pinned) -> Executor* {

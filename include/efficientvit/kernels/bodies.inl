@@ -15,3 +15,7 @@
 #include <efficientvit/kernels/attention.inl>
 
 #include <efficientvit/kernels/resample.inl>
+
+#include <efficientvit/kernels/layer_norm.inl>
+
+#include <efficientvit/kernels/token_attention.inl>

@@ -5,7 +5,7 @@
 // Where EFFICIENTVIT_COMPILED says that another unit has them, the door is compiled/door.hpp's.
 #pragma once
 
-#include <efficientvit/kernels/args.hpp>
+#include <efficientvit/kernels/sam_args.hpp>
 
 #if EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_X86)
 #include <immintrin.h>
@@ -208,6 +208,21 @@ inline void dense(const Table& table, const Dense& args) {
 }
 inline void grouped(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args); }
 inline void resample(const Table& table, const Resample& args) { EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args); }
+inline void layer_norm(const Table& table, const LayerNorm& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, layer_norm)(args);
+}
+inline void softmax_pixels(const Table& table, const SoftmaxPixels& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, softmax_pixels)(args);
+}
+inline void softmax_tokens(const Table& table, const SoftmaxTokens& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, softmax_tokens)(args);
+}
+inline void weighted_sums(const Table& table, const WeightedSums& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, weighted_sums)(args);
+}
+inline void mask_product(const Table& table, const MaskProduct& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, mask_product)(args);
+}
 #undef EFFICIENTVIT_KERNEL_OF
 
 EFFICIENTVIT_END_TABLES

@@ -66,9 +66,9 @@ FeatureMap readable_by(Session& session, const FeatureMap& x) {
 
 }  // namespace detail
 
-/// Base of all layers (CRTP).
+/// Base of what has weights (CRTP): Derived says their names by describe() and takes them by pack().
 template <class Derived>
-class Module {
+class Loadable {
 public:
     /// Takes the weights, folds and packs them for the kernels of options.isa. Nothing refers to `weights`
     /// afterwards. Throws WeightsError, listing all that is missing, unexpected or of a wrong shape; the module is
@@ -100,6 +100,44 @@ public:
     /// before load_state_dict().
     std::string_view precision() const { return kernels().products; }
 
+    /// Packs the weights below p; for modules made of modules.
+    void load(const detail::Packer& p) {
+        static_cast<Derived&>(*this).pack(p);
+        kernels_.table = p.kernels;
+    }
+
+protected:
+    /// For derived classes: the kernels that the weights are packed for. Throws WeightsError before load_state_dict().
+    const kernels::Table& kernels() const {
+        if (kernels_.table == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
+        return *kernels_.table;
+    }
+
+private:
+    EFFICIENTVIT_COLD static const kernels::Table& kernels_for(const LoadOptions& options) {
+        const Isa isa = options.isa ? *options.isa : default_isa();
+        return options.precision.kernels() == nullptr ? kernels::table(isa) : options.precision.kernels()(isa);
+    }
+
+    /// Goes when the weights go: a module that has been moved from has none.
+    struct Kernels {
+        const kernels::Table* table = nullptr;
+        Kernels() = default;
+        Kernels(const Kernels&) = default;
+        Kernels(Kernels&& other) noexcept : table(std::exchange(other.table, nullptr)) {}
+        Kernels& operator=(Kernels other) noexcept {
+            table = other.table;
+            return *this;
+        }
+        ~Kernels() = default;
+    };
+    Kernels kernels_;
+};
+
+/// Base of all layers (CRTP): one map in, one map out.
+template <class Derived>
+class Module : public Loadable<Derived> {
+public:
     /// The shape of forward's result. Throws ShapeError where the input does not fit.
     static Shape output_shape(const Shape& input) {
         static constexpr float somewhere = 0;
@@ -152,18 +190,8 @@ public:
         });
     }
 
-    /// Packs the weights below p; for modules made of modules.
-    void load(const detail::Packer& p) {
-        static_cast<Derived&>(*this).pack(p);
-        kernels_.table = p.kernels;
-    }
-
 protected:
-    /// For derived classes: the kernels that the weights are packed for. Throws WeightsError before load_state_dict().
-    const kernels::Table& kernels() const {
-        if (kernels_.table == nullptr) throw WeightsError("forward: no weights yet, call load_state_dict first");
-        return *kernels_.table;
-    }
+    using Loadable<Derived>::kernels;
 
     /// A view to read from.
     static ConstTensorView to_const(const TensorView& v) { return {v.data, v.shape}; }
@@ -171,11 +199,6 @@ protected:
     static ConstTensorView to_const(const ConstTensorView& v) { return v; }
 
 private:
-    EFFICIENTVIT_COLD static const kernels::Table& kernels_for(const LoadOptions& options) {
-        const Isa isa = options.isa ? *options.isa : default_isa();
-        return options.precision.kernels() == nullptr ? kernels::table(isa) : options.precision.kernels()(isa);
-    }
-
     void run_planar(detail::Session& session, const ConstTensorView& x, const TensorView& y) const {
         const detail::FeatureMap from = detail::readable_by<Derived>(session, detail::planar_map(x));
         const detail::FeatureMap to = detail::planar_map(to_const(y));
@@ -183,20 +206,6 @@ private:
         static_cast<const Derived&>(*this).run(session, from, result, nullptr);
         detail::convert_to_planar(session, result, to);
     }
-
-    /// Goes when the weights go: a module that has been moved from has none.
-    struct Kernels {
-        const kernels::Table* table = nullptr;
-        Kernels() = default;
-        Kernels(const Kernels&) = default;
-        Kernels(Kernels&& other) noexcept : table(std::exchange(other.table, nullptr)) {}
-        Kernels& operator=(Kernels other) noexcept {
-            table = other.table;
-            return *this;
-        }
-        ~Kernels() = default;
-    };
-    Kernels kernels_;
 };
 
 EFFICIENTVIT_END_NAMESPACE

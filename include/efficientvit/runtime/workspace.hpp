@@ -19,6 +19,8 @@ public:
     /// Without memory: pointers are null, peak() counts.
     Workspace() = default;
     explicit Workspace(AlignedBuffer<float>& memory) : base_(memory.data()), capacity_(memory.size()) {}
+    /// A part of another's memory, aligned.
+    Workspace(float* memory, std::size_t floats) : base_(memory), capacity_(floats) {}
 
     bool measuring() const { return base_ == nullptr; }
     std::size_t peak() const { return peak_; }

@@ -24,6 +24,7 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 add(Float8 a, Float8 b) { return {_mm256_add_ps(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float8 sub(Float8 a, Float8 b) { return {_mm256_sub_ps(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float8 mul(Float8 a, Float8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float8 sqrt(Float8 a) { return {_mm256_sqrt_ps(a.v)}; }
     static EFFICIENTVIT_INLINE Float8 div(Float8 a, Float8 b) { return {_mm256_div_ps(a.v, b.v)}; }
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float8 min(Float8 limit, Float8 x) { return {_mm256_min_ps(limit.v, x.v)}; }

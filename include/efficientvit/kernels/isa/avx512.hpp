@@ -23,6 +23,7 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 add(Float16 a, Float16 b) { return {_mm512_add_ps(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float16 sub(Float16 a, Float16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float16 mul(Float16 a, Float16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float16 sqrt(Float16 a) { return {_mm512_sqrt_ps(a.v)}; }
     static EFFICIENTVIT_INLINE Float16 div(Float16 a, Float16 b) { return {_mm512_div_ps(a.v, b.v)}; }
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE Float16 min(Float16 limit, Float16 x) { return {_mm512_min_ps(limit.v, x.v)}; }

@@ -24,6 +24,7 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 add(Float4 a, Float4 b) { return {vaddq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 sub(Float4 a, Float4 b) { return {vsubq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 mul(Float4 a, Float4 b) { return {vmulq_f32(a.v, b.v)}; }
+    static EFFICIENTVIT_INLINE Float4 sqrt(Float4 a) { return {vsqrtq_f32(a.v)}; }
     static EFFICIENTVIT_INLINE Float4 div(Float4 a, Float4 b) { return {vdivq_f32(a.v, b.v)}; }
     // Where x is NaN, min and max give NaN.
     static EFFICIENTVIT_INLINE Float4 min(Float4 limit, Float4 x) { return {vminq_f32(limit.v, x.v)}; }

@@ -55,6 +55,19 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 sub(Float4 a, Float4 b) { return {a.v - b.v}; }
     static EFFICIENTVIT_INLINE Float4 mul(Float4 a, Float4 b) { return {a.v * b.v}; }
     static EFFICIENTVIT_INLINE Float4 div(Float4 a, Float4 b) { return {a.v / b.v}; }
+    // Of zero, or of normal numbers that are not huge: a first guess from the exponent, then Newton's steps.
+    static EFFICIENTVIT_INLINE float root(float x) {
+        unsigned bits;
+        __builtin_memcpy(&bits, &x, sizeof(bits));
+        bits = (bits >> 1) + 0x1fbd1df5u;
+        float y;
+        __builtin_memcpy(&y, &bits, sizeof(y));
+        for (int i = 0; i < 4; ++i) y = 0.5f * (y + x / y);
+        return y;
+    }
+    static EFFICIENTVIT_INLINE Float4 sqrt(Float4 a) {
+        return {Four{root(a.v[0]), root(a.v[1]), root(a.v[2]), root(a.v[3])}};
+    }
     // Where x is NaN, min and max give x.
     static EFFICIENTVIT_INLINE float smaller(float limit, float x) { return limit < x ? limit : x; }
     static EFFICIENTVIT_INLINE float larger(float limit, float x) { return limit > x ? limit : x; }
