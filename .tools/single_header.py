@@ -3,8 +3,8 @@
 """Writes the library as one header, for projects that copy files: single_header.py OUTPUT.
 
 In it are <efficientvit/efficientvit.hpp>, the readers of PyTorch's files and preprocessing of pictures; safetensors where
-<nlohmann/json.hpp> can be included, picture files where stb can; the one unit that defines EFFICIENTVIT_STB_IMPLEMENTATION
-before it includes the header compiles stb's code. Each include of ours is replaced by the file: a header
+<nlohmann/json.hpp> can be included; picture files for programs one of whose units defines EFFICIENTVIT_CODEC_IMPLEMENTATION
+before it includes the header, which wants libjpeg-turbo and libpng. Each include of ours is replaced by the file: a header
 once; what has no `#pragma once` (kernels, which are compiled for one instruction set after the other) as often as it is
 included. Everything else stays as it is written, so EFFICIENTVIT_COMPILED and EFFICIENTVIT_IMPLEMENTATION mean the same
 as for the headers.
@@ -19,9 +19,9 @@ import sys
 INCLUDE_DIR = pathlib.Path(__file__).resolve().parent.parent / "include"
 ROOTS = {
     "": ["efficientvit.hpp", "weights/torch_checkpoint.hpp", "images/preprocess.hpp", "images/segmentation.hpp",
-         "weights/replacement_file.hpp"],
+         "images/codec.hpp"],
     "#if __has_include(<nlohmann/json.hpp>)": ["weights/safetensors.hpp", "weights/save_safetensors.hpp"],
-    "#if __has_include(<stb/stb_image.h>) || __has_include(<stb_image.h>)": ["images/codec.hpp"],
+    "#ifdef EFFICIENTVIT_CODEC_IMPLEMENTATION": ["images/codec.cpp"],
 }
 OURS = re.compile(r"#include <(efficientvit/[^>]+)>")
 OPENS, CLOSES = re.compile(r"#\s*if"), re.compile(r"#\s*endif")
@@ -67,10 +67,6 @@ def main():
         header.lines.append(condition)
         for root in roots:
             header.add(f"efficientvit/{root}", (condition,) if condition else ())
-        if "images/codec.hpp" in roots:
-            header.lines.append("#ifdef EFFICIENTVIT_STB_IMPLEMENTATION")
-            header.add("efficientvit/images/stb_implementation.inl", (condition, "EFFICIENTVIT_STB_IMPLEMENTATION"))
-            header.lines.append("#endif")
         header.lines.append("#endif" if condition else "")
     parser.parse_args().output.write_text(header.text(), encoding="utf-8")
 

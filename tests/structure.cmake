@@ -25,9 +25,6 @@ list(FILTER efficientvit_headers EXCLUDE REGEX "kernels/(isa/.*|target)\\.hpp$")
 if(NOT TARGET nlohmann_json::nlohmann_json)
     list(FILTER efficientvit_headers EXCLUDE REGEX "weights/safetensors(_header)?\\.hpp$")
 endif()
-if(NOT EFFICIENTVIT_STB_INCLUDE_DIR)
-    list(FILTER efficientvit_headers EXCLUDE REGEX "images/(codec|stb)\\.hpp$")
-endif()
 
 # Include folders for tests that call the compiler themselves, as a file of arguments.
 add_library(efficientvit_probe OBJECT EXCLUDE_FROM_ALL structure.cpp)

@@ -7,26 +7,12 @@
 #include <efficientvit/images/resize.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#endif
-#if __has_include(<stb/stb_easy_font.h>)
-#include <stb/stb_easy_font.h>
-#else
-#include <stb_easy_font.h>
-#endif
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+#include "font.hpp"
 
 namespace examples {
 
@@ -44,40 +30,48 @@ inline void fill(ev::Image& image, int left, int top, int width, int height, ev:
     }
 }
 
-/// What the font lacks becomes '?'.
+/// What the font lacks becomes '?', a letter of several bytes one of them.
 inline std::string printable_ascii(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = c >= ' ' && c <= '~' ? c : '?';
+    std::string out;
+    for (const char c : text) {
+        if ((static_cast<unsigned char>(c) & 0xc0) == 0x80) continue;  // goes on with a letter
+        out += c >= ' ' && c <= '~' ? c : '?';
+    }
     return out;
 }
 
+inline const Glyph& glyph(char ascii) { return font[static_cast<std::size_t>(ascii - ' ')]; }
+
 /// Columns that a text takes, with dots of `dot` x `dot` pixels.
 inline int text_width(std::string_view text, int dot = 1) {
-    std::string line = printable_ascii(text);
-    return stb_easy_font_width(line.data()) * dot;
+    int width = 0;
+    for (const char c : printable_ascii(text)) width += glyph(c).width;
+    return width * dot;
 }
 
-/// Writes one line, cut at its end with dots where it is wider than max_width. (left, top) is the upper left corner.
+/// The text as it fits into so many columns: what is too long loses its middle, where names differ least.
+inline std::string shortened(std::string_view text, int max_width, int dot = 1) {
+    const std::string line = printable_ascii(text);
+    if (text_width(line, dot) <= max_width) return line;
+    // A letter has two columns at least.
+    for (std::size_t kept = std::min(line.size(), static_cast<std::size_t>(std::max(max_width, 0))); kept-- > 0;) {
+        const std::string tried = line.substr(0, (kept + 1) / 2) + "..." + line.substr(line.size() - kept / 2);
+        if (text_width(tried, dot) <= max_width) return tried;
+    }
+    return {};
+}
+
+/// Writes one line, shortened where it is wider than max_width. (left, top) is the upper left corner.
 inline void draw_text(ev::Image& image, int left, int top, std::string_view text, ev::Rgb color, int dot = 1,
                       int max_width = 1 << 20) {
-    std::string line = printable_ascii(text);
-    if (text_width(line, dot) > max_width) {
-        while (!line.empty() && text_width(line + "...", dot) > max_width) line.pop_back();
-        line += "...";
-    }
-    struct Vertex {
-        float x, y, z;
-        unsigned char color[4];
-    };
-    // A letter is some ten rectangles of four corners.
-    std::vector<Vertex> corners(line.size() * 64 + 4);
-    const int rectangles = stb_easy_font_print(0, 0, line.data(), nullptr, corners.data(),
-                                               static_cast<int>(corners.size() * sizeof(Vertex)));
-    for (std::size_t i = 0; i < static_cast<std::size_t>(rectangles); ++i) {
-        const Vertex &from = corners[4 * i], &to = corners[4 * i + 2];
-        const auto pixels = [&](float at) { return static_cast<int>(std::lround(at)) * dot; };
-        fill(image, left + pixels(from.x), top + pixels(from.y), pixels(to.x) - pixels(from.x),
-             pixels(to.y) - pixels(from.y), color);
+    for (const char c : shortened(text, max_width, dot)) {
+        for (int y = 0; y < Glyph::height; ++y) {
+            for (int x = 0; glyph(c).rows[static_cast<std::size_t>(y)] >> x != 0; ++x) {
+                if ((glyph(c).rows[static_cast<std::size_t>(y)] >> x & 1) == 0) continue;
+                fill(image, left + x * dot, top + y * dot, dot, dot, color);
+            }
+        }
+        left += glyph(c).width * dot;
     }
 }
 

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the fuzz targets and runs each for so many seconds (60 by default), one after the other. What they learn
-# stays in build/fuzz/corpus, and an input that breaks one in build/fuzz/findings; then the exit code is not 0.
+# Builds the fuzz targets and runs each for so many seconds (60 by default), one after the other, or those that are
+# named: run.sh 3600 image. What they learn stays in build/fuzz/corpus, and an input that breaks one in build/fuzz/findings; then the exit code is not 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
+formats=(safetensors torch_checkpoint image)
+if [ $# -gt 1 ]; then formats=("${@:2}"); fi
 build=build/fuzz
 
 cmake --preset fuzz >/dev/null
-cmake --build --preset fuzz
+cmake --build --preset fuzz --target "${formats[@]/%/_fuzz}"
 mkdir -p $build/findings
-for format in safetensors torch_checkpoint image; do
+for format in "${formats[@]}"; do
     learnt=$build/corpus/$format
     mkdir -p $learnt
     fixtures=$build/fixtures/$format
@@ -21,7 +23,8 @@ for format in safetensors torch_checkpoint image; do
     torch_checkpoint) cp tests/data/checkpoints/*_torch*.pt $fixtures ;;
     image)
         cp tests/data/images/{small*.png,*.jpg} $fixtures
-        largest=4096 # stb takes memory for what a PNG's chunk says that it has, up to 2 GiB, before it reads
+        cp tests/data/images/kinds/*.jpg tests/data/images/kinds/refused/* $fixtures
+        find tests/data/images/kinds -name '*.png' ! -name '*.rgb.png' ! -name '*.upright.png' -exec cp {} $fixtures ';'
         ;;
     esac
     seeds=($fixtures)

@@ -16,6 +16,11 @@
 #include "../float_modes.hpp"
 #include "../messages.hpp"
 
+/// Grey levels by which a JPEG may differ from Pillow's: none by libjpeg-turbo, the library that Pillow has.
+#if !defined(EFFICIENTVIT_JPEG_TOLERANCE)
+#define EFFICIENTVIT_JPEG_TOLERANCE 0
+#endif
+
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
 

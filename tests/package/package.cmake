@@ -60,8 +60,12 @@ elseif(WAY STREQUAL "find_package")
     consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
 
 elseif(WAY STREQUAL "compiled")
-    # The kernels in a library of their own, which the installed package makes in the consumer's project.
+    # The kernels in a library of their own, which the installed package makes in the consumer's project; so for pictures.
     consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
+    if(CODEC)
+        find_program(pictures NAMES pictures PATHS "${build}" "${build}/Debug" NO_DEFAULT_PATH REQUIRED)
+        run("${pictures}")
+    endif()
 
 elseif(WAY STREQUAL "deb")
     # As an administrator would, but for where it is unpacked.
@@ -71,7 +75,7 @@ elseif(WAY STREQUAL "deb")
     set(deb "${build}/libefficientvit-dev_${VERSION}_all.deb")
     run("${DPKG_DEB}" -f "${deb}" Architecture Depends Recommends)
     if(NOT text STREQUAL
-       "Architecture: all\nDepends: libeigen3-dev (>= 3.4)\nRecommends: nlohmann-json3-dev, libstb-dev\n")
+       "Architecture: all\nDepends: libeigen3-dev (>= 3.4)\nRecommends: nlohmann-json3-dev, libjpeg-dev, libpng-dev\n")
         message(FATAL_ERROR "not what the package should say of itself")
     endif()
     run("${DPKG_DEB}" -x "${deb}" "${build}/root")
@@ -152,10 +156,10 @@ elseif(WAY STREQUAL "single_header")
     endif()
     run("${other}" ${flags} -DEFFICIENTVIT_COMPILED consumer.cpp kernels.cpp -o consumer_compiled -pthread)
     run(./consumer_compiled)
-    # Pictures: a unit that has stb's code too, below the declarations that it belongs to.
-    if(STB)
+    # Pictures: a unit that has the codec too, below the declarations that it belongs to.
+    if(CODEC)
         file(WRITE "${build}/pictures.cpp" [[
-#define EFFICIENTVIT_STB_IMPLEMENTATION
+#define EFFICIENTVIT_CODEC_IMPLEMENTATION
 #include "efficientvit.hpp"
 int main() {
     efficientvit::Image image({2, 3});
@@ -164,7 +168,7 @@ int main() {
     return same.size().width == 3 && same.bytes()[4] == 200 ? 0 : 1;
 }
 ]])
-        run("${COMPILER}" ${flags} -O0 -DEFFICIENTVIT_COMPILED "-I${STB}" pictures.cpp -o pictures)
+        run("${COMPILER}" ${flags} -O0 -DEFFICIENTVIT_COMPILED pictures.cpp -o pictures -ljpeg -lpng)
         run(./pictures)
     endif()
 

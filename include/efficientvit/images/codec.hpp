@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pictures from PNG and JPEG files and back to PNG, by stb. One .cpp of the program must include
-// <efficientvit/images/stb_implementation.inl>.
+// Pictures from PNG and JPEG files and back to PNG, by libpng and libjpeg-turbo, which Pillow uses too: compile
+// <efficientvit/images/codec.cpp> with the program and link -ljpeg -lpng, or link efficientvit::codec with CMake.
 //
-// A JPEG may differ from other decoders' by a few grey levels: the standard leaves the enlarging of its coarser colors
-// open. As in the reference, the orientation that a camera notes beside the picture is not applied, and transparency
-// is dropped.
+// Pixels are those of Pillow's Image.open(path).convert("RGB"), and what Pillow takes for broken is an error here too:
+// transparency is dropped, gamma and color profiles are passed over, four components of a JPEG are taken for Adobe's
+// inverted CMYK. Three differences: of 16 bits of gray the upper 8 are kept, where Pillow cuts off at 255; a PNG's
+// checksums all count as far as its last pixel; CgBI, the PNG of Apple's tools, is refused by name.
 #pragma once
 
+#include <efficientvit/images/codec_library.hpp>
 #include <efficientvit/images/image.hpp>
-#include <efficientvit/images/jpeg_check.hpp>
-#include <efficientvit/images/stb.hpp>
+#include <efficientvit/images/orientation.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/replacement_file.hpp>
 
@@ -18,95 +19,88 @@
 #include <climits>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// How a file becomes a picture.
+struct ReadOptions {
+    /// Turns the picture as the camera noted that it was held (EXIF, else XMP), as Pillow's ImageOps.exif_transpose.
+    /// Without it pixels are as stored, which is what Pillow gives by itself, and what published accuracies were
+    /// measured with.
+    bool apply_orientation = false;
+};
+
 namespace detail {
 
-/// Bytes of 256 colors.
-inline constexpr std::size_t whole_palette = 768;
-
-/// Throws ImageError for a file that stb, which counts in int, cannot read.
+/// Throws ImageError for a file that is no picture of any size.
 EFFICIENTVIT_COLD inline void check_file_size(std::size_t bytes, std::string_view name) {
-    if (bytes > INT_MAX - whole_palette) throw ImageError(concat({name, ": is larger than 2 GiB"}));
+    if (bytes > INT_MAX) throw ImageError(concat({name, ": is larger than 2 GiB"}));
 }
 
-/// The file of a PNG with black in its palette for the colors that this lacks: stb takes them from memory that nobody
-/// wrote. Empty for any other file.
-EFFICIENTVIT_COLD inline std::vector<std::byte> with_whole_palette(std::span<const std::byte> file) {
-    const auto begins = [&](std::size_t i, std::string_view text) {
-        return file.size() - i >= text.size() && std::memcmp(file.data() + i, text.data(), text.size()) == 0;
-    };
-    if (!begins(0, "\x89PNG\r\n\x1a\n")) return {};
-    for (std::size_t i = 8; file.size() - i >= 8;) {  // chunks: length, name, bytes, checksum, which stb ignores
-        std::size_t length = 0;
-        for (std::size_t k = 0; k < 4; ++k) length = length << 8 | std::to_integer<std::size_t>(file[i + k]);
-        if (length > file.size() - i - 8) return {};
-        const std::size_t end = i + 8 + length;
-        if (begins(i + 4, "PLTE")) {
-            if (length == 0 || length >= whole_palette || length % 3 != 0) return {};
-            std::vector<std::byte> out(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(end));
-            out[i + 2] = std::byte{whole_palette >> 8};
-            out[i + 3] = std::byte{whole_palette & 0xff};
-            out.resize(out.size() + whole_palette - length);
-            out.insert(out.end(), file.begin() + static_cast<std::ptrdiff_t>(end), file.end());
-            return out;
-        }
-        if (file.size() - end < 4) return {};
-        i = end + 4;
+/// Whether this PNG is in the form that Xcode gives to an app's pictures: other colors, another compression.
+inline bool is_cgbi(FileBytes file) {
+    for (std::size_t i = png_begin.size(); i + 8 <= file.size();) {
+        const std::string_view chunk = file.text(i + 4, 4);
+        if (chunk == "CgBI" || chunk == "IDAT") return chunk == "CgBI";
+        i += std::min(file.number(i, 4), file.size()) + 12;
     }
-    return {};
+    return false;
 }
 
-EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name) {
-    const auto fail = [&](std::string_view what) { throw ImageError(concat({name, ": ", what})); };
-    const auto reason = [] {
-        const char* const text = stbi_failure_reason();
-        return std::string_view(text == nullptr ? "unknown" : text);
-    };
-    if (file.empty()) fail("is empty, not a PNG or JPEG picture");
+EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, std::string_view name,
+                                            const ReadOptions& options) {
+    if (file.empty()) throw ImageError(concat({name, ": is empty, not a PNG or JPEG picture"}));
     check_file_size(file.size(), name);
-    if (const std::string_view fault = JpegCheck::fault(file); !fault.empty()) {
-        fail(concat({"broken picture (", fault, ")"}));
+    const FileBytes bytes(file);
+    Image image;
+    const codec_library::PixelMemory memory{&image, [](void* owner, int height, int width) {
+                                                auto& to = *static_cast<Image*>(owner);
+                                                to = Image({height, width});
+                                                return to.bytes().data();
+                                            }};
+    try {
+        if (bytes.text(0, 3) == "\xff\xd8\xff") {
+            codec_library::decode_jpeg(file.data(), file.size(), memory);
+        } else if (bytes.text(0, 4) == png_begin.substr(0, 4)) {
+            if (is_cgbi(bytes)) throw ImageError("a CgBI file, Apple's own form of PNG, which is not read");
+            codec_library::decode_png(file.data(), file.size(), memory);
+        } else {
+            throw ImageError("not a PNG or JPEG picture");
+        }
+    } catch (const ImageError& error) {
+        throw ImageError(concat({name, ": ", error.what()}));
     }
-    const std::vector<std::byte> changed = with_whole_palette(file);
-    if (!changed.empty()) file = changed;
-    const auto* const data = reinterpret_cast<const stbi_uc*>(file.data());
-    const int bytes = static_cast<int>(file.size());
-
-    int width = 0, height = 0, channels = 0;
-    if (stbi_info_from_memory(data, bytes, &width, &height, &channels) == 0) {
-        fail(concat({"not a PNG or JPEG picture, or a broken one (", reason(), ")"}));
-    }
-    check_size({height, width}, std::string(name).c_str());
-    const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-        stbi_load_from_memory(data, bytes, &width, &height, &channels, Image::channels), stbi_image_free);
-    if (pixels == nullptr) fail(concat({"broken picture (", reason(), ")"}));
-    Image image({height, width});
-    std::copy_n(pixels.get(), image.bytes().size(), image.bytes().data());
-    return image;
+    return options.apply_orientation ? upright(std::move(image), orientation_of(file)) : image;
 }
 
 /// PNG of height x width pixels of 1 (gray) or 3 (RGB) bytes each.
 EFFICIENTVIT_COLD inline std::vector<std::byte> encode_png(const std::uint8_t* pixels, ImageSize size, int channels) {
     check_size(size, "encode_png");
     std::vector<std::byte> file;
-    const auto append = [](void* to, void* data, int bytes) {
-        const auto* const begin = static_cast<const std::byte*>(data);
-        auto& out = *static_cast<std::vector<std::byte>*>(to);
-        out.insert(out.end(), begin, begin + bytes);
-    };
-    if (stbi_write_png_to_func(append, &file, size.width, size.height, channels, pixels, size.width * channels) == 0) {
-        throw ImageError(concat({"a picture of ", to_string(size), " could not be encoded as PNG: out of memory"}));
-    }
+    codec_library::encode_png(pixels, size.height, size.width, channels,
+                              {&file, [](void* owner, const std::uint8_t* bytes, std::size_t count) {
+                                   const auto* const begin = reinterpret_cast<const std::byte*>(bytes);
+                                   auto& to = *static_cast<std::vector<std::byte>*>(owner);
+                                   to.insert(to.end(), begin, begin + count);
+                               }});
     return file;
+}
+
+/// Whether a file in a folder is a picture by its name, which no system shows if it begins with a dot.
+inline bool is_image_name(const std::filesystem::path& path) {
+    const std::u8string name = path.filename().u8string();
+    if (name.starts_with(u8'.')) return false;
+    std::u8string extension = path.extension().u8string();
+    for (char8_t& c : extension) c = c >= u8'A' && c <= u8'Z' ? static_cast<char8_t>(c - u8'A' + u8'a') : c;
+    return extension == u8".png" || extension == u8".jpg" || extension == u8".jpeg" || extension == u8".jpe" ||
+           extension == u8".jfif";
 }
 
 EFFICIENTVIT_COLD inline void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes) {
@@ -122,12 +116,12 @@ EFFICIENTVIT_COLD inline void write_whole(const std::filesystem::path& path, std
 }  // namespace detail
 
 /// Decodes a PNG or JPEG file in memory; gray and palettes become RGB, 16 bits become 8. Throws ImageError.
-EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file) {
-    return detail::decode_image(file, "picture in memory");
+EFFICIENTVIT_COLD inline Image decode_image(std::span<const std::byte> file, const ReadOptions& options = {}) {
+    return detail::decode_image(file, "picture in memory", options);
 }
 
 /// The same from a file. Throws ImageError, which names it.
-EFFICIENTVIT_COLD inline Image read_image(const std::filesystem::path& path) {
+EFFICIENTVIT_COLD inline Image read_image(const std::filesystem::path& path, const ReadOptions& options = {}) {
     std::vector<std::byte> bytes;
     std::string name;
     try {
@@ -139,7 +133,7 @@ EFFICIENTVIT_COLD inline Image read_image(const std::filesystem::path& path) {
     } catch (const WeightsError& error) {
         throw ImageError(error.what());
     }
-    return detail::decode_image(bytes, name);
+    return detail::decode_image(bytes, name, options);
 }
 
 /// A PNG file's bytes.
@@ -163,8 +157,8 @@ EFFICIENTVIT_COLD inline void write_gray_png(const std::filesystem::path& path, 
     detail::write_whole(path, detail::encode_png(pixels.data(), size, 1));
 }
 
-/// The pictures that a path means: itself if it is a file, else all *.png, *.jpg and *.jpeg in the folder (not in
-/// folders below), sorted by name. Throws ImageError if there are none.
+/// The pictures that a path means: itself if it is a file, else all *.png, *.jpg, *.jpeg, *.jpe and *.jfif in the
+/// folder, sorted by name, without hidden ones (".…") and not in folders below. Throws ImageError if there are none.
 EFFICIENTVIT_COLD inline std::vector<std::filesystem::path> find_images(const std::filesystem::path& path) {
     const std::string name = detail::path_text(path);
     std::error_code error;
@@ -173,9 +167,8 @@ EFFICIENTVIT_COLD inline std::vector<std::filesystem::path> find_images(const st
     if (!std::filesystem::is_directory(status)) return {path};
     std::vector<std::filesystem::path> found;
     for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
-        std::string extension = entry->path().extension().string();
-        for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-        if (extension == ".png" || extension == ".jpg" || extension == ".jpeg") found.push_back(entry->path());
+        std::error_code unknown;
+        if (detail::is_image_name(entry->path()) && !entry->is_directory(unknown)) found.push_back(entry->path());
     }
     if (error) throw ImageError(detail::concat({name, ": cannot be listed: ", error.message()}));
     if (found.empty()) throw ImageError(detail::concat({name, ": no PNG or JPEG pictures in this folder"}));
