@@ -6,6 +6,9 @@
 // One kernel row of a strip: weights in registers, every input vector loaded once and used for all outputs it touches.
 template <class V, int Block, int Kernel, int Stride, int Columns>
 EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns], const float* x, const float* w) {
+    // One address each: GCC would rather keep the offset of every load in a register of its own, and spill them.
+    EFFICIENTVIT_HOLD("r", x);
+    EFFICIENTVIT_HOLD("r", w);
     V weight[Kernel];
     EFFICIENTVIT_UNROLL
     for (int kx = 0; kx < Kernel; ++kx) weight[kx] = V::load(w + kx * Block);

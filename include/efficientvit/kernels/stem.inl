@@ -31,8 +31,10 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int 
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
                 if (a.rows[ky] == nullptr) continue;
-                const float* const x =
+                const float* x =
                     planes != nullptr ? planes + (c * 3 + ky) * reach : a.rows[ky] + c * a.x_plane_stride + first;
+                EFFICIENTVIT_HOLD("r", x);
+                EFFICIENTVIT_HOLD("r", w);
                 V weight[3 * vectors];
                 EFFICIENTVIT_UNROLL
                 for (int i = 0; i < 3 * vectors; ++i) weight[i] = V::load(w + i * V::width);
