@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto bytes = std::as_bytes(std::span(data, size));
     try {
         // A few bytes may tell of a picture that takes seconds.
-        if (const ev::ImageSize size = announced_size(bytes); std::int64_t{size.height} * size.width > 1 << 18)
+        if (const ev::ImageSize said = announced_size(bytes); std::int64_t{said.height} * said.width > 1 << 18)
             return 0;
         const ev::Image image = ev::decode_image(bytes, {.apply_orientation = true});
         const ev::Image raw = ev::decode_image(bytes);

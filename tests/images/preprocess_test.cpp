@@ -99,6 +99,45 @@ TEST(Preprocess, SegmenterSizesAreTheReferences) {
     EXPECT_EQ(ev::seg_input_size({1, 33}, {.fit = ev::SegFit::pad}), (ev::ImageSize{32, 64}));
 }
 
+/// Strips, whose resized whole would be larger than any picture: only what is seen is computed.
+TEST(Preprocess, StripsTakeWhatIsSeenOfThem) {
+    for (const ev::ImageSize size : {ev::ImageSize{1, 300}, ev::ImageSize{300, 1}, ev::ImageSize{2, 77}}) {
+        ev::Image strip(size);
+        for (std::size_t i = 0; i < strip.bytes().size(); ++i) strip.bytes()[i] = static_cast<std::uint8_t>(i * 37);
+        const bool wide = size.width > size.height;
+        const int long_side = wide ? 68 * size.width / size.height : 68 * size.height / size.width;
+        const ev::ImageSize whole = wide ? ev::ImageSize{68, long_side} : ev::ImageSize{long_side, 68};
+        const ev::Image resized = ev::resize_pillow(strip, whole, ev::PillowFilter::bicubic);
+        ev::Tensor expected, found;
+        ev::detail::fill_input(resized, ev::detail::centered(whole.height, 64), ev::detail::centered(whole.width, 64),
+                               {64, 64}, ev::detail::normalization_table({}), {}, expected);
+        ev::preprocess_cls(strip, {.size = 64}, found);
+        ASSERT_EQ(shape(found), shape(expected));
+        EXPECT_TRUE(std::equal(found.data(), found.data() + found.size(), expected.data()));
+    }
+    for (const ev::ImageSize size :
+         {ev::ImageSize{1, 12000}, ev::ImageSize{12000, 1}, ev::ImageSize{3, 65000}, ev::ImageSize{1 << 21, 1}}) {
+        ev::Tensor input;
+        ev::preprocess_cls(ev::Image(size, {200, 30, 60}), {}, input);
+        EXPECT_EQ(input.dimension(3), 224);
+        ev::preprocess_sam(ev::Image(size, {200, 30, 60}), {}, input);
+        EXPECT_EQ(input.dimension(3), 512);
+        EXPECT_THROW(ev::preprocess_seg(ev::Image(size), {.dataset = ev::SegDataset::ade20k}, input), ev::ImageError);
+    }
+}
+
+/// By the limit of forward(), before memory is taken.
+TEST(Preprocess, InputsBeyondWhatANetworkTakesAreRefused) {
+    ev::Tensor input;
+    const ev::Image image({4, 4});
+    const auto message = [](const auto& make) { return message_of<ev::ImageError>(make); };
+    expect_in("at most 2^28", message([&] { ev::preprocess_cls(image, {.size = 16385}, input); }));
+    expect_in("at most 2^28", message([&] { ev::preprocess_sam(image, {.size = 16385}, input); }));
+    expect_in("at most 2^28", message([&] { ev::seg_input_size({16385, 16385}, {.fit = ev::SegFit::pad}); }));
+    expect_in("512 x 563200", message([&] { ev::seg_input_size({1, 1100}, {.dataset = ev::SegDataset::ade20k}); }));
+    EXPECT_EQ(input.size(), 0);
+}
+
 TEST(Preprocess, SegmenterInputsAreResizedOrPadded) {
     const ev::Image image = fixture("china.png");  // 96 x 144
     ev::Tensor input;

@@ -32,6 +32,37 @@ TEST(Resize, PillowsBytes) {
     }
 }
 
+/// Any part, of a picture that became larger or smaller, whichever way goes first.
+TEST(Resize, APartIsCutFromTheWhole) {
+    const ev::Image image = fixture("chelsea.png");  // 101 x 67
+    for (const ev::ImageSize size :
+         {ev::ImageSize{40, 61}, ev::ImageSize{150, 200}, ev::ImageSize{20, 160}, ev::ImageSize{101, 30},
+          ev::ImageSize{77, 67}, ev::ImageSize{101, 67}, ev::ImageSize{3, 66}, ev::ImageSize{5, 500}}) {
+        for (const auto filter : {ev::PillowFilter::bilinear, ev::PillowFilter::bicubic}) {
+            const ev::Image whole = ev::resize_pillow(image, size, filter);
+            for (const ev::ImageBox& box :
+                 {ev::ImageBox{0, 0, size}, ev::ImageBox{size.height / 2, size.width / 3, {1, 1}},
+                  ev::ImageBox{size.height / 3, 0, {size.height - size.height / 3, size.width / 2}},
+                  ev::ImageBox{0, size.width - 2, {2, 2}}}) {
+                const ev::Image part = ev::resize_pillow(image, size, filter, box);
+                ASSERT_EQ(part.size(), box.size);
+                for (int y = 0; y < part.height(); ++y) {
+                    for (int x = 0; x < part.width(); ++x) {
+                        ASSERT_EQ(part.at(y, x), whole.at(box.top + y, box.left + x)) << y << ' ' << x;
+                    }
+                }
+            }
+        }
+    }
+    const auto part = [&](ev::ImageBox box) {
+        return ev::resize_pillow(image, {40, 61}, ev::PillowFilter::bicubic, box);
+    };
+    for (const ev::ImageBox& box : {ev::ImageBox{-1, 0, {1, 1}}, ev::ImageBox{0, -1, {1, 1}}, ev::ImageBox{0, 0, {}},
+                                    ev::ImageBox{30, 0, {11, 1}}, ev::ImageBox{0, 1, {1, 61}}}) {
+        EXPECT_THROW(part(box), ev::ImageError);
+    }
+}
+
 TEST(Resize, OpenCVsBytesWithinOne) {
     for (const std::string& name : names) {
         const ev::Image image = fixture(name + ".png");
@@ -69,7 +100,7 @@ TEST(Resize, NothingIsReadBehindAVeryWideRow) {
 
 TEST(Resize, NoMoreWeightsThanPixels) {
     constexpr int in = 1 << 20;
-    const ev::detail::PillowAxis axis(in, 1, ev::PillowFilter::bicubic);
+    const ev::detail::PillowAxis axis(in, 1, ev::PillowFilter::bicubic, 0, 1);
     EXPECT_EQ(axis.taps, in);
     EXPECT_EQ(axis.first, std::vector<int>{0});
     EXPECT_EQ(axis.count, std::vector<int>{in});

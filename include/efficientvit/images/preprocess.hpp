@@ -66,6 +66,14 @@ inline void fill_input(const Image& image, int top, int left, ImageSize size, co
     }
 }
 
+/// Throws ImageError, before anything is allocated, for an input that forward() would refuse.
+inline void check_input_size(ImageSize size, const char* where) {
+    check_size(size, where);
+    if (!is_too_large({1, 3, size.height, size.width})) return;
+    throw ImageError(
+        concat({where, ": an input of ", to_string(size), " pixels (height x width); a network takes at most 2^28"}));
+}
+
 /// Where Python's round(), half to even, puts the edge of a cut in the middle.
 inline int centered(int outer, int inner) {
     return with_float_defaults([&] { return static_cast<int>(std::nearbyint((outer - inner) / 2.0)); });
@@ -76,6 +84,7 @@ inline int centered(int outer, int inner) {
 /// The whole picture at its own size, normalized: (1, 3, H, W). Backbones take any size. Throws ImageError.
 inline void preprocess_plain(const Image& image, const Normalization& normalization, Tensor& input) {
     detail::check_size(image.size(), "preprocess_plain");
+    detail::check_input_size(image.size(), "preprocess_plain");
     detail::fill_input(image, 0, 0, image.size(), detail::normalization_table(normalization), {}, input);
 }
 
@@ -129,9 +138,12 @@ inline void preprocess_cls(const Image& image, const ClsPreprocessing& how, Tens
         return image.height() > image.width() ? ImageSize{longer(image.height(), image.width()), side}
                                               : ImageSize{side, longer(image.width(), image.height())};
     });
-    const Image resized = resize_pillow(image, size, PillowFilter::bicubic);
-    detail::fill_input(resized, detail::centered(size.height, how.size), detail::centered(size.width, how.size),
-                       {how.size, how.size}, detail::normalization_table(how.normalization), {}, input);
+    detail::check_input_size({how.size, how.size}, "preprocess_cls");
+    const ImageBox middle{.top = detail::centered(size.height, how.size),
+                          .left = detail::centered(size.width, how.size),
+                          .size = {how.size, how.size}};
+    detail::fill_input(resize_pillow(image, size, PillowFilter::bicubic, middle), 0, 0, middle.size,
+                       detail::normalization_table(how.normalization), {}, input);
 }
 
 // ---- Segmentation ---------------------------------------------------------------------------------------------------
@@ -160,14 +172,14 @@ struct SegPreprocessing {
     Normalization normalization{};                ///< what is subtracted and divided by
 };
 
-/// A segmenter's input size for a picture of this size. Throws ImageError, also where the input had more than 2^29
-/// pixels.
+/// A segmenter's input size for a picture of this size. Throws ImageError, also where the input had more than 2^28
+/// pixels, which forward() refuses.
 inline ImageSize seg_input_size(ImageSize image, const SegPreprocessing& how) {
     detail::check_size(image, "seg_input_size");
     const auto multiple = [](int n) { return (n + 31) / 32 * 32; };
     if (how.fit == SegFit::pad) {
         const ImageSize padded{multiple(image.height), multiple(image.width)};
-        detail::check_size(padded, "seg_input_size");
+        detail::check_input_size(padded, "seg_input_size");
         return padded;
     }
     if (how.dataset == SegDataset::cityscapes) return {1024, 2048};
@@ -179,7 +191,7 @@ inline ImageSize seg_input_size(ImageSize image, const SegPreprocessing& how) {
         return image.height < image.width ? ImageSize{512, other(image.width, image.height)}
                                           : ImageSize{other(image.height, image.width), 512};
     });
-    detail::check_size(resized, "seg_input_size");
+    detail::check_input_size(resized, "seg_input_size");
     return resized;
 }
 
@@ -227,7 +239,7 @@ inline ImageSize sam_resized(ImageSize image, int side) {
 /// The input (1, 3, size, size) of a SAM encoder: the long side resized by Pillow's bilinear, normalized, then zeros
 /// below and to the right. Throws ImageError.
 inline void preprocess_sam(const Image& image, const SamPreprocessing& how, Tensor& input) {
-    detail::check_size({how.size, how.size}, "preprocess_sam");
+    detail::check_input_size({how.size, how.size}, "preprocess_sam");
     const Image resized = resize_pillow(image, sam_resized(image.size(), how.size), PillowFilter::bilinear);
     detail::fill_input(resized, 0, 0, {how.size, how.size}, detail::normalization_table(how.normalization), {}, input);
 }

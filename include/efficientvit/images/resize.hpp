@@ -26,7 +26,8 @@ enum class PillowFilter {
 
 namespace detail {
 
-/// How one axis is resized by Pillow: output i is the sum of weights[i * taps + k] * input[first[i] + k], k < count[i].
+/// How one axis is resized by Pillow, for some of its outputs: number i of them is the sum of weights[i * taps + k] *
+/// input[first[i] + k], k < count[i].
 struct PillowAxis {
     // Weights are integers of this many fractional bits: with 8 bits of the pixel and 2 spare they fill an int.
     static constexpr int fraction_bits = 32 - 8 - 2;
@@ -34,15 +35,23 @@ struct PillowAxis {
     int taps = 0;
     std::vector<int> first, count, weights;
 
-    PillowAxis(int in, int out, PillowFilter filter) {
+    /// Outputs from `begin` on, `outputs` of the axis' `out`.
+    PillowAxis(int in, int out, PillowFilter filter, int begin_output, int outputs) {
         const double scale = double{1} * in / out;
         const double stretch = std::max(scale, 1.0);  // the filter covers all input pixels, so nothing aliases
         const double support = (filter == PillowFilter::bilinear ? 1.0 : 2.0) * stretch;
         taps = static_cast<int>(std::min(2 * std::ceil(support) + 1, double{1} * in));
-        weights.assign(static_cast<std::size_t>(out) * static_cast<std::size_t>(taps), 0);
+        if (in == out) taps = 1;  // nothing changes, as Pillow leaves such a pass out
+        weights.assign(static_cast<std::size_t>(outputs) * static_cast<std::size_t>(taps), 0);
         std::vector<double> exact(static_cast<std::size_t>(taps));
-        for (int i = 0; i < out; ++i) {
-            const double center = (i + 0.5) * scale;
+        for (int i = 0; i < outputs; ++i) {
+            if (in == out) {
+                weights[static_cast<std::size_t>(i)] = 1 << fraction_bits;
+                first.push_back(begin_output + i);
+                count.push_back(1);
+                continue;
+            }
+            const double center = (begin_output + i + 0.5) * scale;
             const int begin = std::max(static_cast<int>(center - support + 0.5), 0);
             const int end = std::min(static_cast<int>(center + support + 0.5), in);
             double sum = 0;
@@ -61,6 +70,18 @@ struct PillowAxis {
         }
     }
 
+    /// The inputs that are wanted: from begin() to before end().
+    int begin() const { return *std::min_element(first.begin(), first.end()); }
+    int end() const {
+        int last = 0;
+        for (std::size_t i = 0; i < first.size(); ++i) last = std::max(last, first[i] + count[i]);
+        return last;
+    }
+    /// Counts inputs from `begin` on, where no others are kept.
+    void count_from(int begin) {
+        for (int& at : first) at -= begin;
+    }
+
     static double value(PillowFilter filter, double x) {
         x = std::abs(x);
         if (filter == PillowFilter::bilinear) return x < 1 ? 1 - x : 0;
@@ -73,8 +94,8 @@ struct PillowAxis {
     static std::uint8_t to_byte(int sum) { return static_cast<std::uint8_t>(std::clamp(sum >> fraction_bits, 0, 255)); }
 };
 
-inline PillowAxis pillow_axis(int in, int out, PillowFilter filter) {
-    return with_float_defaults([&] { return PillowAxis(in, out, filter); });
+inline PillowAxis pillow_axis(int in, int out, PillowFilter filter, int begin, int outputs) {
+    return with_float_defaults([&] { return PillowAxis(in, out, filter, begin, outputs); });
 }
 
 inline void pillow_row(const PillowAxis& axis, const std::uint8_t* in, std::uint8_t* out) {
@@ -93,14 +114,14 @@ inline void pillow_row(const PillowAxis& axis, const std::uint8_t* in, std::uint
     }
 }
 
-/// Row i of the output from rows first[i] … of the input, which are `stride` bytes apart.
+/// `bytes` bytes of row i of the output from rows first[i] … of the input, which are `stride` bytes apart.
 inline void pillow_column(const PillowAxis& axis, int i, const std::uint8_t* in, std::ptrdiff_t stride,
-                          std::uint8_t* out) {
+                          std::ptrdiff_t bytes, std::uint8_t* out) {
     const int* const weights = axis.weights.data() + std::ptrdiff_t{i} * axis.taps;
     const int count = axis.count[static_cast<std::size_t>(i)];
     constexpr std::ptrdiff_t together = 12;  // sums that the compiler keeps in registers
-    for (std::ptrdiff_t x = 0; x < stride; x += together) {
-        const int columns = static_cast<int>(std::min(together, stride - x));
+    for (std::ptrdiff_t x = 0; x < bytes; x += together) {
+        const int columns = static_cast<int>(std::min(together, bytes - x));
         std::array<int, together> sums;
         sums.fill(PillowAxis::half);
         for (int k = 0; k < count; ++k) {
@@ -182,33 +203,59 @@ inline void cubic_column(const std::array<const float*, 4>& rows, const std::arr
 
 }  // namespace detail
 
+/// A part of a picture.
+struct ImageBox {
+    int top = 0;       ///< the first row
+    int left = 0;      ///< the first column
+    ImageSize size{};  ///< rows and columns
+};
+
+/// A part of what resize_pillow(image, size, filter) gives, the same bytes, computed alone: neither the whole, which
+/// may be larger than any picture, nor what only the rest needs. Throws ImageError for an empty picture or part, for a
+/// side beyond 2^29, and for a part that reaches beyond the whole.
+inline Image resize_pillow(const Image& image, ImageSize size, PillowFilter filter, const ImageBox& box) {
+    detail::check_size(image.size(), "resize_pillow");
+    detail::check_size({size.height, 1}, "resize_pillow");
+    detail::check_size({1, size.width}, "resize_pillow");
+    detail::check_size(box.size, "resize_pillow");
+    if (box.top < 0 || box.left < 0 || box.size.height > size.height - box.top ||
+        box.size.width > size.width - box.left) {
+        throw ImageError(detail::concat({"resize_pillow: a part of ", detail::to_string(box.size),
+                                         " pixels reaches beyond a picture of ", detail::to_string(size)}));
+    }
+    auto across = detail::pillow_axis(image.width(), size.width, filter, box.left, box.size.width);
+    auto down = detail::pillow_axis(image.height(), size.height, filter, box.top, box.size.height);
+    constexpr std::ptrdiff_t pixel = Image::channels;
+    Image out(box.size);
+    const int rows_lost = image.height() - size.height, columns_lost = image.width() - size.width;
+    if (rows_lost > 0 && rows_lost > 2 * std::ptrdiff_t{columns_lost}) {
+        const int left = across.begin();
+        Image middle({box.size.height, across.end() - left});
+        for (int y = 0; y < middle.height(); ++y) {
+            const std::uint8_t* const from = image.row(down.first[static_cast<std::size_t>(y)]) + pixel * left;
+            detail::pillow_column(down, y, from, pixel * image.width(), pixel * middle.width(), middle.row(y));
+        }
+        across.count_from(left);
+        for (int y = 0; y < out.height(); ++y) detail::pillow_row(across, middle.row(y), out.row(y));
+    } else {
+        const int top = down.begin();
+        Image middle({down.end() - top, box.size.width});
+        for (int y = 0; y < middle.height(); ++y) detail::pillow_row(across, image.row(top + y), middle.row(y));
+        down.count_from(top);
+        for (int y = 0; y < out.height(); ++y) {
+            const std::uint8_t* const from = middle.row(down.first[static_cast<std::size_t>(y)]);
+            detail::pillow_column(down, y, from, pixel * out.width(), pixel * out.width(), out.row(y));
+        }
+    }
+    return out;
+}
+
 /// As Pillow's image.resize((width, height), filter) of an RGB picture, its 8-bit arithmetic in two passes included:
 /// the same bytes as Pillow 13. Earlier ones always went across first, which makes a difference only where far more
 /// rows than columns are lost. Throws ImageError for an empty picture or size.
 inline Image resize_pillow(const Image& image, ImageSize size, PillowFilter filter) {
-    detail::check_size(image.size(), "resize_pillow");
     detail::check_size(size, "resize_pillow");
-    // A pass that changes nothing is left out.
-    const auto across = [&](const Image& from) {
-        if (from.width() == size.width) return from;
-        const auto axis = detail::pillow_axis(from.width(), size.width, filter);
-        Image to({from.height(), size.width});
-        for (int y = 0; y < to.height(); ++y) detail::pillow_row(axis, from.row(y), to.row(y));
-        return to;
-    };
-    const auto down = [&](const Image& from) {
-        if (from.height() == size.height) return from;
-        const auto axis = detail::pillow_axis(from.height(), size.height, filter);
-        Image to({size.height, from.width()});
-        for (int y = 0; y < to.height(); ++y) {
-            detail::pillow_column(axis, y, from.row(axis.first[static_cast<std::size_t>(y)]),
-                                  std::ptrdiff_t{Image::channels} * to.width(), to.row(y));
-        }
-        return to;
-    };
-    const int rows_lost = image.height() - size.height, columns_lost = image.width() - size.width;
-    if (rows_lost > 0 && rows_lost > 2 * columns_lost) return across(down(image));
-    return down(across(image));
+    return resize_pillow(image, size, filter, {.size = size});
 }
 
 /// As OpenCV's cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) of an 8-bit picture (a = -0.75, no
