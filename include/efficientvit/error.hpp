@@ -39,6 +39,12 @@ public:
     using Error::Error;
 };
 
+/// A prompt of SAM that says nothing or points out of the picture, or one before there is a picture.
+class PromptError : public Error {
+public:
+    using Error::Error;
+};
+
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE

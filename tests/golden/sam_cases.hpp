@@ -59,6 +59,9 @@ public:
     /// `low_res` in the file has every so many-th row and column of 256.
     int low_res_step() const { return 256 / file_.map("low_res").h; }
 
+    /// `full` in the file has every so many-th row and column of the picture.
+    int full_step() const { return file_.map("full").h < height() / 16 ? 32 : 8; }
+
     std::vector<ev::SamPoint> points(int prompt) const {
         std::vector<ev::SamPoint> out;
         if (!case_.contains("points")) return out;

@@ -105,8 +105,10 @@ public:
         return static_cast<int>(points) + (box ? 2 : points > 0 ? 1 : 0);
     }
 
-    /// Writes token_count() tokens of embed_dim floats. Coordinates are those of the frame.
-    void embed_sparse(std::span<const SamPoint> points, const std::optional<Box>& box, float* out) const {
+    /// Writes token_count() tokens of embed_dim floats. The box lies in the frame, and so do points whose coordinates
+    /// are multiplied by `across` and `down`.
+    void embed_sparse(std::span<const SamPoint> points, const std::optional<Box>& box, float* out, double across = 1,
+                      double down = 1) const {
         const auto dim = static_cast<std::size_t>(config_.embed_dim);
         const auto add = [&](const std::vector<float>& embedding) {
             for (std::size_t i = 0; i < dim; ++i) out[i] += embedding[i];
@@ -117,7 +119,8 @@ public:
                 std::fill_n(out, dim, 0.0f);
                 add(not_a_point_);
             } else {
-                encode((point.x + 0.5) / config_.input_image_size, (point.y + 0.5) / config_.input_image_size, out);
+                encode((point.x * across + 0.5) / config_.input_image_size,
+                       (point.y * down + 0.5) / config_.input_image_size, out);
                 add(points_[point.label == 0 ? 0 : 1]);
             }
         }
