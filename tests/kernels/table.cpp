@@ -11,6 +11,17 @@ const kernels::Table& table_of(efficientvit::Isa isa) { return kernels::table(is
 void dense(const kernels::Table& table, const kernels::Dense& args) { kernels::dense(table, args); }
 void grouped(const kernels::Table& table, const kernels::Dense& args) { kernels::grouped(table, args); }
 void resample(const kernels::Table& table, const kernels::Resample& args) { kernels::resample(table, args); }
+void layer_norm(const kernels::Table& table, const kernels::LayerNorm& args) { kernels::layer_norm(table, args); }
+void softmax_pixels(const kernels::Table& table, const kernels::SoftmaxPixels& args) {
+    kernels::softmax_pixels(table, args);
+}
+void softmax_tokens(const kernels::Table& table, const kernels::SoftmaxTokens& args) {
+    kernels::softmax_tokens(table, args);
+}
+void weighted_sums(const kernels::Table& table, const kernels::WeightedSums& args) {
+    kernels::weighted_sums(table, args);
+}
+void mask_product(const kernels::Table& table, const kernels::MaskProduct& args) { kernels::mask_product(table, args); }
 
 std::vector<const kernels::Table*> tables_of_bf16() {
     using efficientvit::Bf16Unit, efficientvit::Isa;

@@ -3,7 +3,7 @@
 // The kernels for tests that see nothing else of the library: compiled once, in table.cpp.
 #pragma once
 
-#include <efficientvit/kernels/args.hpp>
+#include <efficientvit/kernels/sam_args.hpp>
 
 #include <vector>
 
@@ -11,6 +11,11 @@ const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);
 void dense(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
 void grouped(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
 void resample(const efficientvit::kernels::Table& table, const efficientvit::kernels::Resample& args);
+void layer_norm(const efficientvit::kernels::Table& table, const efficientvit::kernels::LayerNorm& args);
+void softmax_pixels(const efficientvit::kernels::Table& table, const efficientvit::kernels::SoftmaxPixels& args);
+void softmax_tokens(const efficientvit::kernels::Table& table, const efficientvit::kernels::SoftmaxTokens& args);
+void weighted_sums(const efficientvit::kernels::Table& table, const efficientvit::kernels::WeightedSums& args);
+void mask_product(const efficientvit::kernels::Table& table, const efficientvit::kernels::MaskProduct& args);
 
 /// The tables with other operands than floats that can run here.
 std::vector<const efficientvit::kernels::Table*> tables_of_bf16();

@@ -6,6 +6,7 @@
 #include "counting_allocator.hpp"
 
 #include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/sam_predictor.hpp>
 
 namespace {
 
@@ -54,6 +55,39 @@ TEST_P(NoAllocation, InAFirstForwardWhoseMemoryWasTaken) {
     ev::Tensor y(backbone.output_shape({1, 3, 40, 61}).n, 128, 2, 2);
     context.reserve(backbone.workspace_bytes({1, 3, 40, 61}, context));
     EXPECT_EQ(count([&] { backbone.forward_final(x, ev::view(y), context); }), 0);
+}
+
+/// Points, a box, several masks or one: kinds may alternate.
+TEST_P(NoAllocation, InASecondPromptOfAKind) {
+    using Encoder =
+        ev::SamImageEncoder<ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{
+                                .width_list = {8, 8, 8, 16, 16}, .depth_list = {1, 1, 1, 1, 1}, .qkv_dim = 8}>,
+                            ev::SamNeckConfig{.head_width = 16, .out_dim = 32, .size = {16, 16}}>;
+    using Sam =
+        ev::EfficientViTSam<Encoder,
+                            ev::SamConfig{.image_size = 64,
+                                          .prompt_encoder = {.embed_dim = 32, .image_embedding_size = {16, 16}},
+                                          .mask_decoder = {.embed_dim = 32, .mlp_dim = 64, .iou_head_hidden_dim = 32}}>;
+    struct Sink final : ev::MaskSink {
+        bool wants_masks(int, std::span<const float>) noexcept override { return true; }
+        void take_masks(int, std::span<const float>, const float*) noexcept override {}
+    } sink;
+    const auto sam = golden_layer<Sam>();
+    ev::SamPredictor predictor(sam);
+    predictor.set_image(ev::Image({20, 30}, {10, 20, 30}), context);
+    const ev::Tensor mask(1, 1, 64, 64);
+    const std::vector<ev::SamPrompt> prompts{
+        {.points = {{3, 4}}},
+        {.box = ev::Box{1, 2, 20, 15}, .multimask_output = false},
+        {.points = {{3, 4}, {5, 6, 0}, {7, 8}}, .mask_input = ev::view(mask)},
+    };
+    for (int i = 0; i < 9; ++i) {
+        const std::span<const ev::SamPrompt> one(&prompts[static_cast<std::size_t>(i % 3)], 1);
+        const long allocated = count([&] { predictor.decode(one, sink, context); });
+        EXPECT_TRUE(allocated == 0 || i < 3) << i << ": " << allocated;
+    }
+    predictor.decode(prompts, sink, context);
+    EXPECT_EQ(count([&] { predictor.decode(prompts, sink, context); }), 0);
 }
 
 TEST_P(NoAllocation, WhereSizesAlternate) {

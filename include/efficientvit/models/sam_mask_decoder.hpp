@@ -98,8 +98,8 @@ public:
         const Workspace::Frame frame(session.workspace);
         const ChannelLayout channels = token_channels(config_.embed_dim);
         const FeatureMap tokens = new_token_map(session, channels, 1 + masks() + count);
-        const FeatureMap places = new_token_map(session, channels, image.places.width);
-        if (!session.measuring()) fill_tokens(sparse, count, tokens);
+        const FeatureMap places = new_place_map(session, channels, image.places.width);
+        if (!session.measuring()) fill_tokens(sparse, tokens);
         transformer_.run(session, image, tokens, places);
 
         float* const iou = session.workspace.take(static_cast<std::size_t>(masks()));
@@ -148,7 +148,7 @@ private:
         layer.pack(turned, biases, token_channels(in), head_channels(4, out), operands);
     }
 
-    void fill_tokens(const float* sparse, int count, const FeatureMap& tokens) const {
+    void fill_tokens(const float* sparse, const FeatureMap& tokens) const {
         const int dim = config_.embed_dim;
         std::fill_n(tokens.data, tokens.floats(), 0.0f);
         for (int t = 0; t < tokens.width; ++t) {
@@ -160,7 +160,6 @@ private:
                     from[c];
             }
         }
-        static_cast<void>(count);
     }
 
     /// One token in a map of its own.
@@ -368,7 +367,7 @@ private:
     /// Image n of x as a map of places.
     static detail::FeatureMap places_of(detail::Session& session, const ConstTensorView& x, int n) {
         detail::FeatureMap planar = detail::planar_map(x);
-        const detail::FeatureMap map = detail::new_token_map(session, detail::token_channels(C.embed_dim),
+        const detail::FeatureMap map = detail::new_place_map(session, detail::token_channels(C.embed_dim),
                                                              static_cast<int>(x.shape.h * x.shape.w));
         if (session.measuring()) return map;
         planar.width *= planar.height;

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -227,7 +228,7 @@ public:
                 const int count = detail::PromptEncoderCore::token_count(prompt.points.size(), prompt.box.has_value());
                 float* const sparse =
                     own.workspace.take(static_cast<std::size_t>(count) * static_cast<std::size_t>(embedding_shape().c));
-                if (!own.measuring()) embed(prompt, sparse, own);
+                if (!own.measuring()) embed(prompt, sparse);
                 detail::TwoWayImage image = shared_image();
                 if (prompt.mask_input) image = image_with_mask(own, *prompt.mask_input);
                 decoder.decode(own, image, extent(), sparse, count, decoder.range(prompt.multimask_output), i, sink);
@@ -297,42 +298,33 @@ private:
 
     /// Throws for a prompt that cannot be answered: prompt i of `count`.
     void check(const SamPrompt& prompt, std::size_t i, std::size_t count) const {
-        const auto fail = [&](std::initializer_list<std::string_view> what) {
-            const std::string which = count == 1 ? "the prompt" : detail::concat({"prompt ", std::to_string(i)});
-            throw PromptError(detail::concat({"SamPredictor::predict: ", which, detail::concat(what)}));
-        };
         if (prompt.points.empty() && !prompt.box && !prompt.mask_input) {
-            fail({" has neither points nor box nor mask_input, expected one of them"});
+            refuse(i, count, {" has neither points nor box nor mask_input, expected one of them"});
         }
-        const auto number = [](double value) {
-            std::string text = std::to_string(value);
-            while (text.find('.') != std::string::npos && (text.back() == '0' || text.back() == '.')) {
-                const bool dot = text.back() == '.';
-                text.pop_back();
-                if (dot) break;
-            }
-            return text;
-        };
         const auto inside = [&](double x, double y) {
             return x >= 0 && x <= original_.width && y >= 0 && y <= original_.height;  // false for NaN
         };
-        const std::string range = detail::concat({", expected x in [0, ", std::to_string(original_.width),
-                                                  "] and y in [0, ", std::to_string(original_.height), "]"});
         for (std::size_t j = 0; j < prompt.points.size(); ++j) {
             const SamPoint& p = prompt.points[j];
             if (p.label < -1 || p.label > 1) {
-                fail({": point ", std::to_string(j), " has label ", std::to_string(p.label), ", expected 1, 0 or -1"});
+                refuse(
+                    i, count,
+                    {": point ", std::to_string(j), " has label ", std::to_string(p.label), ", expected 1, 0 or -1"});
             }
             if (p.label != -1 && !inside(p.x, p.y)) {
-                fail({": point ", std::to_string(j), " is (", number(p.x), ", ", number(p.y), ")", range});
+                refuse(i, count, {": point ", std::to_string(j), " is ", numbers({p.x, p.y}), expected_range()});
             }
         }
         if (prompt.box) {
             const Box& b = *prompt.box;
-            const std::string found = detail::concat(
-                {": the box is (", number(b.x0), ", ", number(b.y0), ", ", number(b.x1), ", ", number(b.y1), ")"});
-            if (!inside(b.x0, b.y0) || !inside(b.x1, b.y1)) fail({found, range});
-            if (!(b.x0 < b.x1 && b.y0 < b.y1)) fail({found, ", which is empty; expected x0 < x1 and y0 < y1"});
+            if (!inside(b.x0, b.y0) || !inside(b.x1, b.y1)) {
+                refuse(i, count, {": the box is ", numbers({b.x0, b.y0, b.x1, b.y1}), expected_range()});
+            }
+            if (!(b.x0 < b.x1 && b.y0 < b.y1)) {
+                refuse(i, count,
+                       {": the box is ", numbers({b.x0, b.y0, b.x1, b.y1}),
+                        ", which is empty; expected x0 < x1 and y0 < y1"});
+            }
         }
         if (prompt.mask_input) {
             const Shape expected{1, 1, low_res_size().height, low_res_size().width};
@@ -344,14 +336,37 @@ private:
         }
     }
 
+    [[noreturn]] EFFICIENTVIT_COLD static void refuse(std::size_t i, std::size_t count,
+                                                      std::initializer_list<std::string_view> what) {
+        const std::string which = count == 1 ? "the prompt" : detail::concat({"prompt ", std::to_string(i)});
+        throw PromptError(detail::concat({"SamPredictor::predict: ", which, detail::concat(what)}));
+    }
+    EFFICIENTVIT_COLD std::string expected_range() const {
+        return detail::concat({", expected x in [0, ", std::to_string(original_.width), "] and y in [0, ",
+                               std::to_string(original_.height), "]"});
+    }
+    /// "(30.5, 4)"
+    EFFICIENTVIT_COLD static std::string numbers(std::initializer_list<double> values) {
+        std::string out;
+        for (const double value : values) {
+            std::string text = std::to_string(value);
+            while (text.find('.') != std::string::npos && (text.back() == '0' || text.back() == '.')) {
+                const bool dot = text.back() == '.';
+                text.pop_back();
+                if (dot) break;
+            }
+            out += detail::concat({out.empty() ? "(" : ", ", text});
+        }
+        return out + ")";
+    }
+
     detail::Extent extent() const {
         const PromptEncoderConfig& c = parts_.prompts->config();
         return {c.image_embedding_size[0], c.image_embedding_size[1]};
     }
 
     /// The tokens of a prompt, whose coordinates are brought to the frame.
-    void embed(const SamPrompt& prompt, float* tokens, detail::Session& session) const {
-        static_cast<void>(session);
+    void embed(const SamPrompt& prompt, float* tokens) const {
         const double across = double{1} * input_size_.width / original_.width;
         const double down = double{1} * input_size_.height / original_.height;
         std::optional<Box> box = prompt.box;
@@ -363,8 +378,7 @@ private:
     void prepare(ImageSize original, Context& context) {
         const detail::TwoWayTransformer& transformer = parts_.masks->transformer();
         const auto make = [&](detail::AlignedBuffer<float>& buffer, const detail::ChannelLayout& layout) {
-            const std::size_t floats = detail::token_map(layout, parts_.prompts->places()).floats();
-            if (buffer.size() != floats) buffer = detail::AlignedBuffer<float>(floats);
+            detail::place_map_in(buffer, layout, parts_.prompts->places());
         };
         make(places_, transformer.channels());
         for (detail::AlignedBuffer<float>* buffer : {&keys_, &values_, &queries_}) {
@@ -382,7 +396,7 @@ private:
                         added[i] = no_mask[first + i];
                     }
                     float* const y = image.places.data + b * image.places.block_stride();
-                    for (std::ptrdiff_t i = 0; i < image.places.block_stride(); ++i) {
+                    for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{image.places.width} * detail::token_block; ++i) {
                         y[i] += added[i % detail::token_block];
                     }
                 }
@@ -404,8 +418,8 @@ private:
     detail::TwoWayImage shared_image() const {
         const detail::TwoWayTransformer& transformer = parts_.masks->transformer();
         const auto map = [&](const detail::AlignedBuffer<float>& buffer, const detail::ChannelLayout& layout) {
-            FeatureMap out = detail::token_map(layout, parts_.prompts->places());
-            out.data = const_cast<float*>(buffer.data());  // prepare() writes, prompts read
+            FeatureMap out = detail::place_map(layout, parts_.prompts->places());
+            out.data = const_cast<float*>(buffer.data()) + detail::token_block;  // prepare() writes, prompts read
             return out;
         };
         return {map(places_, transformer.channels()), parts_.prompts->positions(),
@@ -416,7 +430,7 @@ private:
     /// The places of a prompt that has a mask.
     detail::TwoWayImage image_with_mask(detail::Session& session, const ConstTensorView& mask) const {
         const FeatureMap places =
-            detail::new_token_map(session, parts_.masks->transformer().channels(), parts_.prompts->places());
+            detail::new_place_map(session, parts_.masks->transformer().channels(), parts_.prompts->places());
         if (!session.measuring()) place_embedding(places);
         parts_.prompts->add_mask(session, mask.data, places);
         return {.places = places, .positions = parts_.prompts->positions()};

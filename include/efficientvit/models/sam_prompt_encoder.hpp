@@ -93,8 +93,8 @@ public:
 
     /// get_dense_pe of the reference, in blocks.
     FeatureMap positions() const {
-        FeatureMap map = token_map(channels(), places());
-        map.data = const_cast<float*>(positions_.data());  // only ever read
+        FeatureMap map = place_map(channels(), places());
+        map.data = const_cast<float*>(positions_.data()) + token_block;  // only ever read
         return map;
     }
     /// What is added to each place where there is no mask.
@@ -191,8 +191,7 @@ private:
 
     EFFICIENTVIT_COLD void pack_positions() {
         const int rows = config_.image_embedding_size[0], columns = config_.image_embedding_size[1];
-        positions_ = AlignedBuffer<float>(token_map(channels(), places()).floats(), 0.0f);
-        const FeatureMap map = positions();
+        const FeatureMap map = place_map_in(positions_, channels(), places());
         std::vector<float> code(static_cast<std::size_t>(config_.embed_dim));
         for (int i = 0; i < places(); ++i) {
             encode((i % columns + 0.5) / columns, (i / columns + 0.5) / rows, code.data());
@@ -297,8 +296,10 @@ public:
         }
         Tensor out;
         context.run(this->kernels(), [&](detail::Session& session) {
-            const detail::FeatureMap map = detail::new_token_map(session, core_.channels(), core_.places());
-            if (!session.measuring()) std::fill_n(map.data, map.floats(), 0.0f);
+            const detail::FeatureMap map = detail::new_place_map(session, core_.channels(), core_.places());
+            for (int b = 0; b < map.blocks() && !session.measuring(); ++b) {
+                std::fill_n(map.data + b * map.block_stride(), Index{map.width} * map.block, 0.0f);
+            }
             core_.add_mask(session, mask.data, map);
             if (!session.measuring()) out = to_tensor(map);
         });
@@ -314,9 +315,7 @@ private:
     static Tensor to_tensor(detail::FeatureMap map) {
         Tensor out(1, C.embed_dim, C.image_embedding_size[0], C.image_embedding_size[1]);
         map.channels = C.embed_dim;
-        map.height = C.image_embedding_size[0];
-        map.width = C.image_embedding_size[1];
-        const detail::FeatureMap to = detail::planar_map({out.data(), {1, C.embed_dim, map.height, map.width}});
+        const detail::FeatureMap to = detail::planar_map({out.data(), {1, C.embed_dim, 1, map.width}});
         for (int b = 0; b < map.blocks(); ++b) detail::to_planar(map, to, 0, b);
         return out;
     }

@@ -21,13 +21,34 @@ constexpr ChannelLayout token_channels(int channels) { return {channels, channel
 /// Channels of attention heads, each of which begins a block.
 constexpr ChannelLayout head_channels(int heads, int each) { return {heads * each, each, token_block}; }
 
-/// A map of `pixels` tokens or places, all lanes of its blocks counted as channels.
+/// A map of `pixels` tokens, all lanes of its blocks counted as channels.
 inline FeatureMap token_map(const ChannelLayout& layout, int pixels) {
     return {nullptr, 1, layout.blocks() * token_block, 1, pixels, 0, token_block};
+}
+/// The same of places, which are often a power of two: with a column beside them the blocks of a place do not all fall
+/// into the same lines of a cache. The data begin behind the first of these columns.
+inline FeatureMap place_map(const ChannelLayout& layout, int places) {
+    FeatureMap map = token_map(layout, places);
+    map.padding = 1;
+    return map;
+}
+/// A map of places in a buffer, which is made where its size differs.
+inline FeatureMap place_map_in(AlignedBuffer<float>& buffer, const ChannelLayout& layout, int places) {
+    FeatureMap map = place_map(layout, places);
+    if (buffer.size() != map.floats()) buffer = AlignedBuffer<float>(map.floats(), 0.0f);
+    map.data = buffer.data() + token_block;
+    return map;
 }
 inline FeatureMap new_token_map(Session& session, const ChannelLayout& layout, int pixels) {
     FeatureMap map = token_map(layout, pixels);
     session.workspace.place(map);
+    return map;
+}
+
+inline FeatureMap new_place_map(Session& session, const ChannelLayout& layout, int places) {
+    FeatureMap map = place_map(layout, places);
+    session.workspace.place(map);
+    if (!session.measuring()) clear_padding(map);
     return map;
 }
 
@@ -102,10 +123,17 @@ private:
     float eps_ = 0;
 };
 
-/// x + y into z, maps of equal shape without gaps. z may be x.
+/// x + y into z, maps of equal shape. z may be x.
 inline void add_maps(const Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap& z) {
     if (session.measuring()) return;
-    for (std::size_t i = 0; i < x.floats(); ++i) z.data[i] = x.data[i] + y.data[i];
+    kernels::Affine a;
+    a.pixels = x.width;
+    for (int b = 0; b < x.blocks(); ++b) {
+        a.x = x.data + b * x.block_stride();
+        a.residual = y.data + b * y.block_stride();
+        a.y = z.data + b * z.block_stride();
+        session.kernels.affine(a);
+    }
 }
 
 /// softmax(q k^T / sqrt(each)) v among all tokens, head by head; maps of head_channels. `scores` has a float a token.

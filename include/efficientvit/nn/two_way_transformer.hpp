@@ -79,7 +79,7 @@ public:
     /// Fills image.keys, values and queries.
     void project(Session& session, const TwoWayImage& image) const {
         const Workspace::Frame frame(session.workspace);
-        const FeatureMap sum = new_token_map(session, channels(), image.places.width);
+        const FeatureMap sum = new_place_map(session, channels(), image.places.width);
         add_maps(session, image.places, image.positions, sum);
         layers_.front().to_image.project(session, sum, image.places, image.keys, image.values);
         layers_.front().to_tokens.project(session, sum, image.queries);
