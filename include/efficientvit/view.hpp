@@ -22,17 +22,19 @@ struct Shape {
     bool operator==(const Shape&) const = default;
 };
 
-/// A tensor that somebody else owns: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's types a
-/// view means the same in translation units built with different -m flags.
-struct TensorView {
-    float* data = nullptr;  ///< the first float
-    Shape shape{};          ///< N, C, H, W
-};
-
-/// The same to read from.
+/// A tensor that somebody else owns, to read from: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's
+/// types a view means the same in translation units built with different -m flags.
 struct ConstTensorView {
     const float* data = nullptr;  ///< the first float
     Shape shape{};                ///< N, C, H, W
+};
+
+/// The same to write to.
+struct TensorView {
+    float* data = nullptr;  ///< the first float
+    Shape shape{};          ///< N, C, H, W
+    /// To read from.
+    constexpr operator ConstTensorView() const { return {data, shape}; }
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE

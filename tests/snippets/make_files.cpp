@@ -3,6 +3,7 @@
 // The files that the snippets read, in the folder where they are run: weights of random values under the names that the
 // text uses, and what a Python session would have left to compare with.
 #include <efficientvit/efficientvit.hpp>
+#include <efficientvit/weights/convert.hpp>
 #include <efficientvit/weights/save_safetensors.hpp>
 
 #include <filesystem>
@@ -31,6 +32,7 @@ int main(int, char** argv) {
     };
     ev::save_safetensors(folder / "b0.safetensors", weights_of<ev::ClsB0<>>());  // a whole classifier, as published
     ev::save_safetensors(folder / "seg_b0.safetensors", weights_of<ev::SegB0Cityscapes<>>());
+    ev::save_safetensors(folder / "sam_l0.safetensors", ev::converted(weights_of<ev::SamL0>(), ev::DType::f16));
     copy("checkpoints/backbone_b0_official.pt", "efficientvit_b0_r224.pt");
     copy("images/flower_444.jpg", "street.jpg");
     copy("images/flower_444.jpg", "photo.jpg");
