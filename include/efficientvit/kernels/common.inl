@@ -108,6 +108,11 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
     for (int k = 0; k < n; k += halves) {
         EFFICIENTVIT_UNROLL
         for (int half = 0; half < halves; ++half) {
+            // Each half is loaded anew: to keep what both come from takes registers that the sums need.
+            if constexpr (halves == 2) {
+                EFFICIENTVIT_HOLD("r", w);
+                EFFICIENTVIT_HOLD("r", x);
+            }
             V weight[each];
             EFFICIENTVIT_UNROLL
             for (int j = 0; j < each; ++j) {
@@ -174,6 +179,12 @@ struct TileWidths {
         return left / width;
     }
 };
+
+// The widest tile, of `most` pixels or fewer: weights of bf16 take registers while they are widened.
+template <Operands O>
+constexpr int widest(int most) {
+    return O == Operands::bf16_weights ? most - most / 6 : most;
+}
 
 // The weights that will be read after those in use, fetched a few cache lines at a time, so that all are there when
 // they are wanted: those of the larger networks are in no cache by then.

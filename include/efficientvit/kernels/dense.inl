@@ -67,7 +67,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
 // All columns of a row from `column` on, in tiles of M columns and less.
 template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_INLINE void dense_rest(const Dense& a, WeightsAhead& ahead, int block, int row, int column) {
-    constexpr int most = Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels;
+    constexpr int most = widest<O>(Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels);
     using Widths = TileWidths<most, Step == 16>;
     const int count = Widths::count(M, a.y_width - column);
     if (count > 0) dense_tiles<O, Block, Blocks, Step, M>(a, ahead, block, row, column, count);
@@ -90,7 +90,7 @@ EFFICIENTVIT_INLINE void finish_dense(const Dense& a, int block, int row) {
 // all rows before the next blocks' are.
 template <Operands O, int Block, int Blocks, int Step>
 EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int block) {
-    constexpr int most = Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels;
+    constexpr int most = widest<O>(Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels);
     for (; block + Blocks <= a.y_blocks; block += Blocks) {
         const int rest = a.y_blocks - block - Blocks;
         const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;

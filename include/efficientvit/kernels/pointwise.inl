@@ -87,8 +87,8 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
 // All pixels from `pixel` on, in tiles of M pixels and less.
 template <Operands O, int Block, int Blocks, int XBlock, int M>
 EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
-    using Widths =
-        TileWidths<Lanes<Block>::tile_pixels, Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
+    using Widths = TileWidths<widest<O>(Lanes<Block>::tile_pixels),
+                              Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
     const int count = Widths::count(M, a.pixels - pixel);
     if (count > 0) pointwise_tiles<O, Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
     if constexpr (M > 1) {
@@ -99,7 +99,7 @@ EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead,
 // All pixels of the output blocks from `block` on.
 template <Operands O, int Block, int Blocks, int XBlock>
 EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
-    constexpr int most = Lanes<Block>::tile_pixels;
+    constexpr int most = widest<O>(Lanes<Block>::tile_pixels);
     const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
     const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;

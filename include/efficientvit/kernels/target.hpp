@@ -22,7 +22,12 @@
 #define EFFICIENTVIT_END_TARGET
 #else
 #define EFFICIENTVIT_INLINE inline __attribute__((always_inline))
+// GCC for AArch64 orders instructions before it hands out registers in a way that leaves the largest tiles one short.
+#if defined(__aarch64__) && !defined(__clang__)
+#define EFFICIENTVIT_NOINLINE __attribute__((noinline, optimize("no-schedule-insns")))
+#else
 #define EFFICIENTVIT_NOINLINE __attribute__((noinline))
+#endif
 #define EFFICIENTVIT_RESTRICT __restrict__
 // The compiler must have x in a register here. GCC would rather load a value again for each of its uses, which fills
 // the two load ports of a core with two FMA units.
