@@ -5,13 +5,15 @@
 //
 // Everything lives in namespace efficientvit. Two inline namespaces below it keep programs honest:
 //
-//  * EFFICIENTVIT_BEGIN_NAMESPACE: code. The name carries the version and the instruction set that the
-//    compiler flags of this translation unit allow. Two units built with different -m flags therefore
-//    never share an inline function, so the linker cannot put AVX-512 code into a program's plain half. Nor
-//    do units with kernels of their own and units without (EFFICIENTVIT_COMPILED).
+//  * EFFICIENTVIT_BEGIN_NAMESPACE: code. The name carries the whole version and what the compiler flags of this
+//    translation unit allow (baseline.hpp). Two units built with different -m, -march or -mcpu flags therefore never
+//    share an inline function, so the linker cannot put AVX-512 code into a program's plain half. Nor do units with
+//    kernels of their own and units without (EFFICIENTVIT_COMPILED), nor two versions in one process.
 //  * EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE: views, enums, exceptions. Version only: these types hold no
 //    vector code, mean the same under all flags, and may cross between such units.
 #pragma once
+
+#include <efficientvit/baseline.hpp>
 
 #define EFFICIENTVIT_VERSION_MAJOR 0
 #define EFFICIENTVIT_VERSION_MINOR 1
@@ -34,24 +36,17 @@
 #define EFFICIENTVIT_KERNELS_HERE 0
 #endif
 
-#if defined(__AVX512F__)
-#define EFFICIENTVIT_BASELINE v0_avx512
-#elif defined(__AVX2__)
-#define EFFICIENTVIT_BASELINE v0_avx2
-#elif defined(__AVX__)
-#define EFFICIENTVIT_BASELINE v0_avx
-#elif defined(__SSE4_2__)
-#define EFFICIENTVIT_BASELINE v0_sse4
-#else
-#define EFFICIENTVIT_BASELINE v0_base
-#endif
-
-#define EFFICIENTVIT_JOIN_(a, b) a##b
-#define EFFICIENTVIT_JOIN(a, b) EFFICIENTVIT_JOIN_(a, b)
+// Until 1.0 any version may change what types look like, so names carry all of it: two versions live in one process.
+#define EFFICIENTVIT_VERSION_NAME_(major, minor, patch) v##major##_##minor##_##patch
+#define EFFICIENTVIT_VERSION_NAME(major, minor, patch) EFFICIENTVIT_VERSION_NAME_(major, minor, patch)
+#define EFFICIENTVIT_PLAIN_NAMESPACE \
+    EFFICIENTVIT_VERSION_NAME(EFFICIENTVIT_VERSION_MAJOR, EFFICIENTVIT_VERSION_MINOR, EFFICIENTVIT_VERSION_PATCH)
 #if defined(EFFICIENTVIT_COMPILED)
-#define EFFICIENTVIT_CODE_NAMESPACE EFFICIENTVIT_JOIN(EFFICIENTVIT_BASELINE, _compiled)
+#define EFFICIENTVIT_CODE_NAMESPACE \
+    EFFICIENTVIT_JOIN(EFFICIENTVIT_JOIN(EFFICIENTVIT_PLAIN_NAMESPACE, c_), EFFICIENTVIT_BASELINE)
 #else
-#define EFFICIENTVIT_CODE_NAMESPACE EFFICIENTVIT_BASELINE
+#define EFFICIENTVIT_CODE_NAMESPACE \
+    EFFICIENTVIT_JOIN(EFFICIENTVIT_JOIN(EFFICIENTVIT_PLAIN_NAMESPACE, _), EFFICIENTVIT_BASELINE)
 #endif
 
 // Loading and its messages: compiled for size, which takes half the time.
@@ -70,7 +65,7 @@
 
 #define EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE \
     namespace efficientvit {               \
-    inline namespace v0 {
+    inline namespace EFFICIENTVIT_PLAIN_NAMESPACE {
 #define EFFICIENTVIT_END_PLAIN_NAMESPACE \
     }                                    \
     }

@@ -49,15 +49,15 @@ EFFICIENTVIT_END_NAMESPACE
 
 #if defined(EFFICIENTVIT_X86) && defined(__GNUC__)
 #define EFFICIENTVIT_LANES 8
-EFFICIENTVIT_BEGIN_AVX2
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX2
 namespace kernels {
 namespace eight_lanes {
 #include <efficientvit/images/upsample_argmax.inl>
 }  // namespace eight_lanes
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 #undef EFFICIENTVIT_LANES
 #endif
 

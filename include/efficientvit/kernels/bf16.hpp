@@ -31,8 +31,8 @@
 #if !EFFICIENTVIT_KERNELS_HERE
 #elif defined(EFFICIENTVIT_X86)
 
-EFFICIENTVIT_BEGIN_AVX512_BF16
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX512_BF16
 namespace kernels {
 namespace avx512_bf16 {
 using avx512::depthwise;
@@ -65,12 +65,12 @@ struct Lanes<8> {  // with the registers of AVX-512
 #include <efficientvit/kernels/products.inl>
 }  // namespace avx512_bf16
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 
 #if defined(EFFICIENTVIT_AMX)
-EFFICIENTVIT_BEGIN_AMX
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AMX
 namespace kernels {
 namespace amx {
 using avx512::depthwise;
@@ -92,14 +92,14 @@ struct Lanes : avx512::Lanes<Block> {
 #include <efficientvit/kernels/inverted_bottleneck.inl>
 }  // namespace amx
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 #endif
 
 #elif defined(EFFICIENTVIT_NEON_BF16)
 
-EFFICIENTVIT_BEGIN_NEON_BF16
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_NEON_BF16
 namespace kernels {
 namespace neon_bf16 {
 using neon::depthwise;
@@ -120,8 +120,8 @@ struct Lanes : neon::Lanes<Block> {
 #include <efficientvit/kernels/products.inl>
 }  // namespace neon_bf16
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 
 #endif
 

@@ -56,8 +56,8 @@ EFFICIENTVIT_END_NAMESPACE
 #if !EFFICIENTVIT_KERNELS_HERE
 #elif defined(EFFICIENTVIT_X86)
 
-EFFICIENTVIT_BEGIN_AVX2
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX2
 namespace kernels {
 namespace avx2 {
 #include <efficientvit/kernels/isa/avx2.hpp>
@@ -79,11 +79,11 @@ struct Lanes {
 #include <efficientvit/kernels/bodies.inl>
 }  // namespace avx2
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 
-EFFICIENTVIT_BEGIN_AVX512
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX512
 namespace kernels {
 namespace avx512 {
 using avx2::Float8;
@@ -109,8 +109,8 @@ struct Lanes {
 #include <efficientvit/kernels/bodies.inl>
 }  // namespace avx512
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 
 #elif defined(EFFICIENTVIT_ARM64)
 

@@ -3,6 +3,8 @@
 // Macros that open and close a region of code for one instruction set, and the inlining and unrolling hints
 // that kernels use. target_end.hpp takes them back: no user sees them.
 //
+// A region stands inside the namespace: within it the compiler's feature macros are those of the region, and the
+// namespace's name, which is made of them, would be another.
 // Inside a region: no std or Eigen header, no call of their templates, no lambda, no friend function, no static.
 // Their code could be merged by the linker with the plain program's copy.
 
