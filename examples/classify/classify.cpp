@@ -104,7 +104,7 @@ ev::Image draw_sheet(const std::vector<Result>& results, const Names& names) {
 int classify(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
     const fs::path weights_path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(weights_path);
+    const ev::StateDict weights = examples::read_weights(weights_path, arguments["entry"].as<std::string>());
     const std::string asked = arguments["model"].as<std::string>();
     const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
     const auto model = examples::make_model(name, weights);

@@ -32,8 +32,11 @@ public:
 /// Options that every example has.
 inline void add_common_options(cxxopts::Options& options) {
     const unsigned cores = std::thread::hardware_concurrency();
-    options.add_options()                                                                                             //
-        ("weights", "the model's weights: .safetensors, or .pt as published", cxxopts::value<std::string>(), "FILE")  //
+    options.add_options()  //
+        ("weights", "the model's weights: safetensors, or what PyTorch saves", cxxopts::value<std::string>(),
+         "FILE")  //
+        ("entry", "of a PyTorch checkpoint, the part with the weights, such as state_dict_ema or ema.0.9998",
+         cxxopts::value<std::string>()->default_value(""), "NAME")  //
         ("model", "name of the model, such as efficientvit-b1-r256; without it, what the weights look like",
          cxxopts::value<std::string>()->default_value(""), "NAME")  //
         ("threads", "threads that work on one picture",

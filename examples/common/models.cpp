@@ -4,20 +4,19 @@
 #include "models.hpp"
 
 #include <efficientvit/models/make_model.hpp>
-#include <efficientvit/weights/safetensors.hpp>
-#include <efficientvit/weights/torch_checkpoint.hpp>
+#include <efficientvit/weights/load_weights.hpp>
 
 #include <string_view>
 
 namespace examples {
 
-ev::StateDict read_weights(const std::filesystem::path& path) {
-    return ev::is_torch_checkpoint(path) ? ev::load_torch_checkpoint(path) : ev::load_safetensors(path);
+ev::StateDict read_weights(const std::filesystem::path& path, const std::string& entry) {
+    return ev::load_weights(path, {.entry = entry, .skip_extra_entries = true});
 }
 
-ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path) {
-    return ev::is_torch_checkpoint(path) ? ev::parse_torch_checkpoint(bytes)
-                                         : ev::parse_safetensors(bytes, path.string());
+ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                            const std::string& entry) {
+    return ev::parse_weights(bytes, path.string(), {.entry = entry, .skip_extra_entries = true});
 }
 
 std::string identify(const ev::StateDict& weights, const std::filesystem::path& path) {

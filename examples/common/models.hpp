@@ -15,11 +15,13 @@ namespace examples {
 
 namespace ev = efficientvit;
 
-/// Reads *.safetensors, and *.pt, *.pth or *.bin as PyTorch writes them. Throws ev::WeightsError.
-ev::StateDict read_weights(const std::filesystem::path& path);
+/// Reads safetensors, their index, and what PyTorch writes, whatever the file is called; of a checkpoint the entry, and
+/// what is beside the weights is passed over. Throws ev::WeightsError.
+ev::StateDict read_weights(const std::filesystem::path& path, const std::string& entry = {});
 
-/// The same from a file's bytes, which may go afterwards; `path` tells the format.
-ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path);
+/// The same from a file's bytes, which may go afterwards.
+ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                            const std::string& entry = {});
 
 /// What the model that these weights belong to is called. Throws ev::WeightsError, which names `path`, if they look
 /// like none.

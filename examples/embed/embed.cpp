@@ -227,7 +227,8 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
         // All that can be wrong is found before the others begin.
         pictures = pictures_of(arguments);
         const fs::path path = examples::weights_of(arguments);
-        embedder = std::make_unique<Embedder>(arguments, examples::read_weights(path), ranks.size_here());
+        embedder = std::make_unique<Embedder>(
+            arguments, examples::read_weights(path, arguments["entry"].as<std::string>()), ranks.size_here());
         if (ranks.size() > 1) weights = read_file(path);
         const examples::OutputFolder made(folder, {});
         const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
@@ -243,7 +244,8 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     try {
         ranks.broadcast(weights);
         if (!first) {
-            const ev::StateDict parsed = examples::parse_weights(weights, examples::weights_of(arguments));
+            const ev::StateDict parsed =
+                examples::parse_weights(weights, examples::weights_of(arguments), arguments["entry"].as<std::string>());
             embedder = std::make_unique<Embedder>(arguments, parsed, ranks.size_here());
         }
         weights = {};
@@ -269,7 +271,8 @@ int embed(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     if (arguments.count("shard") != 0) return sharded(arguments, ranks, work);
     if (ranks.size() > 1) throw examples::UsageError("several processes write shards: say --shard N");
     const std::vector<fs::path> paths = pictures_of(arguments);
-    Embedder embedder(arguments, examples::read_weights(examples::weights_of(arguments)), 1);
+    Embedder embedder(arguments,
+                      examples::read_weights(examples::weights_of(arguments), arguments["entry"].as<std::string>()), 1);
     return one_by_one(arguments, embedder, paths);
 }
 

@@ -174,7 +174,7 @@ EFFICIENTVIT_COLD inline std::string identify(const StateDict& weights, std::str
         std::size_t fitting = 0;
         for (const Parameter& parameter : wanted) {
             const FileNames::Tensor* const tensor = names.find(rule.in_file(parameter.name));
-            if (tensor != nullptr && tensor->entry->shape == parameter.shape) ++fitting;
+            if (tensor != nullptr && tensor->entry != nullptr && tensor->entry->shape == parameter.shape) ++fitting;
         }
         // A tensor that is not there speaks against a model as much as one that is there for it.
         const std::size_t missing = wanted.size() - fitting;

@@ -30,15 +30,18 @@ struct ModelHandleOptions {
 
     int threads = 1;                       ///< that work on one forward, the calling one included
     Precision precision = Precision::f32;  ///< of products
+    /// Of a PyTorch checkpoint, as in TorchCheckpointOptions; what is beside the weights is passed over.
+    std::string entry{};
 };
 
 /// A published network with its weights, its scratch memory and its threads. One thread at a time may call forward on a
 /// handle; threads of their own get handles of their own from share().
 class ModelHandle {
 public:
-    /// The network that make_model(name) gives, with weights from `path`: .safetensors, or .pt, .pth and .bin as
-    /// PyTorch writes them. Without a name, the network that the weights look like. Throws ConfigError for a name that
-    /// there is not, WeightsError for a file that cannot be read or has another network's weights.
+    /// The network that make_model(name) gives, with weights from `path`: safetensors, their index, or a
+    /// PyTorch checkpoint, which the first bytes tell. Without a name, the network that the weights look like. Throws
+    /// ConfigError for a name that there is not, WeightsError for a file that cannot be read or has another network's
+    /// weights.
     ModelHandle(std::string_view name, const std::string& path, const ModelHandleOptions& options = {});
     /// Takes the other's network. What has been moved from can only be assigned to or destroyed.
     ModelHandle(ModelHandle&& other) noexcept;

@@ -4,10 +4,7 @@
 // of the user's own.
 #include <efficientvit/models/make_model.hpp>
 #include <efficientvit/models/model_handle.hpp>
-#include <efficientvit/weights/torch_checkpoint.hpp>
-#if __has_include(<nlohmann/json.hpp>)
-#include <efficientvit/weights/safetensors.hpp>
-#endif
+#include <efficientvit/weights/load_weights.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -25,16 +22,6 @@ struct ModelHandle::State {
 
 namespace {
 
-StateDict read_handle_weights(const std::filesystem::path& path) {
-    if (is_torch_checkpoint(path)) return load_torch_checkpoint(path);
-#if __has_include(<nlohmann/json.hpp>)
-    return load_safetensors(path);
-#else
-    throw WeightsError(
-        detail::concat({detail::path_text(path), ": compiled without nlohmann/json, which safetensors need"}));
-#endif
-}
-
 Precision precision_of(ModelHandleOptions::Precision precision) {
     switch (precision) {
         case ModelHandleOptions::Precision::bf16:
@@ -48,8 +35,8 @@ Precision precision_of(ModelHandleOptions::Precision precision) {
 }
 
 std::shared_ptr<const AnyModel> read_handle_model(std::string_view name, const std::string& path,
-                                                  ModelHandleOptions::Precision precision) {
-    const StateDict weights = read_handle_weights(path);
+                                                  const std::string& entry, ModelHandleOptions::Precision precision) {
+    const StateDict weights = load_weights(path, {.entry = entry, .skip_extra_entries = true});
     const std::string found = name.empty() ? identify(weights) : std::string(name);
     if (found.empty()) {
         throw WeightsError(detail::concat({path, ": these look like the weights of no known model"}));
@@ -63,7 +50,8 @@ std::shared_ptr<const AnyModel> read_handle_model(std::string_view name, const s
 
 ModelHandle::ModelHandle(State* state) : state_(state) {}
 ModelHandle::ModelHandle(std::string_view name, const std::string& path, const ModelHandleOptions& options)
-    : state_(new State{read_handle_model(name, path, options.precision), Context({.threads = options.threads})}) {}
+    : state_(new State{read_handle_model(name, path, options.entry, options.precision),
+                       Context({.threads = options.threads})}) {}
 ModelHandle::ModelHandle(ModelHandle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
 ModelHandle& ModelHandle::operator=(ModelHandle&& other) noexcept {
     std::swap(state_, other.state_);

@@ -47,7 +47,7 @@ public:
     /// Finds `wanted` (the reference's names) in `weights`, whatever wrapper and naming convention (reference,
     /// timm, timm features_only) these use. Throws one WeightsError that lists every tensor missing, unexpected, or
     /// of the wrong shape or dtype. `num_batches_tracked` is passed over; so are the known heads beside a bare
-    /// backbone.
+    /// backbone, and what no model can want (StateDict::unreadable()).
     EFFICIENTVIT_COLD MatchedWeights(const StateDict& weights, const std::vector<Parameter>& wanted,
                                      const LoadOptions& options = {}) {
 #if defined(EFFICIENTVIT_COMPILED)
@@ -73,6 +73,11 @@ public:
                 continue;
             }
             tensor->used = true;
+            if (tensor->entry == nullptr) {
+                problems.dtypes.add(tensor->name, parameter.name, ": found ", tensor->odd,
+                                    ", expected F32, F16, BF16 or F64");
+                continue;
+            }
             const Entry& entry = *tensor->entry;
             if (entry.shape != parameter.shape) {
                 problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
@@ -86,7 +91,7 @@ public:
         }
         const std::vector<std::string> heads = detail::passed_over(wanted, rule);
         for (const auto& [name, tensor] : names) {
-            bool expected = tensor.used;
+            bool expected = tensor.used || tensor.entry == nullptr;
             for (const std::string& head : heads) expected = expected || name.starts_with(head);
             if (!expected) report_.unexpected.emplace_back(tensor.name);
         }

@@ -56,7 +56,8 @@ class FileNames {
 public:
     struct Tensor {
         std::string_view name;  ///< in the file, the prefix included
-        const Entry* entry;
+        const Entry* entry;     ///< null: of elements that are not read, which `odd` tells
+        std::string_view odd{};
         bool used = false;
     };
     using Map = std::map<std::string, Tensor, std::less<>>;
@@ -68,6 +69,12 @@ public:
             const Tensor tensor{full_name, &entry};
             // Two names that differ only in such wrappers: the later stays unused and is reported as unexpected.
             if (!tensors_.try_emplace(without_python_wrappers(name), tensor).second) doubles_.push_back(full_name);
+        }
+        for (const auto& [full_name, what] : weights.unreadable()) {
+            std::string_view name = full_name;
+            if (cut_front(name, prefix)) {
+                tensors_.try_emplace(without_python_wrappers(name), Tensor{full_name, nullptr, what});
+            }
         }
     }
 

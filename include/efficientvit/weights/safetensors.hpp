@@ -10,8 +10,10 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/weights/file_kind.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/safetensors_header.hpp>
+#include <efficientvit/weights/sharded_index.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
@@ -65,25 +67,39 @@ StateDict parse_safetensors_with(std::span<const std::byte> bytes, std::string s
     return out;
 }
 
-}  // namespace detail
-
-/// Reads a safetensors file. It is mapped, not copied; the StateDict and the copies made of it keep the mapping,
-/// a model keeps nothing of it. The `__metadata__` is StateDict::metadata(). Throws WeightsError, with the path,
-/// what was found and what was expected, if the file cannot be read or is not safetensors in every respect.
-/// A file cut short later is a WeightsError when its tensors are read (see mapped_file.hpp).
-EFFICIENTVIT_COLD inline StateDict load_safetensors(const std::filesystem::path& path) {
-    const auto file = std::make_shared<const MappedFile>(path);
+EFFICIENTVIT_COLD inline StateDict map_safetensors(const std::shared_ptr<const MappedFile>& file) {
     const std::span<const std::byte> bytes = file->bytes();
+    refuse_foreign(telling_part({DType::u8, {}, bytes, file}), file->path());
     std::array<std::byte, 8> first{};
     const std::span<std::byte> head = std::span(first).first(bytes.size() < 8 ? bytes.size() : 8);
     file->read(bytes.data(), head);
-    const std::size_t length = detail::safetensors_header_length(file->path(), bytes.size(), head);
+    const std::size_t length = safetensors_header_length(file->path(), bytes.size(), head);
     std::vector<std::byte> header(length);
     file->read(bytes.data() + 8, header);
     StateDict out;
     out.set_source(file->path());
-    detail::read_safetensors_header(out, header, bytes.subspan(8 + length), file);
+    read_safetensors_header(out, header, bytes.subspan(8 + length), file);
     return out;
+}
+
+EFFICIENTVIT_COLD inline StateDict load_one_safetensors(const std::filesystem::path& path) {
+    return map_safetensors(std::make_shared<const MappedFile>(path));
+}
+
+}  // namespace detail
+
+/// Reads a safetensors file. It is mapped, not copied; the StateDict and the copies made of it keep the mapping,
+/// a model keeps nothing of it. The `__metadata__` is StateDict::metadata(). Of the index of a model in several files,
+/// `model.safetensors.index.json`, the files are read. Throws WeightsError, with the path,
+/// what was found and what was expected, if the file cannot be read or is not safetensors in every respect.
+/// A file cut short later is a WeightsError when its tensors are read (see mapped_file.hpp).
+EFFICIENTVIT_COLD inline StateDict load_safetensors(const std::filesystem::path& path) {
+    const auto file = std::make_shared<const MappedFile>(path);
+    const std::string begin = detail::telling_part({DType::u8, {}, file->bytes(), file});
+    if (detail::file_kind(begin) == detail::FileKind::index) {
+        return detail::load_shards(path, *file, detail::load_one_safetensors);
+    }
+    return detail::map_safetensors(file);
 }
 
 /// Reads safetensors from memory and copies the tensors, so that `bytes` may go afterwards. `source` names them in

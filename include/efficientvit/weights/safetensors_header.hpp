@@ -83,7 +83,8 @@ public:
     bool key(std::string& text) {
         if (place_ == Place::top) {
             name_ = text;
-            if (out_.contains(name_) || (name_ == "__metadata__" && std::exchange(has_metadata_, true))) {
+            if (out_.contains(name_) || out_.unreadable().contains(name_) ||
+                (name_ == "__metadata__" && std::exchange(has_metadata_, true))) {
                 fail({"the name is there twice"});
             }
             has_dtype_ = has_shape_ = has_offsets_ = false;
@@ -142,7 +143,8 @@ public:
     void check_coverage() const {
         using Piece = std::tuple<const std::byte*, std::size_t, std::string_view>;
         std::vector<Piece> pieces;
-        pieces.reserve(out_.size());
+        pieces.reserve(out_.size() + odd_.size());
+        for (const Odd& odd : odd_) pieces.emplace_back(odd.data.data(), odd.data.size(), odd.name);
         for (const auto& [name, entry] : out_) pieces.emplace_back(entry.data.data(), entry.data.size(), name);
         std::sort(pieces.begin(), pieces.end());
         std::size_t end = 0;
@@ -234,14 +236,23 @@ private:
                   " bytes: the file is cut short, or the header wrong"});
         }
         const std::optional<DType> dtype = dtype_from_name(dtype_);
-        if (!dtype) fail({"the unsupported dtype ", dtype_, ", expected ", known});
-        const auto begin = static_cast<std::size_t>(offsets_[0]);
-        out_.insert(name_, *dtype, shape_, data_.subspan(begin, static_cast<std::size_t>(size)), owner_);
+        const std::span<const std::byte> bytes =
+            data_.subspan(static_cast<std::size_t>(offsets_[0]), static_cast<std::size_t>(size));
+        if (dtype) return out_.insert(name_, *dtype, shape_, bytes, owner_);
+        out_.insert_unreadable(name_, dtype_);
+        odd_.push_back({out_.unreadable().find(name_)->first, bytes});
     }
+
+    /// A tensor of a dtype that no layer has.
+    struct Odd {
+        std::string_view name;
+        std::span<const std::byte> data;
+    };
 
     StateDict& out_;
     std::span<const std::byte> data_;
     std::shared_ptr<const Storage> owner_;
+    std::vector<Odd> odd_;
     Place place_ = Place::start;
     std::string name_;  // of the tensor
     std::string key_;   // inside it

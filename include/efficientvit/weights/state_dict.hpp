@@ -192,8 +192,9 @@ public:
                                                detail::shape_text(shape), " and dtype ", dtype_name(dtype),
                                                " cannot have ", std::to_string(data.size()), " bytes"}));
         }
+        const bool odd = !unreadable_.empty() && unreadable_.contains(name);
         const auto [at, added] = entries_.try_emplace(std::move(name));
-        if (!added)
+        if (!added || odd)
             throw WeightsError(detail::concat({where(), "tensor ", detail::in_quotes(at->first), " is there twice"}));
         at->second = Entry{dtype, std::move(shape), data, std::move(owner)};
     }
@@ -204,6 +205,17 @@ public:
         const std::span<const std::byte> bytes = owner->bytes();
         insert(std::move(name), DType::f32, std::move(shape), bytes, std::move(owner));
     }
+
+    /// Notes that the file has a tensor of elements that no layer here has (float8, complex, sparse, …); `what` they
+    /// are is for messages. Throws WeightsError if the name is there already.
+    void insert_unreadable(std::string name, std::string what) {
+        if (contains(name) || !unreadable_.try_emplace(name, std::move(what)).second)
+            throw WeightsError(detail::concat({where(), "tensor ", detail::in_quotes(name), " is there twice"}));
+    }
+
+    /// What those tensors are, by name. They are no error until a model wants one; size(), find() and the iterators
+    /// pass them over.
+    const Metadata& unreadable() const { return unreadable_; }
 
     /// Removes a tensor; false if there was none of that name.
     bool erase(std::string_view name) {
@@ -222,6 +234,10 @@ public:
     /// The tensor of that name; throws WeightsError if there is none.
     const Entry& at(std::string_view name) const {
         if (const Entry* entry = find(name)) return *entry;
+        if (const auto odd = unreadable_.find(name); odd != unreadable_.end()) {
+            throw WeightsError(detail::concat(
+                {where(), "tensor ", detail::in_quotes(name), " is ", odd->second, ", which is not read"}));
+        }
         throw WeightsError(
             detail::concat({where(), "no tensor ", detail::in_quotes(name), " among the ", std::to_string(size())}));
     }
@@ -260,6 +276,7 @@ private:
 
     Map entries_;
     Metadata metadata_;
+    Metadata unreadable_;
     std::string source_;
 };
 

@@ -10,6 +10,8 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/weights/checkpoint_entries.hpp>
+#include <efficientvit/weights/file_kind.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/pickle.hpp>
 #include <efficientvit/weights/pickle_machine.hpp>
@@ -33,11 +35,13 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Which part of a checkpoint is read.
 struct TorchCheckpointOptions {
-    /// The entry that holds the tensors, such as "ema"; those beside it are passed over. Where none is given: the
-    /// entry `state_dict` if there is one, else the checkpoint itself.
+    /// The entry that holds the tensors, such as "ema"; those beside it are passed over. Keys and list indices with
+    /// dots between them lead to any depth: "checkpoint.ema.0.9998", "models.1". Where none is given: the checkpoint
+    /// itself. There, or in the entry, the tensors are those of `state_dict` if there is one, else its own, else those
+    /// of the only dict within that has some.
     std::string entry{};
-    /// Entries that are no part of the state dict (optimizer, epoch, …) are an error that names them; true passes them
-    /// over.
+    /// Whatever else there is (optimizer, epoch, arguments, objects of any class) is an error that names it; true
+    /// passes it over.
     bool skip_extra_entries = false;
 };
 
@@ -55,41 +59,37 @@ public:
     }
 
     EFFICIENTVIT_COLD StateDict read(const TorchCheckpointOptions& options) const {
-        PickleValue from = pickle_.root();
-        if (!from.is(PickleKind::dict)) archive_.fail({"holds ", pickle_.describe(from), ", expected a dict"});
-        if (!options.entry.empty()) {
-            const PickleValue* entry = pickle_.find(from, options.entry);
-            if (entry == nullptr || !entry->is(PickleKind::dict)) {
-                archive_.fail({"its entry ", in_quotes(options.entry), " is ",
-                               entry == nullptr ? "missing" : pickle_.describe(*entry), ", expected a dict; it holds ",
-                               list(from, [](const Pickle::Pair&) { return true; })});
-            }
-            from = *entry;
+        const CheckpointEntries entries(pickle_);
+        const PickleValue from = find_entry(entries, options.entry);
+        const CheckpointEntries::Lead lead = entries.lead(from);
+        if (lead.count > 1) {
+            archive_.fail({"tensors are in several of its entries: ", entries.list_leads(from, options.entry),
+                           "; name one: {.entry = \"...\"}"});
         }
-        const PickleValue* inner = pickle_.find(from, "state_dict");
-        const bool wrapped = inner != nullptr && inner->is(PickleKind::dict);
-        const PickleValue state = wrapped ? *inner : from;
+        std::string beside;  // on the way to the tensors
+        PickleValue state = from;
+        const auto add = [&beside](const std::string& extra) {
+            beside += concat({beside.empty() || extra.empty() ? "" : ", ", extra});
+        };
+        for (auto pair = lead.way.rbegin(); pair != lead.way.rend(); ++pair) {
+            add(entries.list(state, true, *pair));
+            state = (*pair)->value;
+        }
+        add(entries.list(state, false));
 
         StateDict out;
         out.set_source(archive_.source());
         TorchTensors tensors(archive_, pickle_, root_);
         for (const Pickle::Pair* pair = pickle_.first(state); pair != nullptr; pair = pickle_.next(*pair)) {
-            if (is_tensor(*pair)) tensors.add(out, *pair);
+            if (entries.is_tensor(*pair)) tensors.add(out, *pair);
         }
-        const auto is_extra = [](const Pickle::Pair& pair) { return !is_tensor(pair); };
-        const auto is_beside = [this](const Pickle::Pair& pair) {
-            return !pair.key.is(PickleKind::string) || pickle_.text(pair.key) != "state_dict";
-        };
-        const std::string inside = list(state, is_extra);
-        const std::string beside = wrapped ? list(from, is_beside) : "";
-        if (inside.empty() && beside.empty()) return out;
-        if (out.empty()) {
-            archive_.fail({"no tensors where they are looked for; there it holds ", inside.empty() ? beside : inside,
-                           "; if they are inside another entry, name it: {.entry = \"...\"}"});
+        if (beside.empty()) return out;
+        if (lead.count == 0) {
+            archive_.fail({"no tensors by name in ", options.entry.empty() ? "it" : in_quotes(options.entry),
+                           "; it holds ", beside});
         }
         if (!options.skip_extra_entries) {
             archive_.fail({"beside the ", std::to_string(out.size()), " tensors of its state dict it holds ", beside,
-                           inside.empty() || beside.empty() ? "" : ", ", inside,
                            "; {.skip_extra_entries = true} passes them over, {.entry = \"...\"} reads one of them"});
         }
         return out;
@@ -121,24 +121,22 @@ private:
         return PickleMachine(archive_.read(file), concat({archive_.source(), ": data.pkl"})).result();
     }
 
-    static bool is_tensor(const Pickle::Pair& pair) {
-        return pair.key.is(PickleKind::string) && pair.value.is(PickleKind::tensor);
-    }
-
-    /// The entries of a dict for which `wanted` is true, as a message names them.
-    template <class Wanted>
-    EFFICIENTVIT_COLD std::string list(const PickleValue& dict, Wanted wanted) const {
-        constexpr std::size_t most = 20;
-        std::string out;
-        std::size_t count = 0;
-        for (const Pickle::Pair* pair = pickle_.first(dict); pair != nullptr; pair = pickle_.next(*pair)) {
-            if (!wanted(*pair) || ++count > most) continue;
-            const bool named = pair->key.is(PickleKind::string);
-            out +=
-                concat({count > 1 ? ", " : "", named ? in_quotes(pickle_.text(pair->key)) : pickle_.describe(pair->key),
-                        " (", pickle_.describe(pair->value), ")"});
+    /// What `path` names, or the checkpoint itself where it is empty: a dict or a list.
+    EFFICIENTVIT_COLD PickleValue find_entry(const CheckpointEntries& entries, const std::string& path) const {
+        const PickleValue& root = pickle_.root();
+        if (path.empty()) {
+            if (!Pickle::is_container(root)) archive_.fail({"holds ", pickle_.describe(root), ", expected a dict"});
+            return root;
         }
-        return count > most ? concat({out, " and ", std::to_string(count - most), " more"}) : out;
+        const CheckpointEntries::Named named = entries.find(root, path);
+        if (named.values.size() == 1 && Pickle::is_container(named.values.front())) return named.values.front();
+        std::string found;
+        for (const PickleValue& value : named.values)
+            found += concat({found.empty() ? "" : " or ", pickle_.describe(value)});
+        archive_.fail(
+            {"its entry ", in_quotes(path), " is ", found.empty() ? "missing" : found, ", expected a dict; ",
+             named.followed.empty() ? "it" : in_quotes(named.followed), " holds ",
+             Pickle::is_container(named.last) ? entries.list(named.last, true) : pickle_.describe(named.last)});
     }
 
     ZipArchive archive_;
@@ -152,6 +150,7 @@ EFFICIENTVIT_COLD inline void check_is_zip(const Entry& file, const std::string&
     read_bytes(file, 0, std::span(first).first(std::min(first.size(), file.data.size())));
     const std::string_view text(reinterpret_cast<const char*>(first.data()), first.size());
     if (text.starts_with("PK\3\4")) return;
+    refuse_foreign(telling_part(file), source);
     const auto fail = [&source](std::string_view what) { throw WeightsError(concat({source, ": ", what})); };
     if (text.starts_with("\x80")) {
         fail(
@@ -173,13 +172,14 @@ EFFICIENTVIT_COLD inline StateDict read_torch_checkpoint(std::span<const std::by
 
 }  // namespace detail
 
-/// Whether the extension says PyTorch's (.pt, .pth, .bin) or safetensors. Throws WeightsError if it says neither.
+/// Whether the file is PyTorch's, by its first bytes: a zip archive, or a pickle of the format before 1.6. Throws
+/// WeightsError if it cannot be read, or is known to be neither PyTorch's nor safetensors (a web page, a Git LFS
+/// pointer).
 EFFICIENTVIT_COLD inline bool is_torch_checkpoint(const std::filesystem::path& path) {
-    const std::filesystem::path extension = path.extension();
-    if (extension == ".pt" || extension == ".pth" || extension == ".bin") return true;
-    if (extension == ".safetensors") return false;
-    throw WeightsError(
-        detail::concat({detail::path_text(path), ": weights are read from .safetensors, .pt, .pth and .bin files"}));
+    const auto file = std::make_shared<const MappedFile>(path);
+    const std::string first = detail::telling_part({DType::u8, {}, file->bytes(), file});
+    detail::refuse_foreign(first, file->path());
+    return detail::file_kind(first) == detail::FileKind::torch;
 }
 
 /// Reads a checkpoint, with or without `state_dict` around its tensors. The file is mapped, not copied; the StateDict

@@ -39,14 +39,16 @@ public:
     /// Adds the tensor that a pair of a dict describes. Throws WeightsError if that does not fit the archive.
     EFFICIENTVIT_COLD void add(StateDict& out, const Pickle::Pair& pair) {
         const std::string name(pickle_.text(pair.key));
+        if (std::string odd = unreadable(pair.value); !odd.empty()) {
+            names_ += 1 + odd.size() / 32;
+            check_names(name);
+            return out.insert_unreadable(name, std::move(odd));
+        }
         Entry storage;
         Layout layout = read_layout(name, pair.value, storage);
         // A tensor's own description is longer; so short of malice only few names share one.
         names_ += 1 + layout.shape.size() / 8;
-        if (names_ > pickle_.size() / 16 + 1) {
-            fail(name,
-                 {"there are more names than a pickle of ", std::to_string(pickle_.size()), " bytes has tensors for"});
-        }
+        check_names(name);
         const std::size_t size = dtype_size(layout.dtype);
         const auto bytes = static_cast<std::size_t>(layout.count) * size;
         if (is_contiguous(layout)) {
@@ -73,6 +75,25 @@ private:
 
     [[noreturn]] void fail(std::string_view name, std::initializer_list<std::string_view> what) const {
         archive_.fail({"tensor ", in_quotes(name), ": ", concat(what)});
+    }
+
+    void check_names(const std::string& name) const {
+        if (names_ > pickle_.size() / 16 + 1) {
+            fail(name,
+                 {"there are more names than a pickle of ", std::to_string(pickle_.size()), " bytes has tensors for"});
+        }
+    }
+
+    /// Of elements that no layer has: what they are, such as "torch.float8_e4m3fn"; else empty.
+    EFFICIENTVIT_COLD std::string unreadable(const PickleValue& value) const {
+        if (value.is(PickleKind::opaque)) return concat({"made by ", pickle_.class_name(value)});
+        const PickleValue& storage = pickle_.item(value, 0);
+        if (!storage.is(PickleKind::storage)) return {};
+        const PickleValue& type = pickle_.item(storage, 1);
+        if (type.is(PickleKind::opaque)) return pickle_.class_name(type);
+        const bool v3 = pickle_.global(value).role == PickleRole::rebuild_tensor_v3;
+        const bool odd = v3 && pickle_.item(value, 6).is(PickleKind::opaque);
+        return odd ? pickle_.class_name(pickle_.item(value, 6)) : std::string();
     }
 
     /// The extents or strides of a tensor.

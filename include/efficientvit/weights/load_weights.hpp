@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Weights from a file of any kind that this library reads, told by the first bytes: safetensors, the index of several
+// of them, a PyTorch checkpoint. Optional; reads safetensors where nlohmann/json is there.
+#pragma once
+
+#include <efficientvit/weights/file_kind.hpp>
+#include <efficientvit/weights/mapped_file.hpp>
+#include <efficientvit/weights/torch_checkpoint.hpp>
+#if __has_include(<nlohmann/json.hpp>)
+#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/sharded_index.hpp>
+#endif
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// Reads `*.safetensors`, `*.safetensors.index.json` with its shards, and what torch.save writes, whatever the file is
+/// called. `options` are for checkpoints. Throws WeightsError as load_safetensors() and load_torch_checkpoint() do; for
+/// a Git LFS pointer, a web page, an archive it says so.
+EFFICIENTVIT_COLD inline StateDict load_weights(const std::filesystem::path& path,
+                                                const TorchCheckpointOptions& options = {}) {
+    const auto file = std::make_shared<const MappedFile>(path);
+    const std::string first = detail::telling_part({DType::u8, {}, file->bytes(), file});
+    const detail::FileKind kind = detail::file_kind(first);
+    if (kind == detail::FileKind::torch) return load_torch_checkpoint(path, options);
+#if __has_include(<nlohmann/json.hpp>)
+    if (kind == detail::FileKind::index) {
+        return detail::load_shards(path, *file, [&](const std::filesystem::path& shard) {
+            // A shard that is an index would be read for ever.
+            return is_torch_checkpoint(shard) ? load_torch_checkpoint(shard, options)
+                                              : detail::load_one_safetensors(shard);
+        });
+    }
+#endif
+    detail::refuse_foreign(first, file->path());
+#if __has_include(<nlohmann/json.hpp>)
+    return load_safetensors(path);
+#else
+    throw WeightsError(detail::concat({file->path(), ": compiled without nlohmann/json, which safetensors need"}));
+#endif
+}
+
+/// The same from a file's bytes, which are copied and may go afterwards; `source` names them in messages.
+EFFICIENTVIT_COLD inline StateDict parse_weights(std::span<const std::byte> bytes, const std::string& source,
+                                                 const TorchCheckpointOptions& options = {}) {
+    const std::string first = detail::telling_part({DType::u8, {}, bytes, nullptr});
+    if (detail::file_kind(first) == detail::FileKind::torch) return parse_torch_checkpoint(bytes, options);
+    detail::refuse_foreign(first, source);
+#if __has_include(<nlohmann/json.hpp>)
+    return parse_safetensors(bytes, source);
+#else
+    throw WeightsError(detail::concat({source, ": compiled without nlohmann/json, which safetensors need"}));
+#endif
+}
+
+EFFICIENTVIT_END_NAMESPACE
