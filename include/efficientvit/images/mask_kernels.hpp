@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of masks.hpp, for the instruction sets that make a difference to them, chosen at run time as those of
+// kernels/ are. Raw pointers and ints only, no std within the regions (see kernels/target.hpp).
+#pragma once
+
+#include <efficientvit/kernels/cpu.hpp>
+
+#if defined(EFFICIENTVIT_X86)
+#include <immintrin.h>
+#endif
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+
+/// Bilinear interpolation along one axis: output i is input first[i] times weight0[i] plus input second[i] times
+/// weight1[i]. Both indices never fall.
+struct LinearTaps {
+    const int* first = nullptr;
+    const int* second = nullptr;
+    const float* weight0 = nullptr;
+    const float* weight1 = nullptr;
+};
+
+/// Columns [begin, end) of a row y, interpolated from a row x.
+struct ExpandMaskRow {
+    const float* x = nullptr;
+    LinearTaps taps{};
+    int begin = 0, end = 0;
+    float* y = nullptr;
+};
+
+/// Columns [begin, end) of a row y between two rows.
+struct MixMaskRows {
+    const float* x0 = nullptr;
+    const float* x1 = nullptr;
+    float weight0 = 1, weight1 = 0;
+    int begin = 0, end = 0;
+    float* y = nullptr;
+};
+
+/// The same row as pixels of a mask, and counted. rows.y may be null.
+struct ThresholdMaskRow {
+    MixMaskRows rows{};
+    float threshold = 0, high = 0, low = 0;
+    unsigned char* pixels = nullptr;     ///< 1 where a value is above threshold
+    unsigned char* columns = nullptr;    ///< or'd with these
+    int area = 0, inner = 0, outer = 0;  ///< out: how many values are above threshold, high, low
+};
+
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/kernels/target.hpp>
+
+#define EFFICIENTVIT_LANES 4
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace four_lanes {
+#include <efficientvit/images/mask_kernels.inl>
+}  // namespace four_lanes
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+#undef EFFICIENTVIT_LANES
+
+#if defined(EFFICIENTVIT_X86) && defined(__GNUC__)
+#define EFFICIENTVIT_LANES 8
+EFFICIENTVIT_BEGIN_AVX2
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace eight_lanes {
+#include <efficientvit/images/mask_kernels.inl>
+}  // namespace eight_lanes
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+EFFICIENTVIT_END_TARGET
+#undef EFFICIENTVIT_LANES
+#define EFFICIENTVIT_LANES 16
+EFFICIENTVIT_BEGIN_AVX512
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace sixteen_lanes {
+#include <efficientvit/images/mask_kernels.inl>
+}  // namespace sixteen_lanes
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+EFFICIENTVIT_END_TARGET
+#undef EFFICIENTVIT_LANES
+#endif
+
+#include <efficientvit/kernels/target_end.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+
+/// What enlarges masks on one instruction set.
+struct MaskKernels {
+    void (*expand)(const ExpandMaskRow&);
+    void (*mix)(const MixMaskRows&);
+    void (*threshold)(ThresholdMaskRow&);
+};
+
+/// The kernels for `isa`.
+inline MaskKernels mask_kernels([[maybe_unused]] Isa isa) {
+#if defined(EFFICIENTVIT_X86) && defined(__GNUC__)
+    if (isa == Isa::avx512) {
+        return {sixteen_lanes::expand_mask_row, sixteen_lanes::mix_mask_rows, sixteen_lanes::threshold_mask_row};
+    }
+    if (isa == Isa::avx2) {
+        return {eight_lanes::expand_mask_row, eight_lanes::mix_mask_rows, eight_lanes::threshold_mask_row};
+    }
+#endif
+    return {four_lanes::expand_mask_row, four_lanes::mix_mask_rows, four_lanes::threshold_mask_row};
+}
+
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
