@@ -61,9 +61,9 @@ template <class Load>
 EFFICIENTVIT_COLD StateDict load_shards(const std::filesystem::path& path, const MappedFile& file, const Load& load) {
     StateDict out;
     out.set_source(file.path());
-    for (const auto& entry : read_shard_map(file)) {
-        const std::string& name = entry.first;
-        const std::vector<std::string>& tensors = entry.second;
+    for (const auto& pair : read_shard_map(file)) {
+        const std::string& name = pair.first;
+        const std::vector<std::string>& tensors = pair.second;
         const std::filesystem::path shard =
             path.parent_path() / std::filesystem::path(std::u8string(name.begin(), name.end()));
         const auto fail = [&](std::string_view what, std::string_view tensor) {
