@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <stdexcept>
 #include <string>
@@ -40,9 +39,7 @@ using Names = std::vector<std::string>;
 Names class_names(const std::string& path, int count) {
     Names names;
     if (!path.empty()) {
-        std::ifstream file(path);
-        if (!file) throw std::runtime_error(path + ": cannot be read");
-        for (std::string line; std::getline(file, line);) names.push_back(line);
+        names = examples::text_lines(path);
         if (static_cast<int>(names.size()) != count) {
             throw std::runtime_error(path + ": expected a name a line for " + std::to_string(count) +
                                      " classes, found " + std::to_string(names.size()));
@@ -64,7 +61,7 @@ void print(const Result& result, const Names& names) {
         std::snprintf(percent, sizeof(percent), "%6.2f %%", 100 * p.probability);
         std::cout << "  " << percent << "  " << std::string(static_cast<std::size_t>(filled), '#')
                   << std::string(static_cast<std::size_t>(width - filled), '.') << "  "
-                  << names[static_cast<std::size_t>(p.index)] << '\n';
+                  << ev::detail::printable(names[static_cast<std::size_t>(p.index)]) << '\n';
     }
     std::cout << std::flush;
 }
@@ -83,7 +80,7 @@ ev::Image draw_sheet(const std::vector<Result>& results, const Names& names) {
         examples::paste(sheet, left + (side - result.thumbnail.width()) / 2,
                         top + (side - result.thumbnail.height()) / 2, result.thumbnail);
         const int x = left + side + gap;
-        examples::draw_text(sheet, x, top, result.name, examples::faint, 1, bars);
+        examples::draw_text(sheet, x, top, examples::shortened(result.name, bars), examples::faint);
         int y = top + 16;
         for (const ev::Prediction& p : result.top) {
             if (y + line > top + card_height) break;
@@ -129,8 +126,10 @@ int classify(const cxxopts::ParseResult& arguments) {
             ev::preprocess_cls(image, how, input);
             model->forward(input, outputs, context);
             const ev::Tensor& logits = outputs["logits"];
-            Result result{
-                path.filename().string(), {}, ev::top_k({logits.data(), static_cast<std::size_t>(logits.size())}, k)};
+            examples::check_finite(logits, "logits");
+            Result result{examples::shown(path.filename()),
+                          {},
+                          ev::top_k({logits.data(), static_cast<std::size_t>(logits.size())}, k)};
             progress.hide();
             print(result, names);
             progress.show();
@@ -142,7 +141,7 @@ int classify(const cxxopts::ParseResult& arguments) {
     const fs::path sheet = arguments["output"].as<std::string>();
     if (sheet.empty() || results.empty()) return status;
     ev::write_png(sheet, draw_sheet(results, names));
-    std::cout << "drawn: " << sheet.string()
+    std::cout << "drawn: " << examples::shown(sheet)
               << (paths.size() > most_on_sheet ? " (the first " + std::to_string(most_on_sheet) + ")" : "") << '\n';
     return status;
 }

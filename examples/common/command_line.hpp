@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "models.hpp"
+#include "text.hpp"
 
 namespace examples {
 
@@ -88,7 +89,7 @@ inline int run(const std::string& program, cxxopts::Options& options, int argc, 
         if (!std::cout.flush()) throw std::runtime_error("the results cannot be printed");
         return status;
     } catch (const std::exception& error) {
-        std::cerr << program << ": " << error.what() << '\n';
+        std::cerr << program << ": " << reason(error) << '\n';
         return EXIT_FAILURE;
     }
 }

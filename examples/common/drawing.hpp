@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "font.hpp"
 
@@ -49,7 +50,7 @@ inline int text_width(std::string_view text, int dot = 1) {
     return width * dot;
 }
 
-/// The text as it fits into so many columns: what is too long loses its middle, where names differ least.
+/// A name as it fits into so many columns: what is too long loses its middle, where names differ least.
 inline std::string shortened(std::string_view text, int max_width, int dot = 1) {
     const std::string line = printable_ascii(text);
     if (text_width(line, dot) <= max_width) return line;
@@ -61,10 +62,33 @@ inline std::string shortened(std::string_view text, int max_width, int dot = 1) 
     return {};
 }
 
-/// Writes one line, shortened where it is wider than max_width. (left, top) is the upper left corner.
+/// The text in lines of so many columns, broken at blanks where there are any, and nothing lost.
+inline std::vector<std::string> wrapped(std::string_view text, int max_width) {
+    std::vector<std::string> lines;
+    std::string rest = printable_ascii(text);
+    while (text_width(rest) > max_width) {
+        std::size_t fits = 1;
+        int width = 0;
+        for (std::size_t i = 0; i < rest.size() && (width += glyph(rest[i]).width) <= max_width; ++i) fits = i + 1;
+        const std::size_t blank = rest.rfind(' ', fits);
+        const bool at_blank = blank != std::string::npos && blank > 0;
+        lines.push_back(rest.substr(0, at_blank ? blank : fits));
+        rest.erase(0, at_blank ? blank + 1 : fits);
+    }
+    if (!rest.empty() || lines.empty()) lines.push_back(rest);
+    return lines;
+}
+
+/// Writes one line, cut at its end where it is wider than max_width. (left, top) is the upper left corner.
 inline void draw_text(ev::Image& image, int left, int top, std::string_view text, ev::Rgb color, int dot = 1,
                       int max_width = 1 << 20) {
-    for (const char c : shortened(text, max_width, dot)) {
+    std::string line = printable_ascii(text);
+    if (text_width(line, dot) > max_width) {
+        line.resize(std::min(line.size(), static_cast<std::size_t>(std::max(max_width, 0))));  // a letter has 2 columns
+        while (!line.empty() && text_width(line + "...", dot) > max_width) line.pop_back();
+        line += "...";
+    }
+    for (const char c : line) {
         for (int y = 0; y < Glyph::height; ++y) {
             for (int x = 0; glyph(c).rows[static_cast<std::size_t>(y)] >> x != 0; ++x) {
                 if ((glyph(c).rows[static_cast<std::size_t>(y)] >> x & 1) == 0) continue;

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pictures one after the other, with a bar on the terminal that shows how far it is; a broken one is reported and does
-// not stop the others.
+// Pictures one after the other, with a bar on the terminal that shows how far it is. What goes wrong with one of them
+// is said and counted here, and never ends a run.
 #pragma once
 
 #include <efficientvit/images/codec.hpp>
+#include <efficientvit/tensor.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "text.hpp"
 
 #if defined(_WIN32)
 #include <io.h>
@@ -81,28 +89,65 @@ private:
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-/// Calls each(path, image, progress) for every picture. One that cannot be read is named on standard error, the others
-/// go on, and the result is a failure. Anything else that is thrown ends it all.
+/// Throws std::runtime_error where what a network gave is not finite numbers, which would be kept or drawn in silence.
+inline void check_finite(const ev::Tensor& tensor, const std::string& name) {
+    const float* const end = tensor.data() + tensor.size();
+    if (std::all_of(tensor.data(), end, [](float x) { return std::isfinite(x); })) return;
+    throw std::runtime_error("the network's " + name + " are not finite numbers: are its weights damaged?");
+}
+
+/// What went wrong with single pictures: each is named with its reason and counted, and the run goes on.
+class PictureLog {
+public:
+    PictureLog(std::string program, std::size_t pictures, Progress& progress)
+        : program_(std::move(program)), pictures_(pictures), progress_(progress) {}
+
+    /// Reads a picture, turned as the camera was held, and calls use(image). Whether nothing was thrown, for whatever
+    /// reason: a file that is broken, memory that does not suffice, a result that cannot be written.
+    bool attempt(const std::filesystem::path& path, const std::function<void(const ev::Image&)>& use) {
+        std::size_t* count = &unreadable_;
+        try {
+            const ev::Image image = ev::read_image(path, {.apply_orientation = true});
+            count = &failed_;
+            use(image);
+            return true;
+        } catch (const std::exception& error) {
+            ++*count;
+            const std::string name = shown(path), why = reason(error);
+            progress_.say(program_ + ": " + (why.find(name) == std::string::npos ? name + ": " + why : why));
+        }
+        return false;
+    }
+
+    /// Says how many there were; the exit status.
+    int status() const {
+        const auto say = [&](std::size_t count, const char* what) {
+            if (count == 0) return;
+            std::cerr << program_ << ": " << count << " of " << pictures_ << " pictures could not be " << what << '\n';
+        };
+        say(unreadable_, "read");
+        say(failed_, "processed");
+        return unreadable_ + failed_ == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+
+private:
+    std::string program_;
+    std::size_t pictures_, unreadable_ = 0, failed_ = 0;
+    Progress& progress_;
+};
+
+/// Calls each(path, image, progress) for every picture. One that fails, in being read or in each(), is named on
+/// standard error, the others go on, and the result is a failure.
 inline int for_each_image(const std::string& program, const std::vector<std::filesystem::path>& paths,
                           const std::function<void(const std::filesystem::path&, const ev::Image&, Progress&)>& each) {
-    std::size_t broken = 0;
-    {
-        Progress progress(paths.size());
-        for (const std::filesystem::path& path : paths) {
-            ev::Image image;
-            try {
-                image = ev::read_image(path);
-            } catch (const ev::ImageError& error) {
-                progress.say(program + ": " + error.what());
-                ++broken;
-            }
-            if (!image.empty()) each(path, image, progress);
-            progress.step();
-        }
+    Progress progress(paths.size());
+    PictureLog log(program, paths.size(), progress);
+    for (const std::filesystem::path& path : paths) {
+        log.attempt(path, [&](const ev::Image& image) { each(path, image, progress); });
+        progress.step();
     }
-    if (broken == 0) return EXIT_SUCCESS;
-    std::cerr << program << ": " << broken << " of " << paths.size() << " pictures could not be read\n";
-    return EXIT_FAILURE;
+    progress.hide();
+    return log.status();
 }
 
 }  // namespace examples

@@ -9,8 +9,7 @@
 #include <efficientvit/weights/save_npy.hpp>
 
 #include <chrono>
-#include <cstring>
-#include <fstream>
+#include <map>
 #include <sstream>
 
 #include "../common/command_line.hpp"
@@ -25,6 +24,7 @@ namespace ev = efficientvit;
 namespace fs = std::filesystem;
 using examples::Metadata;
 using examples::Ranks;
+using examples::Source;
 using Bytes = std::vector<std::byte>;
 
 /// The pictures of the command line and of --list.
@@ -33,11 +33,9 @@ std::vector<fs::path> pictures_of(const cxxopts::ParseResult& arguments) {
     std::vector<fs::path> pictures;
     if (arguments.count("images") != 0) pictures = examples::images_of(arguments);
     const std::string list = arguments["list"].as<std::string>();
-    std::ifstream file(list);
-    for (std::string line; std::getline(file, line);) {
+    for (const std::string& line : examples::text_lines(list)) {
         if (!line.empty()) pictures.emplace_back(line);
     }
-    if (!file.eof()) throw std::runtime_error(list + ": cannot be read");
     if (pictures.empty()) throw std::runtime_error(list + ": names no pictures");
     return pictures;
 }
@@ -52,7 +50,9 @@ Bytes read_file(const fs::path& path) {
 /// A picture to its features.
 class Embedder {
 public:
-    Embedder(const cxxopts::ParseResult& arguments, const ev::StateDict& weights, int processes_here)
+    /// `contents` tells these weights from others, as contents_of() does.
+    Embedder(const cxxopts::ParseResult& arguments, const ev::StateDict& weights, const std::string& contents,
+             int processes_here)
         : context_(context(arguments, processes_here)) {
         const fs::path path = examples::weights_of(arguments);
         std::string name = arguments["model"].as<std::string>();
@@ -70,7 +70,8 @@ public:
         if (size_ < 32 || size_ > 4096) throw examples::UsageError("--size must be 32 to 4096");
         output_ = sam_ ? "image_embeddings" : "stage_final";
         about_ = {{"model", model_->info().name},
-                  {"weights", path.filename().string()},
+                  {"weights", examples::one_line(examples::path_bytes(path.filename()))},
+                  {"weights_contents", contents},
                   {"output", output_},
                   {"input_size", std::to_string(size_)}};
     }
@@ -80,7 +81,7 @@ public:
     /// What they are of, so that a file can be told from another model's.
     const Metadata& about() const { return about_; }
 
-    /// (1, C, H, W), valid until the next call.
+    /// (1, C, H, W), valid until the next call. Throws std::runtime_error where it is not finite numbers.
     const ev::Tensor& operator()(const ev::Image& image) {
         if (sam_) {
             ev::preprocess_sam(image, {.size = size_}, input_);
@@ -88,6 +89,7 @@ public:
             ev::preprocess_cls(image, {.size = size_, .crop_ratio = 1}, input_);
         }
         model_->forward(input_, outputs_, context_);
+        examples::check_finite(outputs_[output_], "features");
         return outputs_[output_];
     }
 
@@ -109,7 +111,7 @@ private:
     ev::NamedTensors outputs_;
 };
 
-/// NAME.npy and NAME.safetensors for each picture.
+/// NAME.npy and NAME.safetensors for each picture; beside NAME.npy alone NAME.npy.txt, which says of what it is.
 int one_by_one(const cxxopts::ParseResult& arguments, Embedder& embedder, const std::vector<fs::path>& paths) {
     const std::string format = arguments["format"].as<std::string>();
     if (format != "both" && format != "safetensors" && format != "npy") {
@@ -117,19 +119,23 @@ int one_by_one(const cxxopts::ParseResult& arguments, Embedder& embedder, const 
     }
     const bool overwrite = arguments.count("overwrite") != 0;
     const examples::OutputFolder folder(arguments["output"].as<std::string>(), paths);
+    // What the files of a picture say of themselves, as it was when the run began.
+    std::map<fs::path, Metadata> about;
     const auto is_done = [&](const fs::path& path) {
-        if (!fs::exists(path)) return false;
-        examples::check_same_run(path, ev::load_safetensors(path).metadata(), embedder.about());
-        return true;
+        const fs::path npy = folder.file(path, ".npy"), note = folder.file(path, ".npy.txt");
+        if (format == "npy") return examples::is_done(npy, note, about.at(path));
+        return examples::is_done(folder.file(path, ".safetensors"), about.at(path)) &&
+               (format == "safetensors" || fs::exists(npy));
     };
     std::size_t done = 0, skipped = 0;
     // What is there already does not have to be read and decoded.
     std::vector<fs::path> left;
     for (const fs::path& path : paths) {
-        const fs::path safetensors = folder.file(path, ".safetensors"), npy = folder.file(path, ".npy");
-        const bool has_safetensors = format == "npy" || (!overwrite && is_done(safetensors));
-        const bool has_npy = format == "safetensors" || (!overwrite && fs::exists(npy));
-        if (has_safetensors && has_npy) {
+        Metadata& of = about[path] = embedder.about();
+        of["image"] = examples::one_line(examples::path_bytes(path.filename()));
+        of["image_path"] = examples::one_line(examples::path_bytes(path));
+        of["image_stamp"] = examples::stamp_of(path);
+        if (!overwrite && is_done(path)) {
             ++skipped;
         } else {
             left.push_back(path);
@@ -141,22 +147,22 @@ int one_by_one(const cxxopts::ParseResult& arguments, Embedder& embedder, const 
             const ev::Tensor& features = embedder(image);
             // The NumPy file first: a picture is done when its safetensors file, which says of what, is there.
             if (format != "safetensors") ev::save_npy(folder.file(path, ".npy"), features);
+            if (format == "npy") examples::save_note(folder.file(path, ".npy.txt"), about.at(path));
             if (format != "npy") {
                 ev::StateDict file;
                 file.insert(
                     embedder.output(),
                     {features.dimension(0), features.dimension(1), features.dimension(2), features.dimension(3)},
                     std::vector<float>(features.data(), features.data() + features.size()));
-                file.metadata() = embedder.about();
-                file.metadata()["image"] = path.filename().string();
+                file.metadata() = about.at(path);
                 file.metadata()["image_height"] = std::to_string(image.height());
                 file.metadata()["image_width"] = std::to_string(image.width());
                 ev::save_safetensors(folder.file(path, ".safetensors"), file);
             }
             ++done;
         });
-    std::cout << done << " embedded, " << skipped << " there already, in " << arguments["output"].as<std::string>()
-              << '\n';
+    std::cout << done << " embedded, " << skipped << " there already, in "
+              << examples::shown(arguments["output"].as<std::string>()) << '\n';
     return status;
 }
 
@@ -166,22 +172,32 @@ std::size_t pictures_a_shard(const cxxopts::ParseResult& arguments) {
     return static_cast<std::size_t>(count);
 }
 
-/// What rank 0 tells the others: the shards to do (a line of numbers), then the pictures, one a line.
-Bytes to_bytes(const std::vector<std::size_t>& left, const std::vector<fs::path>& pictures) {
-    std::string text;
+/// What rank 0 tells the others: what the weights are, the shards to do, then each picture and its stamp. What ends
+/// with a NUL can hold all that names can.
+Bytes to_bytes(const std::string& contents, const std::vector<std::size_t>& left, const std::vector<Source>& pictures) {
+    std::string text = contents + '\0';
     for (const std::size_t shard : left) text += std::to_string(shard) + ' ';
-    text += '\n';
-    for (const fs::path& picture : pictures) text += picture.generic_string() + '\n';
+    text += '\0';
+    for (const Source& picture : pictures) {
+        text += examples::path_bytes(picture.path) + '\0';
+        text += picture.stamp + '\0';
+    }
     const auto bytes = std::as_bytes(std::span(text));
     return {bytes.begin(), bytes.end()};
 }
-void from_bytes(const Bytes& bytes, std::vector<std::size_t>& left, std::vector<fs::path>& pictures) {
+void from_bytes(const Bytes& bytes, std::string& contents, std::vector<std::size_t>& left,
+                std::vector<Source>& pictures) {
     std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    std::string line;
-    std::getline(text, line);
-    std::istringstream numbers(line);
+    std::string part;
+    std::getline(text, contents, '\0');
+    std::getline(text, part, '\0');
+    std::istringstream numbers(part);
     for (std::size_t shard = 0; numbers >> shard;) left.push_back(shard);
-    while (std::getline(text, line)) pictures.emplace_back(line);
+    while (std::getline(text, part, '\0')) {
+        Source picture{fs::path(std::u8string(part.begin(), part.end())), {}};
+        std::getline(text, picture.stamp, '\0');
+        pictures.push_back(std::move(picture));
+    }
 }
 
 /// The shards in `left`, as many as this rank comes to do.
@@ -190,6 +206,7 @@ void fill_shards(const examples::ShardPlan& plan, const std::vector<std::size_t>
     std::size_t count = 0;
     for (const std::size_t shard : left) count += plan.end(shard) - plan.begin(shard);
     examples::Progress progress(ranks.rank() == 0 ? count : 0, show_progress);
+    examples::PictureLog log("embed", count, progress);
     const auto finish = [&](int pictures) {
         const auto done = static_cast<std::size_t>(ranks.finish(pictures));
         if (ranks.rank() == 0) progress.to(done);
@@ -199,13 +216,8 @@ void fill_shards(const examples::ShardPlan& plan, const std::vector<std::size_t>
         const std::size_t number = left[static_cast<std::size_t>(next)];
         examples::Shard shard;
         for (std::size_t i = plan.begin(number); i < plan.end(number); ++i) {
-            ev::Image image;
-            try {
-                image = ev::read_image(plan.pictures()[i]);
-            } catch (const ev::ImageError& error) {
-                progress.say(std::string("embed: ") + error.what());
-            }
-            if (!image.empty()) shard.add(i, image.size(), embedder(image));
+            log.attempt(plan.pictures()[i].path,
+                        [&](const ev::Image& image) { shard.add(i, image.size(), embedder(image)); });
             finish(1);
         }
         std::move(shard).save(plan.path(number), embedder.output(), plan.about(number));
@@ -220,15 +232,17 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     const fs::path folder = arguments["output"].as<std::string>();
     const bool first = ranks.rank() == 0;
     std::vector<std::size_t> left;
-    std::vector<fs::path> pictures;
+    std::vector<Source> pictures;
+    std::string contents;
     Bytes weights;
     std::unique_ptr<Embedder> embedder;
     if (first) {
         // All that can be wrong is found before the others begin.
-        pictures = pictures_of(arguments);
+        pictures = examples::sources_of(pictures_of(arguments));
         const fs::path path = examples::weights_of(arguments);
-        embedder = std::make_unique<Embedder>(
-            arguments, examples::read_weights(path, arguments["entry"].as<std::string>()), ranks.size_here());
+        const ev::StateDict read = examples::read_weights(path, arguments["entry"].as<std::string>());
+        contents = examples::contents_of(read);
+        embedder = std::make_unique<Embedder>(arguments, read, contents, ranks.size_here());
         if (ranks.size() > 1) weights = read_file(path);
         const examples::OutputFolder made(folder, {});
         const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
@@ -236,17 +250,17 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
         for (std::size_t shard = 0; shard < plan.shards(); ++shard) {
             if (arguments.count("overwrite") != 0 || !plan.is_done(shard)) left.push_back(shard);
         }
-        work = to_bytes(left, pictures);
+        work = to_bytes(contents, left, pictures);
         ranks.broadcast(work);
     } else {
-        from_bytes(work, left, pictures);
+        from_bytes(work, contents, left, pictures);
     }
     try {
         ranks.broadcast(weights);
         if (!first) {
             const ev::StateDict parsed =
                 examples::parse_weights(weights, examples::weights_of(arguments), arguments["entry"].as<std::string>());
-            embedder = std::make_unique<Embedder>(arguments, parsed, ranks.size_here());
+            embedder = std::make_unique<Embedder>(arguments, parsed, contents, ranks.size_here());
         }
         weights = {};
         const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
@@ -255,14 +269,14 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
 
         const std::size_t unreadable = plan.write_index();
         std::cout << left.size() << " shards written, " << plan.shards() - left.size() << " there already, in "
-                  << folder.string() << '\n';
+                  << examples::shown(folder) << '\n';
         if (unreadable == 0) return EXIT_SUCCESS;
         std::cerr << "embed: " << unreadable << " of " << pictures.size() << " pictures could not be read\n";
         return EXIT_FAILURE;
     } catch (const std::exception& error) {
         if (ranks.size() == 1) throw;
         // The others wait for this one.
-        std::cerr << "embed, rank " << ranks.rank() << ": " << error.what() << std::endl;
+        std::cerr << "embed, rank " << ranks.rank() << ": " << examples::reason(error) << std::endl;
         ranks.abort();
     }
 }
@@ -271,8 +285,9 @@ int embed(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     if (arguments.count("shard") != 0) return sharded(arguments, ranks, work);
     if (ranks.size() > 1) throw examples::UsageError("several processes write shards: say --shard N");
     const std::vector<fs::path> paths = pictures_of(arguments);
-    Embedder embedder(arguments,
-                      examples::read_weights(examples::weights_of(arguments), arguments["entry"].as<std::string>()), 1);
+    const ev::StateDict weights =
+        examples::read_weights(examples::weights_of(arguments), arguments["entry"].as<std::string>());
+    Embedder embedder(arguments, weights, examples::contents_of(weights), 1);
     return one_by_one(arguments, embedder, paths);
 }
 
@@ -288,7 +303,8 @@ int main(int argc, char** argv) {
     cxxopts::Options options(
         "embed",
         "Writes the features of pictures: SAM's image embeddings, or the last stage of a backbone, as\n"
-        "NAME.safetensors (which also says of which model) and NAME.npy. Started again, it goes on where it was.\n");
+        "NAME.safetensors (which also says of which model) and NAME.npy. Started again, it goes on where it was;\n"
+        "what is there of changed pictures or of other weights under the same name is made again.\n");
     examples::add_common_options(options);
     options.add_options()                                                                                       //
         ("list", "a file that names pictures, one a line", cxxopts::value<std::string>(), "FILE")               //

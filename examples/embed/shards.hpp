@@ -9,7 +9,8 @@
 //   picture    (rows), I64: which of the list
 //   size       (rows, 2), I64: the picture's height and width
 //
-// and its metadata say of which model and of which pictures ("pictures", one a line, the unreadable ones too).
+// and its metadata say of which model and of which pictures ("pictures", one a line, the unreadable ones too; what no
+// line of UTF-8 can hold, and '\', stands there as \xNN, and so in the index).
 #pragma once
 
 #include <efficientvit/images/image.hpp>
@@ -30,44 +31,23 @@
 #include <utility>
 #include <vector>
 
+#include "provenance.hpp"
+
 namespace examples {
-
-namespace ev = efficientvit;
-namespace fs = std::filesystem;
-
-using Metadata = ev::StateDict::Metadata;
-
-/// Throws std::runtime_error where `path` is of another run than `wanted` says: a key has another value.
-inline void check_same_run(const fs::path& path, const Metadata& found, const Metadata& wanted) {
-    for (const auto& [key, value] : wanted) {
-        const auto at = found.find(key);
-        const std::string was = at == found.end() ? "nothing" : at->second;
-        if (was == value) continue;
-        throw std::runtime_error(path.string() + ": is there already, of another run: its " + key +
-                                 (key == "pictures" ? " are others" : " is " + was + ", now " + value) +
-                                 "; say --overwrite, or another --output");
-    }
-}
 
 /// Which picture goes into which shard, and what is there already.
 class ShardPlan {
 public:
-    /// Throws std::runtime_error for a name that no line can hold.
-    ShardPlan(fs::path folder, std::vector<fs::path> pictures, std::size_t pictures_a_shard, Metadata about)
+    ShardPlan(fs::path folder, std::vector<Source> pictures, std::size_t pictures_a_shard, Metadata about)
         : folder_(std::move(folder)),
           pictures_(std::move(pictures)),
           a_shard_(pictures_a_shard),
           about_(std::move(about)) {
         about_["pictures_a_shard"] = std::to_string(a_shard_);
-        for (const fs::path& picture : pictures_) {
-            const std::string name = picture.generic_string();
-            if (name.find('\n') == std::string::npos && ev::detail::first_not_utf8(name) == name.size()) continue;
-            throw std::runtime_error(name + ": shards name their pictures, so names must be UTF-8 without line breaks");
-        }
     }
 
     std::size_t shards() const { return (pictures_.size() + a_shard_ - 1) / a_shard_; }
-    const std::vector<fs::path>& pictures() const { return pictures_; }
+    const std::vector<Source>& pictures() const { return pictures_; }
     std::size_t begin(std::size_t shard) const { return shard * a_shard_; }
     std::size_t end(std::size_t shard) const { return std::min(pictures_.size(), begin(shard) + a_shard_); }
 
@@ -81,16 +61,16 @@ public:
     Metadata about(std::size_t shard) const {
         Metadata all = about_;
         std::string& names = all["pictures"];
-        for (std::size_t i = begin(shard); i < end(shard); ++i) names += pictures_[i].generic_string() + '\n';
+        std::string& stamps = all["picture_stamps"];
+        for (std::size_t i = begin(shard); i < end(shard); ++i) {
+            names += one_line(path_bytes(pictures_[i].path)) + '\n';
+            stamps += pictures_[i].stamp + '\n';
+        }
         return all;
     }
 
-    /// Whether the shard is there, whole and of this run. Throws std::runtime_error if it is of another.
-    bool is_done(std::size_t shard) const {
-        if (!fs::exists(path(shard))) return false;
-        check_same_run(path(shard), ev::load_safetensors(path(shard)).metadata(), about(shard));
-        return true;
-    }
+    /// Whether the shard is there, whole, of this run and not stale. Throws std::runtime_error if it is of another.
+    bool is_done(std::size_t shard) const { return examples::is_done(path(shard), about(shard)); }
 
     /// Removes what a killed run left half written.
     void remove_leftovers() const {
@@ -113,7 +93,7 @@ public:
             const std::vector<std::int64_t> rows = integers(file.at("picture")), sizes = integers(file.at("size"));
             std::size_t row = 0;
             for (std::size_t i = begin(shard); i < end(shard); ++i) {
-                text += quoted(pictures_[i].generic_string()) + ',' + path(shard).filename().string() + ',';
+                text += quoted(one_line(path_bytes(pictures_[i].path))) + ',' + path(shard).filename().string() + ',';
                 if (row < rows.size() && rows[row] == static_cast<std::int64_t>(i)) {
                     text += std::to_string(row) + ',' + std::to_string(sizes[2 * row]) + ',' +
                             std::to_string(sizes[2 * row + 1]) + '\n';
@@ -144,7 +124,7 @@ private:
     }
 
     fs::path folder_;
-    std::vector<fs::path> pictures_;
+    std::vector<Source> pictures_;
     std::size_t a_shard_;
     Metadata about_;
 };

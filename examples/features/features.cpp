@@ -5,6 +5,7 @@
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/images/preprocess.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <string>
@@ -37,18 +38,29 @@ struct Panel {
     ev::Image image;
 };
 
-/// Panels of one size, side by side in rows of three.
+/// Panels of one size, side by side in rows of three, with their captions over them, in as many lines as they take.
 ev::Image draw_panels(const std::vector<Panel>& panels) {
-    constexpr int gap = 12, caption = 18;
+    constexpr int gap = 12;
     const ev::ImageSize size = panels.front().image.size();
+    const int width = std::max(size.width, 240);
+    std::vector<std::vector<std::string>> captions;
+    std::size_t lines = 1;
+    for (const Panel& panel : panels) {
+        captions.push_back(examples::wrapped(panel.caption, width));
+        lines = std::max(lines, captions.back().size());
+    }
+    const int caption = static_cast<int>(lines) * examples::line_height + 6;
     const int columns = std::min<int>(3, static_cast<int>(panels.size()));
     const int rows = (static_cast<int>(panels.size()) + columns - 1) / columns;
-    ev::Image out({gap + rows * (size.height + caption + gap), gap + columns * (size.width + gap)}, examples::paper);
+    ev::Image out({gap + rows * (size.height + caption + gap), gap + columns * (width + gap)}, examples::paper);
     for (int i = 0; i < static_cast<int>(panels.size()); ++i) {
         const Panel& panel = panels[static_cast<std::size_t>(i)];
-        const int left = gap + i % columns * (size.width + gap),
-                  top = gap + i / columns * (size.height + caption + gap);
-        examples::draw_text(out, left, top + 4, panel.caption, examples::ink, 1, size.width);
+        const int left = gap + i % columns * (width + gap), top = gap + i / columns * (size.height + caption + gap);
+        int y = top + 4;
+        for (const std::string& line : captions[static_cast<std::size_t>(i)]) {
+            examples::draw_text(out, left, y, line, examples::ink);
+            y += examples::line_height;
+        }
         examples::paste(out, left, top + caption, panel.image);
     }
     return out;
@@ -75,8 +87,9 @@ int features(const cxxopts::ParseResult& arguments) {
             model->forward(input, outputs, context);
 
             const ev::ImageSize shown = examples::fitted(image.size(), {360, 360});
-            std::vector<Panel> panels{{path.filename().string(), examples::thumbnail(image, {360, 360})}};
+            std::vector<Panel> panels{{examples::shown(path.filename()), examples::thumbnail(image, {360, 360})}};
             for (const auto& [stage, tensor] : outputs) {
+                examples::check_finite(tensor, "features");
                 const examples::Components components = examples::principal_components(tensor);
                 panels.push_back(
                     {stage + ": " + std::to_string(tensor.dimension(1)) + " channels of " +
@@ -87,7 +100,7 @@ int features(const cxxopts::ParseResult& arguments) {
             const fs::path file = folder.file(path, "_features.png");
             ev::write_png(file, draw_panels(panels));
             progress.hide();
-            std::cout << file.string() << std::endl;
+            std::cout << examples::shown(file) << std::endl;
             progress.show();
         });
 }

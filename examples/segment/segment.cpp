@@ -8,10 +8,12 @@
 #include <efficientvit/images/segmentation.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -73,6 +75,15 @@ ev::Image with_legend(const ev::Image& picture, const std::vector<Share>& shares
     return out;
 }
 
+/// A strip a pixel wide would be enlarged to gigabytes. Throws std::runtime_error beyond 64 times as long as wide.
+void check_shape(ev::ImageSize picture, const ev::SegPreprocessing& how) {
+    const ev::ImageSize size = ev::seg_input_size(picture, how);
+    if (how.fit == ev::SegFit::pad || std::int64_t{size.height} * size.width <= std::int64_t{1} << 24) return;
+    throw std::runtime_error("too long and narrow: resized as the data set's evaluation does, it would have " +
+                             std::to_string(size.height) + " x " + std::to_string(size.width) +
+                             " pixels; --fit pad keeps its size");
+}
+
 int segment(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
     const fs::path weights_path = examples::weights_of(arguments);
@@ -103,8 +114,10 @@ int segment(const cxxopts::ParseResult& arguments) {
     ev::LabelMap labels;
     return examples::for_each_image(
         "segment", paths, [&](const fs::path& path, const ev::Image& image, examples::Progress& progress) {
+            check_shape(image.size(), how);
             const ev::ImageSize frame = ev::preprocess_seg(image, how, input);
             model->forward(input, outputs, context);
+            examples::check_finite(outputs["segout"], "logits");
             ev::upsample_argmax(outputs["segout"], frame, image.size(), labels, context);
 
             const std::vector<Share> shares = shares_of(labels);
@@ -113,12 +126,12 @@ int segment(const cxxopts::ParseResult& arguments) {
             ev::write_gray_png(folder.file(path, "_mask.png"), labels.size, labels.labels);
 
             progress.hide();
-            std::cout << path.filename().string() << ": ";
+            std::cout << examples::shown(path.filename()) << ": ";
             for (std::size_t i = 0; i < std::min<std::size_t>(shares.size(), 5); ++i) {
                 std::cout << (i == 0 ? "" : ", ") << classes[static_cast<std::size_t>(shares[i].label)].name << ' '
                           << percent(shares[i].part);
             }
-            std::cout << " -> " << folder.file(path, "_overlay.png").string() << std::endl;
+            std::cout << " -> " << examples::shown(folder.file(path, "_overlay.png")) << std::endl;
             progress.show();
         });
 }

@@ -33,9 +33,12 @@ EFFICIENTVIT_COLD inline std::string to_string(const Shape& s) {
                    std::to_string(s.w), ")"});
 }
 
-/// Resizes only where the shape differs, so that a loop over one size allocates once.
+/// Resizes only where the shape differs, so that a loop over one size allocates once. Where memory does not suffice the
+/// tensor is empty: Eigen, which frees the old memory before it takes the new, would free it once more.
 inline void resize(Tensor& tensor, const Shape& shape) {
-    if (shape_of(tensor) != shape) tensor.resize(shape.n, shape.c, shape.h, shape.w);
+    if (shape_of(tensor) == shape) return;
+    if (tensor.size() != shape.n * shape.c * shape.h * shape.w) tensor.resize(0, 0, 0, 0);
+    tensor.resize(shape.n, shape.c, shape.h, shape.w);
 }
 }  // namespace detail
 

@@ -286,6 +286,7 @@ public:
             png_set_IHDR(png_, info_, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 8,
                          channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
                          PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+            png_set_compression_level(png_, 3);  // a quarter of the time of 6, files a tenth larger
             png_write_info(png_, info_);
             const std::size_t row = static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
             for (int y = 0; y < height; ++y) png_write_row(png_, pixels + static_cast<std::size_t>(y) * row);

@@ -57,15 +57,18 @@ EFFICIENTVIT_COLD inline std::string printable(std::string_view text) {
     const unsigned last = first_not_utf8(shown) == length ? 0xff : 0x7e;
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
-    for (const char c : shown) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte != 0x7f && byte <= last) {
-            out += c;
+    bool control = false;  // the second byte of U+0080 … U+009F, which terminals obey as they do escape sequences
+    for (std::size_t i = 0; i < length; ++i) {
+        const auto byte = static_cast<unsigned char>(shown[i]);
+        const bool begins = byte == 0xc2 && i + 1 < length && static_cast<unsigned char>(shown[i + 1]) < 0xa0;
+        if (byte >= 0x20 && byte != 0x7f && byte <= last && !begins && !control) {
+            out += shown[i];
         } else {
             out += "\\x";
             out += digits[byte >> 4];
             out += digits[byte & 15];
         }
+        control = begins;
     }
     return length == text.size() ? out : concat({out, "... (", std::to_string(text.size()), " bytes)"});
 }
