@@ -34,7 +34,7 @@ struct ModelInfo {
     std::string name{};          ///< as in model_names()
     Task task = Task::backbone;  ///< what it gives
     int in_channels = 3;         ///< of its input
-    int n_classes = 0;           ///< 0 where there are none
+    int n_classes = 0;           ///< 0 where there are none; after load_state_dict() as many as the weights have
     int height = 224;            ///< of the usual input
     int width = 224;             ///< of the usual input
     int size_multiple = 1;       ///< what H and W must be multiples of
@@ -104,7 +104,8 @@ public:
 
     /// Names and shapes of the state dict. This and what follows is as in Module (nn/module.hpp), errors too.
     virtual std::vector<Parameter> parameters() const = 0;
-    /// Takes the weights; on WeightsError the model is as before.
+    /// Takes the weights, of any number of classes, which info() says afterwards; on WeightsError the model is as
+    /// before.
     virtual LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) = 0;
     /// Whether it has weights.
     virtual bool loaded() const = 0;
@@ -141,6 +142,9 @@ public:
     virtual void forward_final(const ConstTensorView& x, const TensorView& y, Context& context) const = 0;
 
 protected:
+    /// Says how many classes the weights have.
+    void set_classes(int n_classes) { info_.n_classes = n_classes; }
+
     /// What forward does, without its templates.
     virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
 
@@ -205,14 +209,32 @@ public:
     /// The network itself.
     const Network& network() const { return network_; }
 
-    std::vector<Parameter> parameters() const override { return Network::parameters(); }
+    std::vector<Parameter> parameters() const override { return with_classes(info().n_classes); }
     LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) override {
-        return network_.load_state_dict(weights, options);
+        if constexpr (has_classes) {
+            std::int64_t classes = 0;
+            Network loaded;
+            const LoadReport report = loaded.load_state_dict(weights, with_classes(Parameter::any), options, &classes);
+            if (classes == 0) {
+                throw WeightsError(detail::concat({weights.source().empty() ? "the state dict" : weights.source(),
+                                                   " has no last layer (num_classes=0), which ", info().name,
+                                                   " needs; its backbone_ does not"}));
+            }
+            network_ = std::move(loaded);
+            this->set_classes(static_cast<int>(classes));
+            return report;
+        } else {
+            return network_.load_state_dict(weights, options);
+        }
     }
     bool loaded() const override { return network_.loaded(); }
     Isa isa() const override { return network_.isa(); }
     std::size_t workspace_bytes(const Shape& input, const Context& context) const override {
-        return network_.workspace_bytes(input, context);
+        if constexpr (has_classes) {
+            return network_.workspace_bytes(input, output_shape(input), context);
+        } else {
+            return network_.workspace_bytes(input, context);
+        }
     }
 
     std::vector<Output> outputs(const Shape& input) const override {
@@ -223,7 +245,7 @@ public:
         if constexpr (is_backbone) {
             for (const Shape& shape : Network::stage_shapes(input)) add(shape);
         } else {
-            add(Network::output_shape(input));
+            add(output_shape(input));
         }
         return out;
     }
@@ -232,7 +254,9 @@ public:
         if constexpr (is_backbone) {
             network_.forward_final(x, y, context);
         } else {
-            network_.forward(x, y, context);
+            detail::check_input(x, Network::in_channels, "forward");
+            detail::check_output(y, output_shape(x.shape), "forward");
+            network_.compute(x, y, context);
         }
     }
 
@@ -249,7 +273,9 @@ protected:
             const detail::LentTensors lent(features, items);
             network_.forward(x, features, context);
         } else {
-            network_.forward(x, items[0].tensor, context);
+            detail::check_input(x, Network::in_channels, "forward");
+            detail::resize(items[0].tensor, output_shape(x.shape));
+            network_.compute(x, view(items[0].tensor), context);
         }
     }
 
@@ -258,6 +284,26 @@ private:
         if constexpr (is_backbone) return static_cast<std::size_t>(Network::stages);
         return std::size_t{1};
     }();
+
+    static constexpr bool has_classes = requires { Network::n_classes; };
+
+    Shape output_shape(const Shape& input) const {
+        Shape shape = Network::output_shape(input);
+        if constexpr (has_classes) shape.c = info().n_classes;
+        if (detail::is_too_large(shape)) {
+            throw ShapeError(detail::concat({"the output ", detail::to_string(shape), " is too large"}));
+        }
+        return shape;
+    }
+
+    /// The weight and the bias that make the classes are the last parameters.
+    static std::vector<Parameter> with_classes(std::int64_t classes) {
+        std::vector<Parameter> all = Network::parameters();
+        if constexpr (has_classes) {
+            for (std::size_t i = all.size() - 2; i < all.size(); ++i) all[i].shape.front() = classes;
+        }
+        return all;
+    }
 
     static ModelInfo with_constants(ModelInfo info) {
         info.in_channels = Network::in_channels;

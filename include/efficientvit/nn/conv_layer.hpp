@@ -36,7 +36,12 @@ public:
 
     /// input_scale: what the activation before this layer left to its weights, see kernels::Act::hswish_x6.
     EFFICIENTVIT_COLD void pack(const detail::Packer& p, double input_scale = 1.0) {
-        packed_ = detail::pack_convolution(p, C, input_scale);
+        ConvConfig config = C;
+        if constexpr (detail::conv_kind(C) == detail::ConvKind::pointwise && C.use_bias && C.norm == Norm::none) {
+            // As many as the weights have: AnyModel's classes.
+            config.out_channels = p.at("conv").weights.rows("weight", C.out_channels);
+        }
+        packed_ = detail::pack_convolution(p, config, input_scale);
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {

@@ -85,13 +85,15 @@ public:
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         using detail::ChannelLayout;
-        constexpr std::size_t outs = C.out_features;
+        // As many as the weights have: AnyModel's classes.
+        const int out_features = p.weights.rows("linear.weight", C.out_features);
+        const auto outs = static_cast<std::size_t>(out_features);
         const auto read = [&](const char* name, std::size_t count, float otherwise) {
             std::vector<float> values = p.weights.read(name);
             if (values.empty()) values.assign(count, otherwise);
             return values;
         };
-        const ChannelLayout out = ChannelLayout::plain(C.out_features);
+        const ChannelLayout out = ChannelLayout::plain(out_features);
         linear_.weights = detail::pack_dense(read("linear.weight", outs * C.in_features, 0),
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
         linear_.bias = detail::pack_bias(C.use_bias ? read("linear.bias", outs, 0) : std::vector<float>(outs), out);
@@ -111,7 +113,7 @@ public:
         // The images of a batch become the pixels of one map, so that weights are read once for all of them.
         const detail::Workspace::Frame frame(session.workspace);
         const FeatureMap in = detail::new_map(session, 1, C.in_features, {1, x.batch}, 0);
-        const FeatureMap out = detail::new_map(session, 1, C.out_features, {1, x.batch}, 0);
+        const FeatureMap out = detail::new_map(session, 1, y.channels, {1, x.batch}, 0);
         if (!session.measuring()) flatten(x, in);
         const bool later = C.norm == Norm::ln;
         detail::run_pointwise(session, linear_, later ? kernels::Act::none : act, C.in_features, in, out, nullptr);

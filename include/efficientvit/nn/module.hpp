@@ -74,12 +74,19 @@ public:
     /// afterwards. Throws WeightsError, listing all that is missing, unexpected or of a wrong shape; the module is
     /// then as before.
     EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) {
+        return load_state_dict(weights, parameters(), options);
+    }
+
+    /// For AnyModel: the same with parameters of which some may have Parameter::any rows. `open_extent` gets their
+    /// number.
+    EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                                 const LoadOptions& options, std::int64_t* open_extent = nullptr) {
         const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
-        const std::vector<Parameter> wanted = parameters();
         const MatchedWeights matched(weights, wanted, options);
         Derived loaded;
         loaded.load({WeightReader(matched), &kernels_for(options)});
         static_cast<Derived&>(*this) = std::move(loaded);
+        if (open_extent != nullptr) *open_extent = matched.open_extent();
         return matched.report();
     }
 
@@ -180,13 +187,22 @@ public:
         const TensorView out = view(y);
         detail::check_input(in, Derived::in_channels, "forward");
         detail::check_output(out, output_shape(in.shape), "forward");
+        compute(in, out, context);
+    }
+
+    /// For AnyModel: forward with an output of as many channels as were loaded. Checks nothing.
+    void compute(const ConstTensorView& in, const TensorView& out, Context& context) const {
         context.run(kernels(), [&](detail::Session& session) { run_planar(session, in, out); });
     }
 
     /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
     std::size_t workspace_bytes(const Shape& input, const Context& context) const {
+        return workspace_bytes(input, output_shape(input), context);
+    }
+    /// For AnyModel: the same for an output of as many channels as were loaded.
+    std::size_t workspace_bytes(const Shape& input, const Shape& output, const Context& context) const {
         return context.measure(kernels(), [&](detail::Session& session) {
-            run_planar(session, {nullptr, input}, {nullptr, output_shape(input)});
+            run_planar(session, {nullptr, input}, {nullptr, output});
         });
     }
 

@@ -66,6 +66,7 @@ public:
         for (const Parameter& parameter : wanted) {
             const std::string in_file = rule.in_file(parameter.name);
             detail::FileNames::Tensor* tensor = in_file.empty() ? nullptr : names.find(in_file);
+            if (tensor == nullptr && is_open(parameter) && open_tensors(names, rule, wanted) == 0) continue;
             if (tensor == nullptr) {
                 report_.missing.push_back(parameter.name);
                 problems.missing.add(detail::concat({options.prefix, in_file.empty() ? parameter.name : in_file}),
@@ -79,9 +80,10 @@ public:
                 continue;
             }
             const Entry& entry = *tensor->entry;
-            if (entry.shape != parameter.shape) {
+            const std::vector<std::int64_t> shape = expected_shape(parameter, entry);
+            if (entry.shape != shape) {
                 problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
-                                    ", expected ", detail::shape_text(parameter.shape));
+                                    ", expected ", detail::shape_text(shape));
             } else if (!is_floating_point(entry.dtype)) {
                 problems.dtypes.add(tensor->name, parameter.name, ": found ", dtype_name(entry.dtype),
                                     ", expected F32, F16, BF16 or F64");
@@ -117,7 +119,35 @@ public:
     /// What was loaded and what passed over.
     const LoadReport& report() const { return report_; }
 
+    /// What Parameter::any was found to be; 0 where no tensor has it, or all that have it are missing.
+    std::int64_t open_extent() const { return open_extent_; }
+
 private:
+    static bool is_open(const Parameter& parameter) {
+        return !parameter.shape.empty() && parameter.shape.front() == Parameter::any;
+    }
+
+    /// How many tensors of any size the file has.
+    static int open_tensors(detail::FileNames& names, const detail::NameRule& rule,
+                            const std::vector<Parameter>& wanted) {
+        int count = 0;
+        for (const Parameter& parameter : wanted) {
+            if (is_open(parameter) && names.find(rule.in_file(parameter.name)) != nullptr) ++count;
+        }
+        return count;
+    }
+
+    /// The parameter's shape, any size in it settled by the first tensor that has it.
+    std::vector<std::int64_t> expected_shape(const Parameter& parameter, const Entry& entry) {
+        std::vector<std::int64_t> shape = parameter.shape;
+        if (!is_open(parameter)) return shape;
+        if (open_extent_ == 0 && entry.shape.size() == shape.size() && entry.shape.front() <= 1 << 20) {
+            open_extent_ = entry.shape.front();
+        }
+        if (open_extent_ != 0) shape.front() = open_extent_;
+        return shape;
+    }
+
     /// One kind of misfit: a line for each tensor.
     struct List {
         std::size_t count = 0;
@@ -199,6 +229,7 @@ private:
 
     detail::FileNames::Map found_;
     LoadReport report_;
+    std::int64_t open_extent_ = 0;
 };
 
 /// Reads the tensors of one layer: a handle on MatchedWeights and the layer's place in the model. Cheap to pass
@@ -212,6 +243,12 @@ public:
     /// The reader of a child: at("main").at("conv") reads "main.conv.…".
     WeightReader at(std::string_view child) const {
         return WeightReader(*weights_, detail::concat({prefix_, child, "."}));
+    }
+
+    /// The first extent of a tensor, or `otherwise` if it is missing.
+    int rows(std::string_view name, int otherwise) const {
+        const Entry* entry = weights_->find(full_name(name));
+        return entry == nullptr ? otherwise : static_cast<int>(entry->shape.front());
     }
 
     /// Whether there is a tensor of that name.

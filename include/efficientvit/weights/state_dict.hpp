@@ -167,8 +167,9 @@ struct Entry {
 
 /// What a model asks for: a name of the reference's state dict, and the shape it must have.
 struct Parameter {
-    std::string name;                 ///< as in the state dict
-    std::vector<std::int64_t> shape;  ///< extents, the slowest first
+    std::string name;                        ///< as in the state dict
+    std::vector<std::int64_t> shape;         ///< extents, the slowest first; Parameter::any stands for any size
+    static constexpr std::int64_t any = -1;  ///< all that have it in one model have the same
 };
 
 /// Tensors by name, in the order of their names. Copies share the tensors' bytes.
