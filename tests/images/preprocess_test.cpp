@@ -73,8 +73,27 @@ TEST(Preprocess, TagsTellSizeAndCrop) {
                           {"efficientvit_l2.r384_in1k", 384, 1, false},
                           {"efficientvit_l3.r320_in1k", 320, 1, false},
                           {"efficientvit-b1-r288", 288, 0.95, true},
-                          {"efficientvit_l2_r384.pt", 384, 0.95, true},
-                          {"efficientvit-cls-l1", 224, 0.95, true}}) {
+                          {"efficientvit_b0_r224.pt", 224, 0.95, true},
+                          {"efficientvit-b1-r224", 224, 0.95, true},
+                          {"efficientvit-b1-r256", 256, 0.95, true},
+                          {"efficientvit-b2-r224", 224, 1.0, true},
+                          {"efficientvit-b2-r256", 256, 1.0, true},
+                          {"efficientvit_b2_r288.pt", 288, 1.0, true},
+                          {"efficientvit-b3-r224", 224, 1.0, true},
+                          {"efficientvit-b3-r256", 256, 1.0, true},
+                          {"efficientvit_b3_r288", 288, 1.0, true},
+                          {"efficientvit-l1-r224", 224, 1.0, true},
+                          {"efficientvit-l2-r224", 224, 1.0, true},
+                          {"efficientvit-l2-r256", 256, 1.0, true},
+                          {"efficientvit-l2-r288", 288, 1.0, true},
+                          {"efficientvit_l3_r224.pt", 224, 1.0, true},
+                          {"efficientvit_l3_r256.pt", 256, 1.0, true},
+                          {"efficientvit-l3-r320", 320, 1.0, true},
+                          {"efficientvit-l3-r384", 384, 1.0, true},
+                          {"cls_b3", 224, 1.0, true},
+                          {"fine_tuned", 224, 0.95, true},
+                          {"efficientvit_l2_r384.pt", 384, 1.0, true},
+                          {"efficientvit-cls-l1", 224, 1.0, true}}) {
         const ev::ClsPreprocessing how = ev::cls_preprocessing(c.name);
         EXPECT_EQ(how.size, c.size) << c.name;
         EXPECT_EQ(how.crop_ratio, c.crop_ratio) << c.name;

@@ -97,10 +97,10 @@ TEST(ModelNames, ThatWeightsArePublishedUnder) {
         double crop;
     };
     for (const Case& c : {Case{"cls_b1", "cls_b1", 224, 0.95},
-                          {"CLS-L1", "cls_l1", 224, 0.95},
+                          {"CLS-L1", "cls_l1", 224, 1.0},
                           {"efficientvit-b1-r288", "cls_b1", 288, 0.95},
-                          {"efficientvit_b3_r256", "cls_b3", 256, 0.95},
-                          {"efficientvit-l2-r384", "cls_l2", 384, 0.95},
+                          {"efficientvit_b3_r256", "cls_b3", 256, 1.0},
+                          {"efficientvit-l2-r384", "cls_l2", 384, 1.0},
                           {"efficientvit-cls-b0", "cls_b0", 224, 0.95},
                           {"efficientvit_b0", "cls_b0", 224, 0.95},
                           {"efficientvit_b0.r224_in1k", "cls_b0", 224, 0.95},

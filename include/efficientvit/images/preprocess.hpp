@@ -102,7 +102,7 @@ struct ClsPreprocessing {
 /// What belongs to a published classifier: a tag of timm's ("efficientvit_b1.r256_in1k", also without "timm/" before
 /// it) or a name of the reference's ("efficientvit-b1-r256", "efficientvit-cls-b1", "efficientvit_b1_r256.pt"). The
 /// size is behind the r, or 224. In timm b models at 224 keep .95 of the short side, all others all of it; the
-/// reference's own evaluation keeps .95 by default.
+/// reference's evaluation keeps .95 for b0 and b1, and all of it for b2, b3 and l. A name of neither: .95.
 inline ClsPreprocessing cls_preprocessing(std::string_view name) {
     ClsPreprocessing out;
     // A size stands behind an 'r' that begins a word.
@@ -116,6 +116,14 @@ inline ClsPreprocessing cls_preprocessing(std::string_view name) {
         out.round_up = false;
         const bool b = name.find("efficientvit_b") != std::string_view::npos;
         out.crop_ratio = b && out.size == 224 ? 0.95 : 1.0;
+    } else {
+        for (const std::string_view size : {"b2", "b3", "l1", "l2", "l3"}) {
+            const std::size_t at = name.find(size);
+            const auto apart = [&](std::size_t i) {
+                return i >= name.size() || std::string_view("-_.").find(name[i]) != std::string_view::npos;
+            };
+            if (at != std::string_view::npos && (at == 0 || apart(at - 1)) && apart(at + 2)) out.crop_ratio = 1.0;
+        }
     }
     return out;
 }

@@ -214,9 +214,10 @@ EFFICIENTVIT_COLD inline std::unique_ptr<AnyModel> make_model(std::string_view n
         ModelInfo info{.name = model.name, .task = model.task, .height = model.height, .width = model.width};
         if (asked.resolution != 0) info.height = info.width = asked.resolution;
         if (model.task == Task::classification) {
-            // The reference crops all alike; timm's tags say 1.0 but for B at 224.
-            const bool whole = asked.from_timm && (info.height != 224 || info.name.find("_l") != std::string::npos);
-            info.crop_ratio = whole ? 1.0 : 0.95;
+            // timm's tags say 1.0 but for B at 224, the reference's evaluation 1.0 but for b0 and b1.
+            const bool small = info.name == "cls_b0" || info.name == "cls_b1";
+            const bool timm_b = info.height == 224 && info.name.find("_l") == std::string::npos;
+            info.crop_ratio = (asked.from_timm ? timm_b : small) ? 0.95 : 1.0;
         }
         return model.make(std::move(info));
     }
