@@ -22,7 +22,10 @@
 
 #if defined(__FAST_MATH__) || (defined(_MSC_VER) && defined(_M_FP_FAST))
 #error \
-    "efficientvit: -ffast-math (/fp:fast) breaks NaN handling and sets flush-to-zero for the whole process; compile without it"
+    "efficientvit: -ffast-math (/fp:fast) breaks NaN handling and sets flush-to-zero for the whole process; compile without it (icpx, whose default it is: with -fp-model=precise)"
+#elif defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error \
+    "efficientvit: -ffinite-math-only breaks NaN handling; compile without it, or with -fno-finite-math-only behind it"
 #endif
 
 // Kernels are compiled by every translation unit that uses them; or, where all units define EFFICIENTVIT_COMPILED, by
@@ -54,6 +57,15 @@
 #define EFFICIENTVIT_COLD __attribute__((cold))
 #else
 #define EFFICIENTVIT_COLD
+#endif
+
+// For functions that own statics or thread_locals, and inline variables: each shared library has its own. g++ would
+// make them unique in a process, and what is so keeps its library in memory: a plugin that is closed and replaced would
+// stay.
+#if defined(__ELF__) || defined(__APPLE__)
+#define EFFICIENTVIT_LOCAL __attribute__((visibility("hidden")))
+#else
+#define EFFICIENTVIT_LOCAL
 #endif
 
 #define EFFICIENTVIT_BEGIN_NAMESPACE \

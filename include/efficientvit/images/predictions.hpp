@@ -27,10 +27,11 @@ struct Prediction {
 inline std::vector<Prediction> top_k(std::span<const float> logits, int k) {
     if (logits.empty()) throw ShapeError("top_k: no logits");
     for (std::size_t i = 0; i < logits.size(); ++i) {
-        if (std::isnan(logits[i])) throw ShapeError(detail::concat({"top_k: logit ", std::to_string(i), " is NaN"}));
+        if (detail::is_nan(logits[i]))
+            throw ShapeError(detail::concat({"top_k: logit ", std::to_string(i), " is NaN"}));
     }
     const float largest = *std::max_element(logits.begin(), logits.end());
-    if (std::isinf(largest)) throw ShapeError("top_k: the largest logit is infinite");
+    if (!detail::is_finite(largest)) throw ShapeError("top_k: the largest logit is infinite");
     std::vector<int> all(logits.size());
     std::iota(all.begin(), all.end(), 0);
     std::vector<int> order(std::min(all.size(), static_cast<std::size_t>(std::max(k, 0))));

@@ -132,7 +132,7 @@ inline ClsPreprocessing cls_preprocessing(std::string_view name) {
 /// Resize(interpolation=BICUBIC), CenterCrop, ToTensor and Normalize. Throws ImageError.
 inline void preprocess_cls(const Image& image, const ClsPreprocessing& how, Tensor& input) {
     detail::check_size(image.size(), "preprocess_cls");
-    if (how.size < 1 || !(how.crop_ratio > 0 && how.crop_ratio <= 1)) {
+    if (how.size < 1 || detail::is_nan(how.crop_ratio) || !(how.crop_ratio > 0 && how.crop_ratio <= 1)) {
         throw ImageError(detail::concat({"preprocess_cls: size ", std::to_string(how.size), ", crop ratio ",
                                          std::to_string(how.crop_ratio), "; expected at least 1, and 0 to 1"}));
     }

@@ -159,7 +159,7 @@ inline Image overlay(const Image& image, const LabelMap& map, std::span<const Rg
         throw ShapeError(detail::concat({"overlay: the picture has ", detail::to_string(image.size()),
                                          " pixels, the labels ", detail::to_string(map.size)}));
     }
-    if (!(opacity >= 0 && opacity <= 1)) {
+    if (detail::is_nan(opacity) || !(opacity >= 0 && opacity <= 1)) {
         throw ImageError(detail::concat({"overlay: opacity ", std::to_string(opacity), "; expected 0 to 1"}));
     }
     Image out = colorize(map, palette);

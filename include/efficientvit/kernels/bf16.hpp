@@ -164,7 +164,7 @@ namespace detail {
 
 #if defined(EFFICIENTVIT_X86)
 /// Linux hands out the matrix unit's registers on demand only, for the whole process and for good.
-inline bool amx_permitted() {
+EFFICIENTVIT_LOCAL inline bool amx_permitted() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
     constexpr int request_permission = 0x1023, tile_data = 18;
     static const bool permitted = ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
@@ -228,7 +228,7 @@ EFFICIENTVIT_BEGIN_TABLES
 
 /// The kernels of `isa` for bf16 weights and float inputs.
 template <class>
-const Table& bf16_weights_table(Isa isa) {
+EFFICIENTVIT_LOCAL const Table& bf16_weights_table(Isa isa) {
     constexpr Operands operands = Operands::bf16_weights;
     table(isa);  // which throws where this CPU lacks it
     switch (isa) {
@@ -256,7 +256,7 @@ const Table& bf16_weights_table(Isa isa) {
 
 /// The kernels of `isa` whose products are made by `unit`, which the CPU must have.
 template <class T>
-const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
+EFFICIENTVIT_LOCAL const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
     [[maybe_unused]] constexpr Operands operands = Operands::bf16;
 #if defined(EFFICIENTVIT_AMX)
     if (unit == Bf16Unit::amx) {

@@ -6,6 +6,11 @@
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
 
+#if !defined(__cpp_exceptions)
+#error \
+    "efficientvit: errors are exceptions, so -fno-exceptions does not go; <efficientvit/models/model_handle.hpp> alone compiles with it, beside the files of compiled/ compiled without"
+#endif
+
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -101,7 +106,7 @@ inline Isa detect_isa() { return Isa::scalar; }
 }  // namespace detail
 
 /// The best instruction set that this CPU and operating system can run.
-inline Isa best_isa() {
+EFFICIENTVIT_LOCAL inline Isa best_isa() {
     static const Isa isa = detail::detect_isa();
     return isa;
 }

@@ -161,7 +161,7 @@ EFFICIENTVIT_BEGIN_TABLES
     }
 
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it, or it is a number that is no Isa.
-inline const Table& table(Isa isa) {
+EFFICIENTVIT_LOCAL inline const Table& table(Isa isa) {
     if (isa < Isa::scalar || isa > Isa::neon) {
         throw ConfigError(detail::concat({"Isa(", std::to_string(static_cast<int>(isa)), ") is no instruction set"}));
     }

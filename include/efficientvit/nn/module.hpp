@@ -147,7 +147,7 @@ class Module : public Loadable<Derived> {
 public:
     /// The shape of forward's result. Throws ShapeError where the input does not fit.
     static Shape output_shape(const Shape& input) {
-        static constexpr float somewhere = 0;
+        const float somewhere = 0;
         detail::check_input({&somewhere, input}, Derived::in_channels, "output_shape");
         const detail::Extent out = Derived::output_extent({static_cast<int>(input.h), static_cast<int>(input.w)});
         const Shape shape{input.n, Derived::out_channels == 0 ? input.c : Derived::out_channels, out.height, out.width};

@@ -203,35 +203,6 @@ private:
     ChunkTrace* trace_ = nullptr;
 };
 
-namespace detail {
-/// Whether the calling thread's Context has been destroyed. No object with a destructor, so it can be read until the
-/// end.
-inline bool& thread_context_is_gone() {
-    thread_local bool gone = false;
-    return gone;
-}
-}  // namespace detail
-
-/// The Context of forwards that are given none: serial, one for each thread.
-inline Context& thread_context() {
-    struct Owner {
-        Context context;
-        ~Owner() { detail::thread_context_is_gone() = true; }
-    };
-    thread_local Owner owner;
-    return owner.context;
-}
-
-namespace detail {
-/// thread_context() for one call; where destructors of statics and thread_locals call a forward behind its end,
-/// another.
-class CallContext {
-public:
-    Context& get() { return thread_context_is_gone() ? own_.emplace() : thread_context(); }
-
-private:
-    std::optional<Context> own_;
-};
-}  // namespace detail
-
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/runtime/thread_context.hpp>  // the Context of who gives none

@@ -116,7 +116,7 @@ inline Core detect_core() { return {}; }
 #endif
 
 /// The core that the first call ran on.
-inline const Core& this_core() {
+EFFICIENTVIT_LOCAL inline const Core& this_core() {
     static const Core core = detect_core();
     return core;
 }

@@ -6,12 +6,35 @@
 
 #include <efficientvit/kernels/cpu.hpp>
 
+#include <cstdint>
+#include <cstring>
+
 #if defined(EFFICIENTVIT_X86)
 #include <xmmintrin.h>
 #endif
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
+
+/// Whether it is not a number, told by its bits: `x != x` is false to a compiler that may take floats for numbers
+/// (clang's -fno-honor-nans, which no macro tells of). By reference, since such a compiler thinks the same of
+/// arguments.
+inline bool is_nan(const float& x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7fffffffU) > 0x7f800000U;
+}
+inline bool is_nan(const double& x) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7fffffffffffffffU) > 0x7ff0000000000000U;
+}
+/// Whether it is neither that nor an infinity, likewise.
+inline bool is_finite(const float& x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000U) != 0x7f800000U;
+}
 
 /// Sets IEEE defaults (round to nearest, denormals kept, exceptions masked) while it lives, then puts back what
 /// was.

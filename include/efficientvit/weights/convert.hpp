@@ -22,10 +22,11 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// To the nearest IEEE half, ties to the even one; beyond 65504 infinity, NaN stays NaN. The bits.
-inline std::uint16_t float_to_half(float value) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
+inline std::uint16_t float_to_half(const float& value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
     const std::uint32_t sign = bits >> 16 & 0x8000u;
-    if (value != value) return static_cast<std::uint16_t>(sign | 0x7e00u);
+    if (detail::is_nan(value)) return static_cast<std::uint16_t>(sign | 0x7e00u);
     const float magnitude = std::abs(value);
     if (magnitude >= 65520.0f) return static_cast<std::uint16_t>(sign | 0x7c00u);
     if (magnitude < 0x1p-14f) {  // denormal there: a whole number of 2^-24
@@ -56,9 +57,9 @@ inline StateDict converted(const StateDict& weights, DType format) {
             const std::vector<float> values = to_float(entry);
             bytes.resize(values.size() * 2);
             std::byte* to = bytes.data();
-            for (const float value : values) {
+            for (const float& value : values) {
                 const std::uint16_t bits = format == DType::bf16 ? float_to_bf16(value) : float_to_half(value);
-                if (format == DType::f16 && std::isfinite(value) && (bits & 0x7fffu) == 0x7c00u) {
+                if (format == DType::f16 && detail::is_finite(value) && (bits & 0x7fffu) == 0x7c00u) {
                     throw WeightsError(detail::concat({"converted: ", detail::in_quotes(name), " holds ",
                                                        std::to_string(value), ", more than F16 has"}));
                 }

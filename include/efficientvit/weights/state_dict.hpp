@@ -56,16 +56,16 @@ struct DTypeInfo {
     std::string_view name;
 };
 
-inline constexpr std::array<DTypeInfo, 10> dtype_infos{{{DType::f64, 8, "F64"},
-                                                        {DType::f32, 4, "F32"},
-                                                        {DType::f16, 2, "F16"},
-                                                        {DType::bf16, 2, "BF16"},
-                                                        {DType::i64, 8, "I64"},
-                                                        {DType::i32, 4, "I32"},
-                                                        {DType::i16, 2, "I16"},
-                                                        {DType::i8, 1, "I8"},
-                                                        {DType::u8, 1, "U8"},
-                                                        {DType::boolean, 1, "BOOL"}}};
+EFFICIENTVIT_LOCAL inline constexpr std::array<DTypeInfo, 10> dtype_infos{{{DType::f64, 8, "F64"},
+                                                                           {DType::f32, 4, "F32"},
+                                                                           {DType::f16, 2, "F16"},
+                                                                           {DType::bf16, 2, "BF16"},
+                                                                           {DType::i64, 8, "I64"},
+                                                                           {DType::i32, 4, "I32"},
+                                                                           {DType::i16, 2, "I16"},
+                                                                           {DType::i8, 1, "I8"},
+                                                                           {DType::u8, 1, "U8"},
+                                                                           {DType::boolean, 1, "BOOL"}}};
 
 /// Product of the extents (1 for a scalar); nothing if one is negative or the product does not fit.
 inline std::optional<std::uint64_t> element_count(std::span<const std::int64_t> shape) {
@@ -117,9 +117,10 @@ inline std::optional<DType> dtype_from_name(std::string_view name) {
 }
 
 /// To the nearest bfloat16 number, ties to the even one; NaN stays NaN. The bits, in the low half.
-inline std::uint16_t float_to_bf16(float value) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-    if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);  // quiet
+inline std::uint16_t float_to_bf16(const float& value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (detail::is_nan(value)) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);  // quiet
     return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
