@@ -24,12 +24,18 @@ EFFICIENTVIT_INLINE int sum(Ints v) {
     return out;
 }
 
+#if EFFICIENTVIT_LANES >= 8
+EFFICIENTVIT_INLINE __m256 gather8(const float* x, const int* at) {
+    return _mm256_i32gather_ps(x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), 4);
+}
+#endif
+
 EFFICIENTVIT_INLINE Floats gather(const float* x, const int* at) {
 #if EFFICIENTVIT_LANES == 16
-    // The plain form reads an uninitialized vector in GCC's header, and GCC warns of that.
-    return static_cast<Floats>(_mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, _mm512_loadu_si512(at), x, 4));
+    // Two halves: GCC's header warns of its own wide gather, which loads as many values at a time anyway.
+    return static_cast<Floats>(_mm512_insertf32x8(_mm512_castps256_ps512(gather8(x, at)), gather8(x, at + 8), 1));
 #elif EFFICIENTVIT_LANES == 8
-    return static_cast<Floats>(_mm256_i32gather_ps(x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), 4));
+    return static_cast<Floats>(gather8(x, at));
 #else
     return Floats{x[at[0]], x[at[1]], x[at[2]], x[at[3]]};
 #endif
