@@ -25,11 +25,18 @@ ROOTS = {
 }
 OURS = re.compile(r"#include <(efficientvit/[^>]+)>")
 OPENS, CLOSES = re.compile(r"#\s*if"), re.compile(r"#\s*endif")
+# These stand in every header; here those that nothing but comments separates are left out.
+BEGIN, END = "efficientvit/foreign_macros.hpp", "efficientvit/foreign_macros_end.hpp"
+
+
+HEAD = ["// SPDX-License-Identifier: Apache-2.0", "//",
+        "// EfficientViT inference in one header, made from many by .tools/single_header.py. Needs Eigen.", "#pragma once", ""]
 
 
 class SingleHeader:
     def __init__(self):
         self.lines = []
+        self.includes = []  # of others' headers that are wanted whatever the conditions
         self.conditions = {}  # of each header: within which #if it stands
 
     def add(self, name, conditions=()):
@@ -47,22 +54,28 @@ class SingleHeader:
             elif CLOSES.match(line):
                 inside.pop()
             included = OURS.match(line)
-            if included:
+            if included and included.group(1) in (BEGIN, END):
+                self.lines.append(included.group(1))
+            elif included:
                 self.add(included.group(1), tuple(inside))
+            elif line.startswith("#include <") and not inside:
+                self.includes += [line] if line not in self.includes else []
             elif line not in ("#pragma once", "// SPDX-License-Identifier: Apache-2.0"):
                 self.lines.append(line)
 
     def text(self):
-        return re.sub(r"\n{3,}", "\n\n", "\n".join(self.lines)) + "\n"
+        lines = "\n".join(self.lines)
+        lines = re.sub(rf"^{END}\n((?://.*\n|\n)*){BEGIN}$", r"\1", lines, flags=re.M)
+        for name in (BEGIN, END):
+            aside = re.findall(r"^#(?:pragma|undef).*$", (INCLUDE_DIR / name).read_text(encoding="utf-8"), re.M)
+            lines = re.sub(rf"^{name}$", "\n".join(aside), lines, flags=re.M)
+        return re.sub(r"\n{3,}", "\n\n", "\n".join([*HEAD, *self.includes, lines])) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=pathlib.Path)
     header = SingleHeader()
-    header.lines += ["// SPDX-License-Identifier: Apache-2.0", "//",
-                     "// EfficientViT inference in one header, made from many by .tools/single_header.py. Needs Eigen.",
-                     "#pragma once", ""]
     for condition, roots in ROOTS.items():
         header.lines.append(condition)
         for root in roots:

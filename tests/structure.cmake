@@ -34,6 +34,7 @@ file(GENERATE OUTPUT "${efficientvit_include_arguments}"
      CONTENT "-I\"$<JOIN:$<TARGET_PROPERTY:efficientvit_probe,INCLUDE_DIRECTORIES>,\"\n-I\">\"\n")
 
 add_subdirectory(headers)
+add_subdirectory(macros)
 add_subdirectory(compile_fail)
 add_subdirectory(odr)
 if(TARGET nlohmann_json::nlohmann_json)

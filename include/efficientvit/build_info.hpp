@@ -16,6 +16,8 @@
 #include <string_view>
 #include <version>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// One line of text for each question that a reader of the report would ask.
@@ -203,3 +205,5 @@ EFFICIENTVIT_COLD inline std::ostream& operator<<(std::ostream& out, const Build
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// Base of every exception that the library throws on purpose.
@@ -62,3 +64,5 @@ EFFICIENTVIT_COLD inline std::string concat(std::initializer_list<std::string_vi
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

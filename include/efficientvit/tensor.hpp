@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// An NCHW tensor that owns its memory: `Tensor image(1, 3, 224, 224); image(0, 0, y, x) = …;`.
@@ -104,3 +106,5 @@ inline void check_output(const TensorView& y, const Shape& expected, const char*
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -10,6 +10,8 @@
 
 #include <cstddef>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// Extents of an NCHW tensor.
@@ -38,3 +40,5 @@ struct TensorView {
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -2,7 +2,7 @@
 //
 // An identity shortcut around a layer that halves the resolution.
 //
-// error: ResidualBlock: an identity shortcut needs a main layer of stride 1; use None for no shortcut
+// error: ResidualBlock: an identity shortcut needs a main layer of stride 1; use NoLayer for no shortcut
 #include <efficientvit/nn/ds_conv.hpp>
 #include <efficientvit/nn/residual_block.hpp>
 

@@ -2,7 +2,7 @@
 //
 // An identity shortcut around an interpolation.
 //
-// error: ResidualBlock: an identity shortcut needs a main layer of stride 1; use None for no shortcut
+// error: ResidualBlock: an identity shortcut needs a main layer of stride 1; use NoLayer for no shortcut
 #include <efficientvit/nn/residual_block.hpp>
 #include <efficientvit/nn/up_sample_layer.hpp>
 

@@ -175,7 +175,7 @@ reference::Layer norm7() {
 
 TEST(ResidualBlock, EveryKind) {
     using ev::IdentityLayer;
-    using ev::None;
+    using ev::NoLayer;
     using ev::ResidualBlock;
     const auto expect = [](const reference::Layer& main, const reference::Layer& shortcut,
                            Activation act = Activation::none, const reference::Layer& norm = {}) {
@@ -183,11 +183,11 @@ TEST(ResidualBlock, EveryKind) {
             [=](const Map& x, const Weights& w) { return reference::residual_block(x, w, main, shortcut, act, norm); };
     };
     const std::vector<ev::Shape> any{{1, 5, 1, 1}, {2, 11, 3, 4}};
-    check_layer<ResidualBlock<None>>(expect({}, {}), any, "nothing");
-    check_layer<ResidualBlock<None, IdentityLayer, Activation::relu>>(expect({}, reference::identity, Activation::relu),
-                                                                      any, "no main");
+    check_layer<ResidualBlock<NoLayer>>(expect({}, {}), any, "nothing");
+    check_layer<ResidualBlock<NoLayer, IdentityLayer, Activation::relu>>(
+        expect({}, reference::identity, Activation::relu), any, "no main");
     check_layer<ResidualBlock<Conv77>>(expect(conv<conv_7_7>(), {}), usual_sizes(), "no shortcut");
-    check_layer<ResidualBlock<Conv77, None, Activation::relu6, Norm7>>(
+    check_layer<ResidualBlock<Conv77, NoLayer, Activation::relu6, Norm7>>(
         expect(conv<conv_7_7>(), {}, Activation::relu6, norm7()), usual_sizes(), "no shortcut, so no post_act");
     check_layer<ResidualBlock<Conv77, IdentityLayer, Activation::gelu, Norm7>>(
         expect(conv<conv_7_7>(), reference::identity, Activation::gelu, norm7()), usual_sizes(), "all");
@@ -233,7 +233,8 @@ TEST(ResidualBlock, InsideEachOther) {
 }
 
 TEST(OpSequential, DropsNoneAndCountsTheRest) {
-    using Layer = ev::OpSequential<ev::None, Conv77, ev::None, ev::IdentityLayer, ev::ConvLayer<conv_7_12>, ev::None>;
+    using Layer =
+        ev::OpSequential<ev::NoLayer, Conv77, ev::NoLayer, ev::IdentityLayer, ev::ConvLayer<conv_7_12>, ev::NoLayer>;
     static_assert(Layer::in_channels == 7 && Layer::out_channels == 12 && Layer::stride == 2);
     check_layer<Layer>([](const Map& x, const Weights& weights) {
         const Weights list = weights.at("op_list");

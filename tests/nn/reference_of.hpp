@@ -82,7 +82,7 @@ Layer reference_of(const ev::UpSampleLayer<C>*) {
     };
 }
 inline Layer reference_of(const ev::IdentityLayer*) { return identity; }
-inline Layer reference_of(const ev::None*) { return {}; }
+inline Layer reference_of(const ev::NoLayer*) { return {}; }
 
 template <class Main, class Shortcut, ev::Activation PostAct, class PreNorm>
 Layer reference_of(const ev::ResidualBlock<Main, Shortcut, PostAct, PreNorm>*) {

@@ -32,7 +32,7 @@ class Network:
 
     def type(self):
         """The type in C++."""
-        arguments = [part.type() if isinstance(part, Network) else "ev::None" for part in self.parts]
+        arguments = [part.type() if isinstance(part, Network) else "ev::NoLayer" for part in self.parts]
         if self.name == "ResidualBlock":
             arguments[2] = value_in_cpp("act_func", self.parts[2])
         if self.options:

@@ -12,6 +12,8 @@
 
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 #if defined(EFFICIENTVIT_COMPILED)
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
@@ -87,3 +89,5 @@ inline void mask_product(const Table& table, const MaskProduct& args) { detail::
 EFFICIENTVIT_END_NAMESPACE
 
 #endif
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -12,6 +12,8 @@
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/weights/load.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 const void* EFFICIENTVIT_DOOR() {
@@ -37,5 +39,7 @@ const void* EFFICIENTVIT_DOOR() {
 }
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
 
 #endif

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Numbers of the boxes that stay, by falling score, as torchvision's nms: a box goes where its IoU with one that
@@ -54,3 +56,5 @@ inline std::vector<int> box_nms(std::span<const MaskBox> boxes, std::span<const 
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -27,6 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// How a file becomes a picture.
@@ -177,3 +179,5 @@ EFFICIENTVIT_COLD inline std::vector<std::filesystem::path> find_images(const st
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

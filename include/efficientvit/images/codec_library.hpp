@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 namespace codec_library {
 
@@ -36,3 +38,5 @@ void encode_png(const std::uint8_t* pixels, int height, int width, int channels,
 
 }  // namespace codec_library
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// A picture that cannot be read, written or made: a broken file, a folder without pictures, a size that is none.
@@ -139,3 +141,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -9,6 +9,8 @@
 #include <array>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 // clang-format off
@@ -1018,3 +1020,5 @@ inline constexpr std::array<std::string_view, 1000> imagenet_classes{{
 // clang-format on
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Which pixels of a picture belong to something.
@@ -70,3 +72,5 @@ inline MaskBox mask_box(const Mask& mask) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

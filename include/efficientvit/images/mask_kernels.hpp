@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
@@ -115,3 +117,5 @@ inline MaskKernels mask_kernels([[maybe_unused]] Isa isa) {
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// What is too small to stay.
@@ -127,3 +129,5 @@ inline bool remove_small_regions(Mask& mask, double area, SmallRegions which) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

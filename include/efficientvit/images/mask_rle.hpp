@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// COCO's uncompressed run lengths of a mask.
@@ -159,3 +161,5 @@ EFFICIENTVIT_COLD inline MaskRle from_coco_string(std::string_view text, ImageSi
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

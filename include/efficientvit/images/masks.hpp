@@ -16,6 +16,8 @@
 #include <new>
 #include <utility>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The way from a decoder's plane to the picture.
@@ -282,3 +284,5 @@ inline MaskStatistics enlarge_mask(const float* low_res, const MaskGeometry& geo
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -12,6 +12,8 @@
 #include <span>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -174,3 +176,5 @@ EFFICIENTVIT_COLD inline Image upright(Image image, int orientation) {
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

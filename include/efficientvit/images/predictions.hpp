@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// A class and how likely it is.
@@ -51,3 +53,5 @@ inline std::vector<Prediction> top_k(std::span<const float> logits, int k) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Mean and standard deviation of red, green and blue, on the scale 0 to 1.
@@ -263,3 +265,5 @@ inline Point sam_prompt(Point point, ImageSize image) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -16,6 +16,8 @@
 #include <cstring>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Pillow's Image.BILINEAR and Image.BICUBIC (a = -0.5). Both average where a picture becomes smaller.
@@ -150,12 +152,12 @@ struct CubicAxis {
             const float floor = std::floor(at);
             const float t = at - floor;
             constexpr float a = -0.75F;
-            const auto near = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-            const float far = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a;
-            const float w1 = near(t), w2 = near(1 - t);
+            const auto inner = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
+            const float outer = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a;
+            const float w1 = inner(t), w2 = inner(1 - t);
             // Beyond 2^24 a float may be rounded to behind the last input.
             first.push_back(std::clamp(static_cast<int>(floor), -1, in - 1) - 1);
-            weights.push_back({fixed(far), fixed(w1), fixed(w2), fixed(1 - far - w1 - w2)});
+            weights.push_back({fixed(outer), fixed(w1), fixed(w2), fixed(1 - outer - w1 - w2)});
         }
     }
     static float fixed(float weight) { return std::nearbyint(weight * 2048.0F); }
@@ -292,3 +294,5 @@ inline Image resize_opencv_cubic(const Image& image, ImageSize size) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// A class of a segmenter.
@@ -206,3 +208,5 @@ constexpr std::array<Rgb, N> palette(const std::array<SegClass, N>& classes) {
 }
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

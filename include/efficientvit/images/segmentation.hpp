@@ -19,6 +19,8 @@
 #include <string>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The class of each pixel, row by row.
@@ -48,10 +50,10 @@ struct CubicTap {
         const float below = std::floor(at);
         const float t = at - below;
         constexpr float a = -0.75F;
-        const auto near = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-        const auto far = [](float x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
+        const auto inner = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
+        const auto outer = [](float x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
         floor = static_cast<int>(below);
-        weights = {far(t + 1), near(t), near(1 - t), far(2 - t)};
+        weights = {outer(t + 1), inner(t), inner(1 - t), outer(2 - t)};
     }
 };
 
@@ -181,3 +183,5 @@ inline std::vector<std::size_t> count_labels(const LabelMap& map) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -7,6 +7,8 @@
 #include <efficientvit/kernels/args.hpp>
 #include <efficientvit/kernels/cpu.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
@@ -61,13 +63,7 @@ EFFICIENTVIT_END_NAMESPACE
 #undef EFFICIENTVIT_LANES
 #endif
 
-#undef EFFICIENTVIT_INLINE
-#undef EFFICIENTVIT_NOINLINE
-#undef EFFICIENTVIT_RESTRICT
-#undef EFFICIENTVIT_UNROLL
-#undef EFFICIENTVIT_BEGIN_AVX2
-#undef EFFICIENTVIT_BEGIN_AVX512
-#undef EFFICIENTVIT_END_TARGET
+#include <efficientvit/kernels/target_end.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
@@ -82,3 +78,5 @@ inline auto upsample_argmax_row([[maybe_unused]] Isa isa) -> void (*)(const Upsa
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 
 #include <cstddef>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
@@ -298,3 +300,5 @@ struct Table {
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

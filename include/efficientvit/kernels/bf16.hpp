@@ -19,6 +19,8 @@
 
 #include <efficientvit/kernels/target.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"  // as in kernels.hpp
@@ -301,3 +303,5 @@ template <class T>
 inline constexpr PrecisionOf<T> PrecisionOf<T>::bf16{"bf16", kernels::bf16_table<T>};
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

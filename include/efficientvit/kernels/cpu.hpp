@@ -27,6 +27,8 @@
 #define EFFICIENTVIT_ARM64 1
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The instruction sets that kernels exist for. avx2 includes FMA; avx512 means F, VL, BW and DQ.
@@ -135,3 +137,5 @@ inline Isa default_isa() {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

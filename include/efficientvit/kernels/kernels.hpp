@@ -15,6 +15,8 @@
 
 #include <efficientvit/kernels/target.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 // Sizes of tiles are ints, as all numbers here; GCC 12 minds where such a one becomes the size of an array.
@@ -230,5 +232,7 @@ EFFICIENTVIT_END_TABLES
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
 
 #include <efficientvit/compiled/door.hpp>

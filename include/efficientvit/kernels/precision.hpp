@@ -8,6 +8,8 @@
 
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 struct Table;
@@ -55,3 +57,5 @@ private:
 using Precision = PrecisionOf<void>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -7,6 +7,8 @@
 
 #include <efficientvit/kernels/args.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
@@ -74,3 +76,5 @@ struct MaskProduct {
 
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// What a network is for.
@@ -316,3 +318,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -8,6 +8,8 @@
 #include <efficientvit/nn/ds_conv.hpp>
 #include <efficientvit/nn/efficientvit_block.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of EfficientViTBackbone, named as in the reference. Widths and depths are those of stage 0 (the stem),
@@ -87,25 +89,25 @@ struct StageOf {
                                               .norm_eps = C.norm_eps}>;
 
     /// input_stem: a strided convolution, then depth residual blocks that expand nothing.
-    template <std::size_t... I>
-    static auto stem(std::index_sequence<I...>) {
+    template <std::size_t... Is>
+    static auto stem(std::index_sequence<Is...>) {
         using Conv = ConvLayer<ConvConfig{.in_channels = C.in_channels,
                                           .out_channels = width,
                                           .stride = 2,
                                           .norm = C.norm,
                                           .act_func = C.act_func,
                                           .norm_eps = C.norm_eps}>;
-        return OpSequential<Conv, Repeat<I, ResidualBlock<Block<false, false, 1>, IdentityLayer>>...>{};
+        return OpSequential<Conv, Repeat<Is, ResidualBlock<Block<false, false, 1>, IdentityLayer>>...>{};
     }
     /// stages 1 and 2: depth local blocks, the first of which halves the resolution.
-    template <std::size_t... I>
-    static auto local(std::index_sequence<I...>) {
-        return OpSequential<std::conditional_t<I == 0, ResidualBlock<Block<Stage != 0, false>>,
+    template <std::size_t... Is>
+    static auto local(std::index_sequence<Is...>) {
+        return OpSequential<std::conditional_t<Is == 0, ResidualBlock<Block<Stage != 0, false>>,
                                                ResidualBlock<Block<false, false>, IdentityLayer>>...>{};
     }
     /// stages 3 and later: a local block that halves the resolution, then depth EfficientViTBlocks.
-    template <std::size_t... I>
-    static auto attention(std::index_sequence<I...>) {
+    template <std::size_t... Is>
+    static auto attention(std::index_sequence<Is...>) {
         using Block3 = EfficientViTBlock<EfficientViTBlockConfig{.in_channels = width,
                                                                  .dim = C.dim,
                                                                  .expand_ratio = C.expand_ratio,
@@ -113,7 +115,7 @@ struct StageOf {
                                                                  .act_func = C.act_func,
                                                                  .norm_eps = C.norm_eps,
                                                                  .attention_eps = C.attention_eps}>;
-        return OpSequential<ResidualBlock<Block<Stage != 0, true>>, Repeat<I, Block3>...>{};
+        return OpSequential<ResidualBlock<Block<Stage != 0, true>>, Repeat<Is, Block3>...>{};
     }
 
     template <std::size_t, class T>
@@ -179,3 +181,5 @@ using BackboneB2 = EfficientViTBackbone<b2>;
 using BackboneB3 = EfficientViTBackbone<b3>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -7,6 +7,8 @@
 #include <efficientvit/models/large_backbone.hpp>
 #include <efficientvit/nn/linear_layer.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ClsHead, named as in the reference. in_channels is the backbone's last width.
@@ -101,3 +103,5 @@ template <int Classes = 1000>
 using ClsL3 = detail::LargeCls<l3, 6144, 6400, Classes>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

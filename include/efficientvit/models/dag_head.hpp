@@ -12,6 +12,8 @@
 #include <tuple>
 #include <utility>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -43,11 +45,11 @@ template <class Block>
 struct Residuals<Block, std::index_sequence<>> {
     using type = IdentityLayer;
 };
-template <class Block, std::size_t... I>
-struct Residuals<Block, std::index_sequence<I...>> {
+template <class Block, std::size_t... Is>
+struct Residuals<Block, std::index_sequence<Is...>> {
     template <std::size_t>
     using One = ResidualBlock<Block, IdentityLayer>;
-    using type = OpSequential<One<I>...>;
+    using type = OpSequential<One<Is>...>;
 };
 template <class Block, int Depth>
 using ResidualsOf = typename Residuals<Block, std::make_index_sequence<std::size_t(Depth)>>::type;
@@ -101,13 +103,13 @@ public:
     }
 
 private:
-    template <std::size_t... I>
+    template <std::size_t... Is>
     void add_input(Session& session, int input, const FeatureMap& map, const FeatureMap& sum,
-                   std::index_sequence<I...>) const {
+                   std::index_sequence<Is...>) const {
         // Stages come in turn, so that the last op is the first to write; the others end in an interpolation, which
         // may add to where it writes.
         const FeatureMap* const added = input == inputs - 1 ? nullptr : &sum;
-        ((int(I) == input ? std::get<I>(input_ops_).run(session, map, sum, added) : void()), ...);
+        ((int(Is) == input ? std::get<Is>(input_ops_).run(session, map, sum, added) : void()), ...);
     }
 
     std::tuple<InputOps...> input_ops_;
@@ -117,3 +119,5 @@ private:
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,17 +11,19 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The maps of a backbone's stages, NCHW: stage0 (the stem) to the last, which is stage_final too.
 template <int Count>
 class StageFeatures {
 public:
-    /// Stage I, checked at compile time.
-    template <int I>
+    /// Stage Nth, checked at compile time.
+    template <int Nth>
     const Tensor& stage() const {
-        static_assert(I >= 0 && I < Count, "Features: this backbone has no such stage");
-        return tensors_[I];
+        static_assert(Nth >= 0 && Nth < Count, "Features: this backbone has no such stage");
+        return tensors_[Nth];
     }
     /// The last stage.
     const Tensor& stage_final() const { return tensors_[Count - 1]; }
@@ -71,21 +73,21 @@ public:
     static constexpr bool reads_planar = Sequence::reads_planar;
     static constexpr bool fuses_residual = Sequence::fuses_residual;
 
-    /// Channels of stage I's map.
-    template <int I>
+    /// Channels of stage Nth's map.
+    template <int Nth>
     static constexpr int stage_channels = [] {
         constexpr int own[] = {Stages::out_channels...};
-        int stage = I;
+        int stage = Nth;
         while (own[stage] == 0) --stage;  // an empty stage has what came in
         return own[stage];
     }();
 
-    /// Input rows (and columns) for each of stage I's map, rounded up.
-    template <int I>
+    /// Input rows (and columns) for each of stage Nth's map, rounded up.
+    template <int Nth>
     static constexpr int stage_stride = [] {
         constexpr int own[] = {Stages::stride...};
         int product = 1;
-        for (int stage = 0; stage <= I; ++stage) product *= own[stage];
+        for (int stage = 0; stage <= Nth; ++stage) product *= own[stage];
         return product;
     }();
 
@@ -174,3 +176,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

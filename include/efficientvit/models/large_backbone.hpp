@@ -9,6 +9,8 @@
 #include <efficientvit/nn/fused_mb_conv.hpp>
 #include <efficientvit/nn/res_block.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's block_list: "res", "fmb", "mb", "att" (aggregations over 5x5) and "att@3".
@@ -151,9 +153,9 @@ struct LargeStageOf {
 
     template <std::size_t, class T>
     using Repeat = T;
-    template <std::size_t... I>
-    static auto build(std::index_sequence<I...>) {
-        return OpSequential<decltype(down()), Repeat<I, decltype(body())>...>{};
+    template <std::size_t... Is>
+    static auto build(std::index_sequence<Is...>) {
+        return OpSequential<decltype(down()), Repeat<Is, decltype(body())>...>{};
     }
     using type = decltype(build(std::make_index_sequence<std::size_t(C.depth_list[Stage])>{}));
 };
@@ -229,3 +231,5 @@ using BackboneXL0 = EfficientViTLargeBackbone<xl0>;
 using BackboneXL1 = EfficientViTLargeBackbone<xl1>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

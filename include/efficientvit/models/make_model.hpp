@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -150,18 +152,18 @@ EFFICIENTVIT_COLD inline std::size_t edit_distance(std::string_view a, std::stri
 }
 
 [[noreturn]] EFFICIENTVIT_COLD inline void throw_unknown_model(std::string_view asked, std::string_view parsed) {
-    std::vector<std::pair<std::size_t, const char*>> near;
+    std::vector<std::pair<std::size_t, const char*>> nearest;
     for (const KnownModel& model : known_models()) {
         const std::string_view name = model.name;
         const std::string_view without_task = name.substr(name.find('_') + 1);
         const bool part = name.find(parsed) != std::string_view::npos;  // "seg_b1": of which data set?
         const std::size_t distance = std::min(edit_distance(parsed, name), edit_distance(parsed, without_task));
-        near.emplace_back(part ? 0 : distance, model.name);
+        nearest.emplace_back(part ? 0 : distance, model.name);
     }
-    std::stable_sort(near.begin(), near.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    throw ConfigError(
-        concat({"there is no model ", in_quotes(asked), "; the nearest names are ", near[0].second, ", ",
-                near[1].second, " and ", near[2].second, ", model_names() has all ", std::to_string(near.size())}));
+    std::stable_sort(nearest.begin(), nearest.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    throw ConfigError(concat({"there is no model ", in_quotes(asked), "; the nearest names are ", nearest[0].second,
+                              ", ", nearest[1].second, " and ", nearest[2].second, ", model_names() has all ",
+                              std::to_string(nearest.size())}));
 }
 
 EFFICIENTVIT_COLD inline std::string identify(const StateDict& weights, std::string_view prefix) {
@@ -225,3 +227,5 @@ EFFICIENTVIT_COLD inline std::unique_ptr<AnyModel> make_model(std::string_view n
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The names that make_sam() knows: "sam_l0", "sam_l1", "sam_l2", "sam_xl0", "sam_xl1".
@@ -36,3 +38,5 @@ EFFICIENTVIT_COLD inline std::unique_ptr<AnySam> make_sam(std::string_view name)
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

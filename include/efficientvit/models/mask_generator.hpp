@@ -24,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// The form of a record's mask.
@@ -264,3 +266,5 @@ std::vector<MaskRecord> generate_masks(Predictor& predictor, const Image& image,
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

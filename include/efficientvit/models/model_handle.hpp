@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// How a ModelHandle computes.
@@ -82,3 +84,5 @@ private:
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

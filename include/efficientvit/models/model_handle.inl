@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 struct ModelHandle::State {
@@ -100,3 +102,5 @@ void ModelHandle::forward_all(const ConstTensorView& x, const TensorView* y) {
 }
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

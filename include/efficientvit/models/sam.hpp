@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of EfficientViTSam.
@@ -105,3 +107,5 @@ using SamXL0 = EfficientViTSam<SamImageEncoderXL0, SamConfig{.image_size = 1024}
 using SamXL1 = EfficientViTSam<SamImageEncoderXL1, SamConfig{.image_size = 1024}>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -8,6 +8,8 @@
 #include <efficientvit/models/large_backbone.hpp>
 #include <efficientvit/nn/layer_norm_2d.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of SamNeck, named as in the reference. It reads the last three stages of the backbone.
@@ -103,3 +105,5 @@ using SamImageEncoderXL0 = detail::SamEncoder<xl0, 6, 4>;
 using SamImageEncoderXL1 = detail::SamEncoder<xl1, 12, 4>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

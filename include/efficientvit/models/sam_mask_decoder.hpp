@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of MaskDecoder and its TwoWayTransformer, named as in the reference.
@@ -386,3 +388,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 #include <span>
 #include <string>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's middle_op of a segmentation head.
@@ -108,13 +110,13 @@ auto build_seg_output() {
 }
 
 /// Input i is the i-th stage from the end, and upsampled to the last input's stride.
-template <class Backbone, SegHeadConfig H, std::size_t... I>
-auto build_seg_head(std::index_sequence<I...>) {
+template <class Backbone, SegHeadConfig H, std::size_t... Is>
+auto build_seg_head(std::index_sequence<Is...>) {
     return DAGHead<
         ResidualsOf<decltype(build_seg_middle<H>()), H.head_depth>, decltype(build_seg_output<H>()),
-        decltype(build_head_input<head_input_config(Backbone::template stage_channels<Backbone::stages - 1 - int(I)>,
+        decltype(build_head_input<head_input_config(Backbone::template stage_channels<Backbone::stages - 1 - int(Is)>,
                                                     H.head_width, H.norm, H.norm_eps),
-                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(I))}>())...>{};
+                                  UpSampleConfig{.factor = 1 << (H.inputs - 1 - int(Is))}>())...>{};
 }
 
 [[noreturn]] EFFICIENTVIT_COLD inline void throw_no_sum(std::span<const Extent> inputs, Extent image, int multiple) {
@@ -234,3 +236,5 @@ template <int Classes = 150>
 using SegL2ADE20K = detail::SegL<l2, 128, 3, 4, 8, Classes>;
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -10,6 +10,8 @@
 
 #include <array>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of LiteMLA, named as in the reference. Arrays are (qkv, proj).
@@ -294,3 +296,5 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -6,6 +6,8 @@
 
 #include <efficientvit/nn/pointwise.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ConvLayer, named as in the reference.
@@ -294,3 +296,5 @@ void run_convolution(Session& session, const ConvConfig& c, const PackedConvolut
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -8,6 +8,8 @@
 
 #include <array>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of DSConv, named as in the reference. Arrays are (depth_conv, point_conv).
@@ -78,3 +80,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

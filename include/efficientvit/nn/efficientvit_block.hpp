@@ -8,6 +8,8 @@
 #include <efficientvit/nn/op_sequential.hpp>
 #include <efficientvit/nn/residual_block.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of EfficientViTBlock, named as in the reference.
@@ -78,3 +80,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

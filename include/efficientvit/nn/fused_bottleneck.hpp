@@ -7,6 +7,8 @@
 
 #include <efficientvit/nn/convolution.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -142,3 +144,5 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -8,6 +8,8 @@
 
 #include <array>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of FusedMBConv, named as in the reference. Arrays are (spatial_conv, point_conv).
@@ -84,3 +86,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

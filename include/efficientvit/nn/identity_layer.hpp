@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IdentityLayer of the reference, and None for the places where Python has None.
+// IdentityLayer of the reference, and NoLayer for the places where Python has None.
 #pragma once
 
 #include <efficientvit/nn/norm.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
-/// Python's None as a layer argument: ResidualBlock<Main, None>. In OpSequential it is dropped before numbering.
-struct None {};
+/// Python's None as a layer argument: ResidualBlock<Main, NoLayer>. In OpSequential it is dropped before numbering.
+/// (X11's headers define None as a macro.)
+struct NoLayer {};
 
 /// x. As a shortcut it costs nothing: the main layer adds it as it writes.
 class IdentityLayer : public Module<IdentityLayer> {
@@ -31,3 +34,5 @@ public:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

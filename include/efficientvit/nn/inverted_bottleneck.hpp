@@ -7,6 +7,8 @@
 #include <efficientvit/nn/pointwise.hpp>
 #include <efficientvit/nn/schedules.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -203,3 +205,5 @@ inline void run_inverted_bottleneck(Session& session, const InvertedBottleneck& 
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

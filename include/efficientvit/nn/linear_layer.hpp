@@ -8,6 +8,8 @@
 
 #include <cmath>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// torch.nn.AdaptiveAvgPool2d(1) for maps of `Channels` channels: the mean over all pixels.
@@ -105,11 +107,11 @@ public:
     /// (N, out_features, 1, 1). Throws ShapeError where C*H*W is not in_features.
     static Shape output_shape(const Shape& input) {
         const Shape output = Module<LinearLayer>::output_shape(input);
-        check(input);
+        check_features(input);
         return output;
     }
     void run(detail::Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap*) const {
-        check({x.batch, x.channels, x.height, x.width});
+        check_features({x.batch, x.channels, x.height, x.width});
         // The images of a batch become the pixels of one map, so that weights are read once for all of them.
         const detail::Workspace::Frame frame(session.workspace);
         const FeatureMap in = detail::new_map(session, 1, C.in_features, {1, x.batch}, 0);
@@ -131,7 +133,7 @@ public:
 private:
     static constexpr kernels::Act act = detail::kernel_act(C.act_func);
 
-    EFFICIENTVIT_COLD static void check(const Shape& x) {
+    EFFICIENTVIT_COLD static void check_features(const Shape& x) {
         const Index values = x.c * x.h * x.w;
         if (values == C.in_features) return;
         throw ShapeError(
@@ -172,3 +174,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -6,6 +6,8 @@
 
 #include <efficientvit/nn/attention.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// (N, in_channels, H, W) to (N, out_channels, H, W). With more than `dim` pixels attention is linear in them, else
@@ -46,3 +48,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

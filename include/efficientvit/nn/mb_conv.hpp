@@ -9,6 +9,8 @@
 
 #include <array>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of MBConv, named as in the reference. Arrays are (inverted_conv, depth_conv, point_conv).
@@ -96,3 +98,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

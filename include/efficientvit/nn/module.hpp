@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -225,3 +227,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

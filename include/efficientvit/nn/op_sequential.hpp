@@ -11,23 +11,25 @@
 #include <type_traits>
 #include <utility>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
 template <class... Layers>
 class Sequence;
 
-/// OpSequential without the None entries.
+/// OpSequential without the NoLayer entries.
 template <class Kept, class... Layers>
-struct WithoutNone;
+struct WithoutNoLayer;
 template <class... Kept>
-struct WithoutNone<Sequence<Kept...>> {
+struct WithoutNoLayer<Sequence<Kept...>> {
     using type = Sequence<Kept...>;
 };
 template <class... Kept, class First, class... Rest>
-struct WithoutNone<Sequence<Kept...>, First, Rest...> {
-    using type = typename std::conditional_t<std::is_same_v<First, None>, WithoutNone<Sequence<Kept...>, Rest...>,
-                                             WithoutNone<Sequence<Kept..., First>, Rest...>>::type;
+struct WithoutNoLayer<Sequence<Kept...>, First, Rest...> {
+    using type = typename std::conditional_t<std::is_same_v<First, NoLayer>, WithoutNoLayer<Sequence<Kept...>, Rest...>,
+                                             WithoutNoLayer<Sequence<Kept..., First>, Rest...>>::type;
 };
 
 template <class... Layers>
@@ -35,8 +37,8 @@ class Sequence {
 public:
     static constexpr int count = sizeof...(Layers);
     using Tuple = std::tuple<Layers...>;
-    template <int I>
-    using At = std::tuple_element_t<static_cast<std::size_t>(I), Tuple>;
+    template <int Nth>
+    using At = std::tuple_element_t<static_cast<std::size_t>(Nth), Tuple>;
     static_assert(count > 0, "OpSequential: at least one layer is needed");
 
     /// Layers that change nothing about the channels (IdentityLayer) have 0: the next or last one that does,
@@ -109,21 +111,21 @@ private:
         float* data[2];
     };
 
-    /// The map behind layer I, as layer I + 1 wants it.
-    template <int I>
+    /// The map behind layer Nth, as layer Nth + 1 wants it.
+    template <int Nth>
     static FeatureMap behind(const FeatureMap& x) {
         int padding = 0;
-        if constexpr (I + 1 < count) padding = At<I + 1>::wanted_padding;
-        const int channels = At<I>::out_channels == 0 ? x.channels : At<I>::out_channels;
-        return blocked_map(x.batch, channels, At<I>::output_extent(x.extent()), padding);
+        if constexpr (Nth + 1 < count) padding = At<Nth + 1>::wanted_padding;
+        const int channels = At<Nth>::out_channels == 0 ? x.channels : At<Nth>::out_channels;
+        return blocked_map(x.batch, channels, At<Nth>::output_extent(x.extent()), padding);
     }
 
-    template <int I, int End, class Visit>
+    template <int Nth, int End, class Visit>
     static void outputs(const FeatureMap& x, const Visit& visit) {
-        if constexpr (I < End) {
-            const FeatureMap map = behind<I>(x);
-            visit(I, map);
-            outputs<I + 1, End>(map, visit);
+        if constexpr (Nth < End) {
+            const FeatureMap map = behind<Nth>(x);
+            visit(Nth, map);
+            outputs<Nth + 1, End>(map, visit);
         }
     }
 
@@ -135,22 +137,22 @@ private:
         return {{first, session.workspace.take(sizes[1])}};
     }
 
-    template <int I, class Visit>
+    template <int Nth, class Visit>
     void step(Session& session, const FeatureMap& x, const FeatureMap* y, const FeatureMap* residual,
               const Places& places, const Visit& visit) const {
-        const auto& layer = std::get<static_cast<std::size_t>(I)>(layers_);
-        if (I + 1 == count && y != nullptr) {
+        const auto& layer = std::get<static_cast<std::size_t>(Nth)>(layers_);
+        if (Nth + 1 == count && y != nullptr) {
             layer.run(session, x, *y, residual);
             return;
         }
-        FeatureMap map = behind<I>(x);
+        FeatureMap map = behind<Nth>(x);
         if (!session.measuring()) {
-            map.data = places.data[I % 2] + Index{map.padding} * map.block;
+            map.data = places.data[Nth % 2] + Index{map.padding} * map.block;
             clear_padding(map);
         }
         layer.run(session, x, map, nullptr);
-        visit(I, map);
-        if constexpr (I + 1 < count) step<I + 1>(session, map, y, residual, places, visit);
+        visit(Nth, map);
+        if constexpr (Nth + 1 < count) step<Nth + 1>(session, map, y, residual, places, visit);
     }
 
     Tuple layers_;
@@ -158,10 +160,10 @@ private:
 
 }  // namespace detail
 
-/// Layers in turn. None entries are dropped before numbering. State dict: op_list.<i>.
+/// Layers in turn. NoLayer entries are dropped before numbering. State dict: op_list.<i>.
 template <class... Layers>
 class OpSequential : public Module<OpSequential<Layers...>> {
-    using Sequence = typename detail::WithoutNone<detail::Sequence<>, Layers...>::type;
+    using Sequence = typename detail::WithoutNoLayer<detail::Sequence<>, Layers...>::type;
 
 public:
     static constexpr int in_channels = Sequence::in_channels;
@@ -186,3 +188,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <initializer_list>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The reference's act_func; None there is `none` here. gelu is its tanh form.
@@ -101,3 +103,5 @@ constexpr int round_half_even(double x) {
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -5,6 +5,8 @@
 
 #include <efficientvit/nn/module.hpp>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -125,3 +127,5 @@ inline void run_pointwise(Session& session, const PackedConvolution& packed, ker
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -7,6 +7,8 @@
 
 #include <array>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of ResBlock, named as in the reference. Arrays are (conv1, conv2).
@@ -77,3 +79,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

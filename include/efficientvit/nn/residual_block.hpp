@@ -7,16 +7,18 @@
 
 #include <type_traits>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// ResidualBlock(main, shortcut, post_act, pre_norm) of the reference:
-///   main None: x.   shortcut None: main(pre_norm(x)).   else: post_act(main(pre_norm(x)) + shortcut(x)).
+///   main NoLayer: x.   shortcut NoLayer: main(pre_norm(x)).   else: post_act(main(pre_norm(x)) + shortcut(x)).
 /// State dict: pre_norm, main, shortcut.
-template <class Main, class Shortcut = None, Activation PostAct = Activation::none, class PreNorm = None>
+template <class Main, class Shortcut = NoLayer, Activation PostAct = Activation::none, class PreNorm = NoLayer>
 class ResidualBlock : public Module<ResidualBlock<Main, Shortcut, PostAct, PreNorm>> {
-    static constexpr bool has_main = !std::is_same_v<Main, None>;
-    static constexpr bool has_shortcut = has_main && !std::is_same_v<Shortcut, None>;
-    static constexpr bool has_norm = has_main && !std::is_same_v<PreNorm, None>;
+    static constexpr bool has_main = !std::is_same_v<Main, NoLayer>;
+    static constexpr bool has_shortcut = has_main && !std::is_same_v<Shortcut, NoLayer>;
+    static constexpr bool has_norm = has_main && !std::is_same_v<PreNorm, NoLayer>;
     static constexpr bool is_identity = std::is_same_v<Shortcut, IdentityLayer>;
     static constexpr bool shortcut_is_layer = has_shortcut && !is_identity;
 
@@ -25,7 +27,7 @@ class ResidualBlock : public Module<ResidualBlock<Main, Shortcut, PostAct, PreNo
     using NormLayer = std::conditional_t<has_norm, PreNorm, IdentityLayer>;
 
     static_assert(!(is_identity && has_main) || MainLayer::stride == 1,
-                  "ResidualBlock: an identity shortcut needs a main layer of stride 1; use None for no shortcut");
+                  "ResidualBlock: an identity shortcut needs a main layer of stride 1; use NoLayer for no shortcut");
     static_assert(!(is_identity && has_main) || MainLayer::in_channels == MainLayer::out_channels,
                   "ResidualBlock: an identity shortcut needs a main layer with as many output as input channels");
     static_assert(!shortcut_is_layer || MainLayer::stride == ShortcutLayer::stride,
@@ -102,3 +104,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -250,3 +252,5 @@ inline DenseSchedule schedule_dense(int kernel_size, int stride, int dilation, c
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

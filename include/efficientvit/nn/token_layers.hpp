@@ -11,6 +11,8 @@
 #include <cmath>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -232,3 +234,5 @@ private:
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -11,6 +11,8 @@
 #include <climits>
 #include <cmath>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Arguments of UpSampleLayer, named as in the reference.
@@ -25,16 +27,16 @@ namespace detail {
 /// so that the weights' own rounding is all that is left of it.
 inline void cubic_taps(int in, int out, int* taps, float* weights) {
     constexpr double a = -0.75;
-    const auto near = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };       // d in [0, 1]
-    const auto far = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };  // d in [1, 2]
+    const auto inner = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };        // d in [0, 1]
+    const auto outer = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };  // d in [1, 2]
     for (int i = 0; i < out; ++i, taps += 4, weights += 4) {
         const double source = (i + 0.5) * in / out - 0.5;
         const double below = std::floor(source), t = source - below;
         for (int k = 0; k < 4; ++k) taps[k] = std::clamp(static_cast<int>(below) + k - 1, 0, in - 1);
-        weights[0] = static_cast<float>(far(1 + t));
-        weights[1] = static_cast<float>(near(t));
-        weights[2] = static_cast<float>(near(1 - t));
-        weights[3] = static_cast<float>(far(2 - t));
+        weights[0] = static_cast<float>(outer(1 + t));
+        weights[1] = static_cast<float>(inner(t));
+        weights[2] = static_cast<float>(inner(1 - t));
+        weights[3] = static_cast<float>(outer(2 - t));
     }
 }
 
@@ -120,3 +122,5 @@ public:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

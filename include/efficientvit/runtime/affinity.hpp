@@ -14,6 +14,8 @@
 #include <cstddef>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -72,3 +74,5 @@ EFFICIENTVIT_COLD inline std::vector<int> cpus_for_helpers() {
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -18,6 +18,8 @@
 #include <optional>
 #include <utility>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -204,5 +206,7 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
 
 #include <efficientvit/runtime/thread_context.hpp>  // the Context of who gives none

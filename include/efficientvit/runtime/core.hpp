@@ -13,6 +13,8 @@
 #include <cstdio>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -123,3 +125,5 @@ EFFICIENTVIT_LOCAL inline const Core& this_core() {
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

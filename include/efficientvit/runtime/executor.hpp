@@ -14,6 +14,8 @@
 #include <memory>
 #include <string>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// A thread pool, as a Context sees it. Derive from it to lend your own; one Executor may serve many Contexts.
@@ -82,3 +84,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

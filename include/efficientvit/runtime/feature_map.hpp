@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -99,3 +101,5 @@ inline void to_planar(const FeatureMap& from, const FeatureMap& to, int n, int b
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

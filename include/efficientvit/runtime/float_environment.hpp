@@ -13,6 +13,8 @@
 #include <xmmintrin.h>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -89,3 +91,5 @@ auto with_float_defaults(const Body& body) {
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

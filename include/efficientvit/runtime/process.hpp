@@ -7,10 +7,17 @@
 #include <efficientvit/config.hpp>
 
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(__EMSCRIPTEN__) && !defined(__wasi__)
+#define EFFICIENTVIT_HAS_FORK 1
 #include <pthread.h>
 
 #include <atomic>
 #include <new>
+#endif
+
+#include <efficientvit/foreign_macros.hpp>
+
+#if defined(EFFICIENTVIT_HAS_FORK)
+#undef EFFICIENTVIT_HAS_FORK
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
@@ -68,3 +75,5 @@ public:
 EFFICIENTVIT_END_NAMESPACE
 
 #endif
+
+#include <efficientvit/foreign_macros_end.hpp>

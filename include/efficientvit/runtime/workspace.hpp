@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -72,3 +74,5 @@ private:
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

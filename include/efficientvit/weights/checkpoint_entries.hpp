@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -192,3 +194,5 @@ private:
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

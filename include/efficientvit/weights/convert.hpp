@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// To the nearest IEEE half, ties to the even one; beyond 65504 infinity, NaN stays NaN. The bits.
@@ -79,3 +81,5 @@ inline StateDict converted(const StateDict& weights, DType format) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -106,3 +108,5 @@ EFFICIENTVIT_COLD inline void refuse_foreign(std::string_view first, std::string
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -22,6 +22,8 @@
 #include <string_view>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -98,3 +100,5 @@ EFFICIENTVIT_COLD inline Tensor load_npy(const std::filesystem::path& path) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

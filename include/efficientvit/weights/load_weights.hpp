@@ -12,6 +12,8 @@
 #include <efficientvit/weights/sharded_index.hpp>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Reads `*.safetensors`, `*.safetensors.index.json` with its shards, and what torch.save writes, whatever the file is
@@ -54,3 +56,5 @@ EFFICIENTVIT_COLD inline StateDict parse_weights(std::span<const std::byte> byte
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -28,19 +28,23 @@
 #include <vector>
 
 #if defined(_WIN32)
-#if !defined(WIN32_LEAN_AND_MEAN)
+#pragma push_macro("WIN32_LEAN_AND_MEAN")
+#pragma push_macro("NOMINMAX")
+#undef WIN32_LEAN_AND_MEAN
+#undef NOMINMAX
 #define WIN32_LEAN_AND_MEAN
-#endif
-#if !defined(NOMINMAX)
 #define NOMINMAX
-#endif
 #include <windows.h>
+#pragma pop_macro("NOMINMAX")
+#pragma pop_macro("WIN32_LEAN_AND_MEAN")
 #else
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
+
+#include <efficientvit/foreign_macros.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
@@ -225,3 +229,5 @@ private:
 };
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -215,3 +217,5 @@ EFFICIENTVIT_COLD inline std::vector<std::string> passed_over(const std::vector<
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

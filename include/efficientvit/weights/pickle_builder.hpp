@@ -9,6 +9,8 @@
 
 #include <deque>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -257,3 +259,5 @@ protected:
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -27,6 +27,8 @@
 #include <unistd.h>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -151,3 +153,5 @@ private:
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

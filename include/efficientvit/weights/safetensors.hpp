@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -124,3 +126,5 @@ EFFICIENTVIT_COLD inline StateDict parse_safetensors_borrowed(std::span<const st
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

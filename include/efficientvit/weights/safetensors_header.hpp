@@ -9,8 +9,6 @@
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +23,10 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include <efficientvit/foreign_macros.hpp>
+
+#include <nlohmann/json.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
@@ -290,3 +292,5 @@ EFFICIENTVIT_COLD inline void read_safetensors_header(StateDict& out, std::span<
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -16,6 +16,8 @@
 #include <span>
 #include <string>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Writes a tensor of any shape, empty ones included. What is at `path` is treated as by save_safetensors(): replaced
@@ -62,3 +64,5 @@ void save_npy(const std::filesystem::path& path, const T& tensor) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

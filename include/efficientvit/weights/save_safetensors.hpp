@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -97,3 +99,5 @@ inline void save_safetensors(const std::filesystem::path& path, const StateDict&
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

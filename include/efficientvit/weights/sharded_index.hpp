@@ -21,6 +21,8 @@
 #include <system_error>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -89,3 +91,5 @@ EFFICIENTVIT_COLD StateDict load_shards(const std::filesystem::path& path, const
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

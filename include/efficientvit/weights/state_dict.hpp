@@ -25,6 +25,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 /// The element types that a state dict can hold.
@@ -353,3 +355,5 @@ inline std::vector<float> to_float(const Entry& entry) {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

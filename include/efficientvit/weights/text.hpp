@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
@@ -88,3 +90,5 @@ EFFICIENTVIT_COLD inline std::string shape_text(std::span<const std::int64_t> sh
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>

@@ -31,6 +31,8 @@
 #include <utility>
 #include <vector>
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// Which part of a checkpoint is read.
@@ -202,3 +204,5 @@ EFFICIENTVIT_COLD inline StateDict parse_torch_checkpoint(std::span<const std::b
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
