@@ -84,6 +84,8 @@
 #undef fma
 #pragma push_macro("fopen")
 #undef fopen
+#pragma push_macro("form")
+#undef form
 #pragma push_macro("free")
 #undef free
 #pragma push_macro("fsync")
@@ -146,6 +148,8 @@
 #undef read
 #pragma push_macro("realloc")
 #undef realloc
+#pragma push_macro("real")
+#undef real
 #pragma push_macro("remove")
 #undef remove
 #pragma push_macro("rename")

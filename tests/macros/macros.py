@@ -136,10 +136,11 @@ def table():
 
 
 def documented():
-    """Names in config.hpp's list of macros that stay."""
+    """Names in config.hpp's list of macros that stay, and those of baseline.hpp, which the names of namespaces need."""
     text = (LIBRARY / "config.hpp").read_text()
     block = re.search(r"^// Macros that stay defined.*?(?=^[^/]|^//\n)", text, re.M | re.S)
-    return set(re.findall(r"EFFICIENTVIT_\w+", block[0]))
+    baseline = re.findall(r"^#define (EFFICIENTVIT_\w+)", (LIBRARY / "baseline.hpp").read_text(), re.M)
+    return set(re.findall(r"EFFICIENTVIT_\w+", block[0])) | set(baseline)
 
 
 def compile_text(text, *arguments):

@@ -58,9 +58,9 @@ EFFICIENTVIT_END_NAMESPACE
 #define EFFICIENTVIT_LANES 4
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
-namespace four_lanes {
+namespace mask_rows_by_4 {
 #include <efficientvit/images/mask_kernels.inl>
-}  // namespace four_lanes
+}  // namespace mask_rows_by_4
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 #undef EFFICIENTVIT_LANES
@@ -70,9 +70,9 @@ EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_BEGIN_AVX2
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
-namespace eight_lanes {
+namespace mask_rows_by_8 {
 #include <efficientvit/images/mask_kernels.inl>
-}  // namespace eight_lanes
+}  // namespace mask_rows_by_8
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
@@ -81,9 +81,9 @@ EFFICIENTVIT_END_TARGET
 EFFICIENTVIT_BEGIN_AVX512
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
-namespace sixteen_lanes {
+namespace mask_rows_by_16 {
 #include <efficientvit/images/mask_kernels.inl>
-}  // namespace sixteen_lanes
+}  // namespace mask_rows_by_16
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
@@ -106,13 +106,13 @@ struct MaskKernels {
 inline MaskKernels mask_kernels([[maybe_unused]] Isa isa) {
 #if defined(EFFICIENTVIT_X86) && defined(__GNUC__)
     if (isa == Isa::avx512) {
-        return {sixteen_lanes::expand_mask_row, sixteen_lanes::mix_mask_rows, sixteen_lanes::threshold_mask_row};
+        return {mask_rows_by_16::expand_mask_row, mask_rows_by_16::mix_mask_rows, mask_rows_by_16::threshold_mask_row};
     }
     if (isa == Isa::avx2) {
-        return {eight_lanes::expand_mask_row, eight_lanes::mix_mask_rows, eight_lanes::threshold_mask_row};
+        return {mask_rows_by_8::expand_mask_row, mask_rows_by_8::mix_mask_rows, mask_rows_by_8::threshold_mask_row};
     }
 #endif
-    return {four_lanes::expand_mask_row, four_lanes::mix_mask_rows, four_lanes::threshold_mask_row};
+    return {mask_rows_by_4::expand_mask_row, mask_rows_by_4::mix_mask_rows, mask_rows_by_4::threshold_mask_row};
 }
 
 }  // namespace kernels
