@@ -7,6 +7,7 @@
 #include <efficientvit/config.hpp>
 
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/process.hpp>
 #if EFFICIENTVIT_KERNELS_HERE
 #include <efficientvit/runtime/thread_pool.hpp>
 #endif
