@@ -63,6 +63,9 @@ public:
         return folder_ / std::filesystem::path(std::u8string(name.begin(), name.end()));
     }
 
+    /// The folder itself.
+    const std::filesystem::path& folder() const { return folder_; }
+
 private:
     /// As file systems that do not know 'A' from 'a' see it; they differ in what else is one letter.
     static std::string folded(std::string text) {

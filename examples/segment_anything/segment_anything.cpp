@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Masks of what is clicked on, of what is in a box, or of everything, by an EfficientViT-SAM. Pictures one by one or in
+// folders; a run over a folder that was ended goes on where it was.
+
+// A point's numbers are one value of --point, and commas in the names of pictures are theirs.
+#define CXXOPTS_VECTOR_DELIMITER '\0'
+
+#include <efficientvit/images/codec.hpp>
+#include <efficientvit/models/make_sam.hpp>
+#include <efficientvit/models/mask_generator.hpp>
+#include <efficientvit/models/sam_predictor.hpp>
+#include <efficientvit/weights/replacement_file.hpp>
+#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/save_safetensors.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../common/command_line.hpp"
+#include "../common/output_folder.hpp"
+#include "../common/progress.hpp"
+#include "coco.hpp"
+#include "overlay.hpp"
+#include "shapes_sam.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace ev = efficientvit;
+using nlohmann::json;
+
+/// The numbers of "12,34.5,1". Throws UsageError.
+std::vector<double> numbers_of(const std::string& option, const std::string& text, std::size_t least,
+                               std::size_t most) {
+    std::vector<double> numbers;
+    const char *at = text.data(), *const end = at + text.size();
+    while (numbers.size() <= most) {
+        double value = 0;
+        const auto [next, error] = std::from_chars(at, end, value);
+        if (error != std::errc()) break;
+        numbers.push_back(value);
+        at = next;
+        if (at == end && numbers.size() >= least && numbers.size() <= most) return numbers;
+        if (at == end || *at++ != ',') break;
+    }
+    throw examples::UsageError("--" + option + " is '" + text + "', expected " +
+                               (most == 3 ? "X,Y or X,Y,LABEL" : "X0,Y0,X1,Y1") + " in pixels");
+}
+
+std::vector<std::string> points_of(const cxxopts::ParseResult& arguments) {
+    if (arguments.count("point") == 0) return {};
+    return arguments["point"].as<std::vector<std::string>>();
+}
+
+/// What the command line asks of a picture, or nothing.
+std::optional<ev::SamPrompt> prompt_of(const std::vector<std::string>& points, const std::string& box) {
+    ev::SamPrompt prompt;
+    for (const std::string& text : points) {
+        const std::vector<double> p = numbers_of("point", text, 2, 3);
+        if (p.size() == 3 && p[2] != 0 && p[2] != 1)
+            throw examples::UsageError("a label is 1 or 0, not in '" + text + "'");
+        prompt.points.push_back({p[0], p[1], p.size() == 3 ? static_cast<int>(p[2]) : 1});
+    }
+    if (!box.empty()) {
+        const std::vector<double> b = numbers_of("box", box, 4, 4);
+        prompt.box = ev::Box{b[0], b[1], b[2], b[3]};
+    }
+    if (prompt.points.empty() && !prompt.box) return {};
+    prompt.multimask_output = prompt.points.size() == 1 && !prompt.box;
+    return prompt;
+}
+
+std::unique_ptr<ev::AnySam> load_sam(const cxxopts::ParseResult& arguments) {
+    const fs::path path = examples::weights_of(arguments);
+    const ev::StateDict weights = examples::read_weights(path, arguments["entry"].as<std::string>());
+    std::unique_ptr<ev::AnySam> sam;
+    std::string name = arguments["model"].as<std::string>();
+    if (name == "shapes" || (name.empty() && examples::is_shapes_sam(weights))) {
+        sam = std::make_unique<ev::AnySamOf<examples::ShapesSam>>("shapes");
+    } else {
+        if (name.empty()) name = examples::identify(weights, path);
+        if (name.find("sam") == std::string::npos)
+            throw examples::UsageError(name + " is no SAM; segment_anything wants one");
+        sam = ev::make_sam(name);
+    }
+    sam->load_state_dict(weights);
+    return sam;
+}
+
+/// FNV-1a, 64 bits, of a file's bytes.
+std::string fingerprint(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::uint64_t hash = 0xcbf29ce484222325U;
+    std::vector<char> bytes(1 << 16);
+    while (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())), file.gcount() > 0) {
+        for (std::streamsize i = 0; i < file.gcount(); ++i) {
+            hash = (hash ^ static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)])) * 0x100000001b3U;
+        }
+    }
+    return std::to_string(hash);
+}
+
+/// Embeddings beside the pictures: NAME.jpg.embedding.safetensors, used again for the same picture and weights.
+class EmbeddingCache {
+public:
+    EmbeddingCache(bool on, std::string weights) : on_(on), weights_(std::move(weights)) {}
+
+    void set_image(ev::SamPredictor& predictor, const fs::path& path, const ev::Image& image,
+                   ev::Context& context) const {
+        if (!on_) return predictor.set_image(image, context);
+        const fs::path file = fs::path(path) += ".embedding.safetensors";
+        const std::string picture = fingerprint(path);
+        try {
+            if (fs::exists(file)) {
+                const ev::StateDict state = ev::load_safetensors(file);
+                const auto is = [&](const char* key, const std::string& value) {
+                    const auto found = state.metadata().find(key);
+                    return found != state.metadata().end() && found->second == value;
+                };
+                if (is("weights", weights_) && is("picture", picture)) return predictor.set_embedding(state, context);
+            }
+        } catch (const ev::Error&) {  // broken: made anew
+        }
+        predictor.set_image(image, context);
+        ev::StateDict state = predictor.embedding_state();
+        state.metadata()["weights"] = weights_;
+        state.metadata()["picture"] = picture;
+        try {
+            ev::save_safetensors(file, state);
+        } catch (const ev::Error& error) {
+            std::cerr << "segment_anything: " << error.what() << "; goes on without\n";
+        }
+    }
+
+private:
+    bool on_;
+    std::string weights_;
+};
+
+void write_text(const fs::path& path, const std::string& text) {
+    ev::detail::ReplacementFile file(path);
+    file.write(std::as_bytes(std::span(text)));
+    file.keep();
+}
+
+/// What is done for each picture, and where it is put.
+class Program {
+public:
+    explicit Program(const cxxopts::ParseResult& arguments)
+        : paths_(examples::images_of(arguments)),
+          everything_(arguments.count("everything") != 0),
+          prompt_(prompt_of(points_of(arguments), arguments["box"].as<std::string>())),
+          folder_(arguments["output"].as<std::string>(), paths_) {
+        if (arguments.count("prompts") != 0) prompts_ = examples::read_prompts(arguments["prompts"].as<std::string>());
+        if (int{everything_} + int{prompt_.has_value()} + int{arguments.count("prompts") != 0} != 1) {
+            throw examples::UsageError("say what is wanted: --point and --box, or --everything, or --prompts FILE");
+        }
+        options_.points_per_side = arguments["points-per-side"].as<int>();
+        options_.pred_iou_thresh = arguments["pred-iou"].as<double>();
+        options_.stability_score_thresh = arguments["stability"].as<double>();
+        options_.crop_n_layers = arguments["crop-layers"].as<int>();
+        options_.min_mask_region_area = arguments["min-area"].as<int>();
+        options_.output_mode = ev::MaskOutput::coco_rle;
+        sam_ = load_sam(arguments);
+        const std::string weights = fingerprint(examples::weights_of(arguments));
+        made_with_ = {{"weights", weights}, {"model", sam_->name()}};
+        if (everything_) {
+            made_with_["everything"] = {options_.points_per_side, options_.pred_iou_thresh,
+                                        options_.stability_score_thresh, options_.crop_n_layers,
+                                        options_.min_mask_region_area};
+        } else {
+            const std::vector<std::string> points = points_of(arguments);
+            made_with_["prompts"] = {
+                arguments.count("prompts") == 0 ? "" : fingerprint(arguments["prompts"].as<std::string>()), points,
+                arguments["box"].as<std::string>()};
+        }
+        cache_ = std::make_unique<EmbeddingCache>(!everything_ && arguments.count("no-cache") == 0, weights);
+        predictor_ = std::make_unique<ev::SamPredictor>(*sam_);
+    }
+
+    int run(ev::Context& context) {
+        std::vector<fs::path> left;
+        for (const fs::path& path : paths_) {
+            if (!is_done(path)) left.push_back(path);
+        }
+        if (left.size() < paths_.size()) {
+            std::cerr << "segment_anything: " << paths_.size() - left.size() << " of " << paths_.size()
+                      << " pictures are done already\n";
+        }
+        const int status = examples::for_each_image(
+            "segment_anything", left, [&](const fs::path& path, const ev::Image& image, examples::Progress& progress) {
+                const std::size_t masks =
+                    everything_ ? find_everything(path, image, context) : answer(path, image, context);
+                progress.hide();
+                std::cout << path.filename().string() << ": " << masks << (masks == 1 ? " mask" : " masks") << " -> "
+                          << folder_.file(path, "_overlay.png").string() << std::endl;
+                progress.show();
+            });
+        write_annotations();
+        return status;
+    }
+
+private:
+    /// Whether a run with the same weights and settings left its result, which is written last.
+    bool is_done(const fs::path& path) const {
+        try {
+            const fs::path result = folder_.file(path, ".json");
+            return fs::exists(result) && examples::read_json(result).value("made_with", json()) == made_with_;
+        } catch (const std::exception&) {
+            return false;
+        }
+    }
+
+    std::size_t find_everything(const fs::path& path, const ev::Image& image, ev::Context& context) {
+        const bool alone = paths_.size() == 1;
+        std::optional<examples::Progress> bar;
+        options_.progress = [&](std::size_t done, std::size_t all) {
+            if (!alone) return;
+            if (!bar) bar.emplace(all);
+            bar->to(done);
+        };
+        std::vector<ev::MaskRecord> records = ev::generate_masks(*predictor_, image, options_, context);
+        bar.reset();
+        std::vector<ev::Mask> masks;
+        for (const ev::MaskRecord& r : records)
+            masks.push_back(ev::decode_rle(ev::from_coco_string(r.coco_rle, image.size())));
+        ev::write_gray_png(folder_.file(path, "_mask.png"), image.size(), examples::numbered(masks, image.size()));
+        finish(path, image, masks, records, {});
+        return records.size();
+    }
+
+    std::size_t answer(const fs::path& path, const ev::Image& image, ev::Context& context) {
+        std::vector<ev::SamPrompt> prompts;
+        if (prompt_) prompts.push_back(*prompt_);
+        const auto found = prompts_.find(path.filename().string());
+        if (found != prompts_.end()) prompts = found->second;
+        if (prompts.empty()) std::cerr << "segment_anything: " << path.string() << ": no prompts for this picture\n";
+        cache_->set_image(*predictor_, path, image, context);
+        std::vector<ev::Mask> masks;
+        std::vector<ev::MaskRecord> records;
+        for (ev::SamPrediction& answer : predictor_->predict(prompts, {}, context)) {
+            const auto best =
+                static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) - answer.iou.begin());
+            ev::MaskRecord record;
+            const ev::MaskBox box = ev::mask_box(answer.masks[best]);
+            record.coco_rle = ev::to_coco_string(ev::encode_rle(answer.masks[best]));
+            record.area = ev::mask_area(answer.masks[best]);
+            record.bbox = {box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0};
+            record.predicted_iou = answer.iou[best];
+            record.crop_box = {0, 0, image.width(), image.height()};
+            records.push_back(std::move(record));
+            masks.push_back(std::move(answer.masks[best]));
+        }
+        for (std::size_t i = 0; i < masks.size(); ++i) {
+            std::vector<std::uint8_t> pixels = masks[i].pixels;
+            for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(pixel * 255);
+            const std::string number = masks.size() == 1 ? "" : "_" + std::to_string(i + 1);
+            ev::write_gray_png(folder_.file(path, "_mask" + number + ".png"), image.size(), pixels);
+        }
+        finish(path, image, masks, records, prompts);
+        return masks.size();
+    }
+
+    /// The overlay, then the result, by which a later run knows that all is there.
+    void finish(const fs::path& path, const ev::Image& image, const std::vector<ev::Mask>& masks,
+                const std::vector<ev::MaskRecord>& records, const std::vector<ev::SamPrompt>& prompts) const {
+        ev::write_png(folder_.file(path, "_overlay.png"), examples::overlay(image, masks, prompts));
+        json annotations = json::array();
+        for (std::size_t i = 0; i < records.size(); ++i) {
+            json one = examples::annotation(records[i], image.size());
+            if (!prompts.empty()) {  // what a prompt has no point or stability for
+                one.erase("stability_score");
+                one.erase("point_coords");
+            }
+            annotations.push_back(std::move(one));
+        }
+        const json result{
+            {"image", {{"file_name", path.filename().string()}, {"width", image.width()}, {"height", image.height()}}},
+            {"annotations", std::move(annotations)},
+            {"made_with", made_with_}};
+        write_text(folder_.file(path, ".json"), result.dump() + "\n");
+    }
+
+    /// All results in one file of COCO's form.
+    void write_annotations() const {
+        json all{{"images", json::array()},
+                 {"annotations", json::array()},
+                 {"categories", {{{"id", 1}, {"name", "object"}}}}};
+        int image_id = 0, id = 0;
+        for (const fs::path& path : paths_) {
+            if (!is_done(path)) continue;
+            json result = examples::read_json(folder_.file(path, ".json"));
+            result["image"]["id"] = ++image_id;
+            all["images"].push_back(result["image"]);
+            for (json& one : result["annotations"]) {
+                one["id"] = ++id;
+                one["image_id"] = image_id;
+                all["annotations"].push_back(one);
+            }
+        }
+        write_text(folder_.folder() / "annotations.json", all.dump() + "\n");
+    }
+
+    std::vector<fs::path> paths_;
+    bool everything_;
+    std::optional<ev::SamPrompt> prompt_;
+    std::map<std::string, std::vector<ev::SamPrompt>> prompts_;
+    examples::OutputFolder folder_;
+    ev::MaskGeneratorOptions options_;
+    std::unique_ptr<ev::AnySam> sam_;
+    json made_with_;
+    std::unique_ptr<EmbeddingCache> cache_;
+    std::unique_ptr<ev::SamPredictor> predictor_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    cxxopts::Options options(
+        "segment_anything",
+        "Masks by an EfficientViT-SAM: of what is clicked on, of what is in a box, or of everything.\n"
+        "Writes NAME_overlay.png, NAME_mask.png (with --everything its gray values are the masks'\n"
+        "numbers), NAME.json and annotations.json (COCO). Started again, it goes on where it was.\n");
+    examples::add_common_options(options);
+    options.add_options()  //
+        ("point", "a point of the object, or with label 0 of what is around it; more than one --point may be given",
+         cxxopts::value<std::vector<std::string>>(), "X,Y[,LABEL]")                                          //
+        ("box", "a box around the object", cxxopts::value<std::string>()->default_value(""), "X0,Y0,X1,Y1")  //
+        ("prompts", R"(prompts of each picture: {"a.jpg": [{"points": [[x, y, label]], "box": [x0, y0, x1, y1]}]})",
+         cxxopts::value<std::string>(), "JSON")  //
+        ("everything", "masks of all there is")  //
+        ("points-per-side", "with --everything: points that are asked", cxxopts::value<int>()->default_value("32"),
+         "N")  //
+        ("pred-iou", "with --everything: least predicted IoU", cxxopts::value<double>()->default_value("0.8"),
+         "0..1")                                                                                                      //
+        ("stability", "with --everything: least stability", cxxopts::value<double>()->default_value("0.85"), "0..1")  //
+        ("crop-layers", "with --everything: layers of crops", cxxopts::value<int>()->default_value("0"), "N")         //
+        ("min-area", "with --everything: pixels that a hole or an island must have",
+         cxxopts::value<int>()->default_value("100"), "N")      //
+        ("no-cache", "keep no embeddings beside the pictures")  //
+        ("output", "folder to write to", cxxopts::value<std::string>()->default_value("segmented"), "FOLDER");
+    return examples::run("segment_anything", options, argc, argv, [](const cxxopts::ParseResult& arguments) {
+        ev::Context context = examples::context_of(arguments);
+        return Program(arguments).run(context);
+    });
+}
