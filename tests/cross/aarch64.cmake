@@ -28,5 +28,5 @@ endif()
 run("${CMAKE_COMMAND}" --preset aarch64 -B "${build}" "-DCMAKE_PREFIX_PATH=${prefix}")
 run("${CMAKE_COMMAND}" --build "${build}" --parallel 2 --target kernels_test golden_test numerics_test)
 # Small networks and images only: an emulated second is long, and at these sizes too attention is linear in some stages.
-set(ENV{GTEST_FILTER} "-*Backbone224*:*Classifier*:*GoldenSam.XL*:*GoldenSam.L2*:*GoldenL.L2*:*GoldenL.L3*:*GoldenSeg.?[23]*")
+set(ENV{GTEST_FILTER} "-*Backbone224*:*Classifier*:*GoldenSam.XL*:*GoldenSam.L2*:*GoldenL.L2*:*GoldenL.L3*:*GoldenSeg.?[23]*:*GoldenSamPrompt*/scalar:*GoldenSamPrompt.Batch*:*GoldenSamPrompt.PointsSingle*:*GoldenSamPrompt.Box*")
 run("${CMAKE_CTEST_COMMAND}" --test-dir "${build}" -R "^(kernels|golden|numerics)\\." --output-on-failure --no-tests=error)
