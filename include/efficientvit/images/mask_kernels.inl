@@ -10,10 +10,10 @@ using Bytes = signed char __attribute__((vector_size(EFFICIENTVIT_LANES)));
 
 EFFICIENTVIT_INLINE Floats load(const float* p) {
     Floats v;
-    __builtin_memcpy(&v, p, sizeof(v));
+    EFFICIENTVIT_COPY(&v, p, sizeof(v));
     return v;
 }
-EFFICIENTVIT_INLINE void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof(v)); }
+EFFICIENTVIT_INLINE void store(float* p, Floats v) { EFFICIENTVIT_COPY(p, &v, sizeof(v)); }
 
 // A vector of equal values: what `0 +` broadcasts.
 EFFICIENTVIT_INLINE Floats all(float x) { return Floats{} + x; }
@@ -80,11 +80,11 @@ inline void threshold_mask_row(ThresholdMaskRow& a) {
         inners -= v > high;
         outers -= v > low;
         const Bytes bytes = -__builtin_convertvector(set, Bytes);
-        __builtin_memcpy(a.pixels + i, &bytes, sizeof(bytes));
+        EFFICIENTVIT_COPY(a.pixels + i, &bytes, sizeof(bytes));
         Bytes columns;
-        __builtin_memcpy(&columns, a.columns + i, sizeof(columns));
+        EFFICIENTVIT_COPY(&columns, a.columns + i, sizeof(columns));
         columns |= bytes;
-        __builtin_memcpy(a.columns + i, &columns, sizeof(columns));
+        EFFICIENTVIT_COPY(a.columns + i, &columns, sizeof(columns));
     }
     area = sum(areas);
     inner = sum(inners);

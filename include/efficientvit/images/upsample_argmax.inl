@@ -14,7 +14,7 @@ using Ints = int;
 
 EFFICIENTVIT_INLINE Floats load(const float* p) {
     Floats v;
-    __builtin_memcpy(&v, p, sizeof(v));
+    EFFICIENTVIT_COPY(&v, p, sizeof(v));
     return v;
 }
 
@@ -34,7 +34,7 @@ EFFICIENTVIT_INLINE void blend_rows(const UpsampleArgmaxRow& a) {
         int x = 0;
         for (; x + lanes <= a.width; x += lanes) {
             const Floats v = load(r0 + x) * w0 + load(r1 + x) * w1 + load(r2 + x) * w2 + load(r3 + x) * w3;
-            __builtin_memcpy(out + x, &v, sizeof(v));
+            EFFICIENTVIT_COPY(out + x, &v, sizeof(v));
         }
         for (; x < a.width; ++x) {
             out[x] = r0[x] * a.row_weights[0] + r1[x] * a.row_weights[1] + r2[x] * a.row_weights[2] +
@@ -70,7 +70,7 @@ inline void upsample_argmax_row(const UpsampleArgmaxRow& a) {
             }
         }
         int labels[UpsampleSpan::pixels];
-        __builtin_memcpy(labels, label, sizeof(labels));
+        EFFICIENTVIT_COPY(labels, label, sizeof(labels));
         unsigned char* const out = a.labels + span.begin;
         if (span.count == UpsampleSpan::pixels) {
             for (int i = 0; i < UpsampleSpan::pixels; ++i) out[i] = static_cast<unsigned char>(labels[i]);

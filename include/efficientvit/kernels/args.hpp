@@ -10,6 +10,7 @@
 #include <efficientvit/kernels/cpu.hpp>
 
 #include <cstddef>
+#include <limits>
 
 #include <efficientvit/foreign_macros.hpp>
 
@@ -17,6 +18,8 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
 using Index = std::ptrdiff_t;
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
 
 /// Activation functions. hswish_x6 is x * relu6(x + 3), without the division by 6: whoever packs the next weights
 /// multiplies these by 1/6 and saves an instruction a vector here. gelu is the tanh form.

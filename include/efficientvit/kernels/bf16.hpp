@@ -296,11 +296,11 @@ const Table& bf16_table(Isa isa) {
 }  // namespace kernels
 
 template <class T>
-inline constexpr PrecisionOf<T> PrecisionOf<T>::f32{};
+inline const PrecisionOf<T> PrecisionOf<T>::f32{};
 template <class T>
-inline constexpr PrecisionOf<T> PrecisionOf<T>::bf16_weights{"bf16_weights", kernels::bf16_weights_table<T>};
+inline const PrecisionOf<T> PrecisionOf<T>::bf16_weights{"bf16_weights", kernels::bf16_weights_table<T>};
 template <class T>
-inline constexpr PrecisionOf<T> PrecisionOf<T>::bf16{"bf16", kernels::bf16_table<T>};
+inline const PrecisionOf<T> PrecisionOf<T>::bf16{"bf16", kernels::bf16_table<T>};
 
 EFFICIENTVIT_END_NAMESPACE
 

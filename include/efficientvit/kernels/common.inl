@@ -11,7 +11,7 @@ EFFICIENTVIT_INLINE void activate(V (&x)[Count], Act act) {
         case Act::relu:
         case Act::relu6: {
             const V low = V::set(0.0f);
-            const V high = V::set(act == Act::relu ? __builtin_inff() : 6.0f);
+            const V high = V::set(act == Act::relu ? infinity : 6.0f);
             EFFICIENTVIT_UNROLL
             for (int i = 0; i < Count; ++i) x[i] = V::min(high, V::max(low, x[i]));
             break;

@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Macros that open and close a region of code for one instruction set, and the inlining and unrolling hints
-// that kernels use. target_end.hpp takes them back: no user sees them.
+// Begins a region of kernels, which target_end.hpp ends, with macros that open and close parts of it for one
+// instruction set, and the inlining and unrolling hints that kernels use. No user sees them.
 //
 // A region stands inside the namespace: within it the compiler's feature macros are those of the region, and the
 // namespace's name, which is made of them, would be another.
 // Inside a region: no std or Eigen header, no call of their templates, no lambda, no friend function, no static.
 // Their code could be merged by the linker with the plain program's copy.
 
+// Kernels are optimised in debug builds too: unoptimised they take eighteen times as long. GCC cannot tell -Og from -O2
+// here, so all levels but the one for size get what kernels were measured with. For AArch64 that would make -O2
+// another, since it undoes what EFFICIENTVIT_NOINLINE says below, so there it is for -O0 alone. Clang knows no such
+// region.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#if !defined(__OPTIMIZE__) || !(defined(__OPTIMIZE_SIZE__) || defined(__aarch64__))
+#pragma GCC optimize("O2")
+#endif
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
+#include <string.h>
 #define EFFICIENTVIT_INLINE __forceinline
 #define EFFICIENTVIT_NOINLINE __declspec(noinline)
 #define EFFICIENTVIT_UNROLL
 #define EFFICIENTVIT_RESTRICT __restrict
+#define EFFICIENTVIT_COPY(to, from, size) memcpy(to, from, size)
 #define EFFICIENTVIT_HOLD(constraint, x)
 #define EFFICIENTVIT_PREFETCH(p)
 #define EFFICIENTVIT_FENCE(p) (void)(p)
@@ -31,6 +44,7 @@
 #define EFFICIENTVIT_NOINLINE __attribute__((noinline))
 #endif
 #define EFFICIENTVIT_RESTRICT __restrict__
+#define EFFICIENTVIT_COPY(to, from, size) __builtin_memcpy(to, from, size)
 // The compiler must have x in a register here. GCC would rather load a value again for each of its uses, which fills
 // the two load ports of a core with two FMA units.
 #define EFFICIENTVIT_HOLD(constraint, x) __asm__("" : "+" constraint(x))

@@ -51,6 +51,10 @@ struct ShortList {
             values[count++] = value;
         }
     }
+    /// The first n of 12 values: how nvcc spells a list in the code that it hands to the host's compiler.
+    constexpr ShortList(const T (&all)[capacity], int n) : count(n) {
+        for (int i = 0; i < capacity; ++i) values[i] = all[i];
+    }
     /// Value i, below size().
     constexpr T operator[](int i) const { return values[i]; }
     /// Values in use.

@@ -73,13 +73,13 @@ inline void run_pointwise_slice(Session& session, const PackedConvolution& packe
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
     if (session.measuring()) return;
-    const auto [by_blocks, parts] = schedule_pointwise(y, session.machine());
+    const PointwiseSchedule schedule = schedule_pointwise(y, session.machine());
     const auto words = [&](Index n) { return kernels::weight_words(session.kernels.operands, n); };
     const bool first = slice.begin == 0, last = slice.end == channels;
-    session.parallel(y.batch * parts, [&, by_blocks = by_blocks, parts = parts](int chunk, int) {
-        const int n = chunk / parts;
+    session.parallel(y.batch * schedule.parts, [&](int chunk, int) {
+        const int parts = schedule.parts, n = chunk / parts;
         Session::Range rows{0, y.height}, blocks{0, y.blocks()};
-        if (by_blocks) {
+        if (schedule.by_blocks) {
             const Session::Range range = Session::split(quotient_up(y.blocks(), 2), parts, chunk % parts);
             blocks = {2 * range.begin, std::min(2 * range.end, y.blocks())};
         } else {

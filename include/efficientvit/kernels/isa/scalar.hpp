@@ -25,7 +25,7 @@ struct Float4 {
 
     static EFFICIENTVIT_INLINE Float4 load(const float* p) {
         Float4 y;
-        __builtin_memcpy(&y.v, p, sizeof(y.v));
+        EFFICIENTVIT_COPY(&y.v, p, sizeof(y.v));
         return y;
     }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return set(*p); }
@@ -33,12 +33,12 @@ struct Float4 {
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE float low_half(const float* p) {
         unsigned word;
-        __builtin_memcpy(&word, p, sizeof(word));
+        EFFICIENTVIT_COPY(&word, p, sizeof(word));
         return __builtin_bit_cast(float, word << 16);
     }
     static EFFICIENTVIT_INLINE float high_half(const float* p) {
         unsigned word;
-        __builtin_memcpy(&word, p, sizeof(word));
+        EFFICIENTVIT_COPY(&word, p, sizeof(word));
         return __builtin_bit_cast(float, word & 0xffff0000u);
     }
     static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) {
@@ -48,7 +48,7 @@ struct Float4 {
         return {Four{high_half(p), high_half(p + 1), high_half(p + 2), high_half(p + 3)}};
     }
     EFFICIENTVIT_INLINE void hold() {}
-    EFFICIENTVIT_INLINE void store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
+    EFFICIENTVIT_INLINE void store(float* p) const { EFFICIENTVIT_COPY(p, &v, sizeof(v)); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {a.v * b.v + c.v}; }
     static EFFICIENTVIT_INLINE Float4 add(Float4 a, Float4 b) { return {a.v + b.v}; }
@@ -58,10 +58,10 @@ struct Float4 {
     // Of zero, or of normal numbers that are not huge: a first guess from the exponent, then Newton's steps.
     static EFFICIENTVIT_INLINE float root(float x) {
         unsigned bits;
-        __builtin_memcpy(&bits, &x, sizeof(bits));
+        EFFICIENTVIT_COPY(&bits, &x, sizeof(bits));
         bits = (bits >> 1) + 0x1fbd1df5u;
         float y;
-        __builtin_memcpy(&y, &bits, sizeof(y));
+        EFFICIENTVIT_COPY(&y, &bits, sizeof(y));
         for (int i = 0; i < 4; ++i) y = 0.5f * (y + x / y);
         return y;
     }
