@@ -6,6 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 .ci/install-packages demo
-cmake --preset release -B build/demo -DEFFICIENTVIT_BUILD_TESTS=OFF -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF
+cmake --preset demo
 cmake --build build/demo --target digits
 build/demo/examples/digits --output build/demo/digits.png "$@"

@@ -6,8 +6,8 @@ cmake_minimum_required(VERSION 3.21)
 
 unset(ENV{DESTDIR})
 set(here "${CMAKE_CURRENT_LIST_DIR}")
-set(prefix "${CMAKE_CURRENT_BINARY_DIR}/prefix")
-set(build "${CMAKE_CURRENT_BINARY_DIR}/${WAY}")
+set(prefix "${CMAKE_CURRENT_BINARY_DIR}/the prefix") # with spaces, as all folders here
+set(build "${CMAKE_CURRENT_BINARY_DIR}/by ${WAY}")
 set(configure "${CMAKE_COMMAND}" -G "${GENERATOR}" -C "${CACHE}" -DFETCHCONTENT_FULLY_DISCONNECTED=ON)
 file(REMOVE_RECURSE "${build}")
 file(MAKE_DIRECTORY "${build}")
@@ -35,13 +35,17 @@ function(consume)
 endfunction()
 
 if(WAY STREQUAL "install")
-    # Moved after it is installed: nothing in it may know the place that it was made for.
+    # A plain configuration, on a machine that has nothing but Eigen, of a checkout that has nothing but the library; never
+    # built. Moved after it is installed: nothing in it may know the place that it was made for.
     set(first "${CMAKE_CURRENT_BINARY_DIR}/first_prefix")
     file(REMOVE_RECURSE "${prefix}" "${first}")
-    run(${configure} -S "${CHECKOUT}" -B . "-DCMAKE_INSTALL_PREFIX=${first}" -DEFFICIENTVIT_BUILD_TESTS=OFF
-        -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF -DEFFICIENTVIT_BUILD_EXAMPLES=OFF)
-    run("${CMAKE_COMMAND}" --build .)
-    run("${CMAKE_COMMAND}" --install .)
+    file(COPY "${CHECKOUT}/CMakeLists.txt" "${CHECKOUT}/LICENSE" "${CHECKOUT}/include" DESTINATION "${build}/the source")
+    set(only_eigen "")
+    foreach(package IN ITEMS GTest nlohmann_json JPEG PNG benchmark OpenCV MPI Python3)
+        list(APPEND only_eigen -DCMAKE_DISABLE_FIND_PACKAGE_${package}=ON)
+    endforeach()
+    run(${configure} -S "the source" -B "the build" "-DCMAKE_INSTALL_PREFIX=${first}" ${only_eigen})
+    run("${CMAKE_COMMAND}" --install "the build")
     file(RENAME "${first}" "${prefix}")
     file(GLOB_RECURSE installed RELATIVE "${prefix}/include" "${prefix}/include/*")
     file(GLOB_RECURSE wanted RELATIVE "${CHECKOUT}/include" "${CHECKOUT}/include/*")
@@ -51,10 +55,53 @@ if(WAY STREQUAL "install")
     file(GLOB_RECURSE made "${prefix}/share/*")
     foreach(path IN LISTS made)
         file(READ "${path}" content)
-        if(content MATCHES "first_prefix|${CHECKOUT}")
+        if(content MATCHES "first_prefix|the source|${CHECKOUT}")
             message(FATAL_ERROR "${path} knows the folder ${CMAKE_MATCH_0}")
         endif()
     endforeach()
+
+elseif(WAY STREQUAL "testing")
+    # BUILD_TESTING=OFF leaves the tests out, whatever else asks for them, and ON asks for them.
+    foreach(asked IN ITEMS "OFF;-DEFFICIENTVIT_BUILD_TESTS=ON" "OFF" "ON")
+        list(POP_FRONT asked testing)
+        file(REMOVE_RECURSE "${build}/tree")
+        run(${configure} -S "${CHECKOUT}" -B tree -DBUILD_TESTING=${testing} ${asked})
+        execute_process(COMMAND "${CMAKE_COMMAND}" --build tree --target help WORKING_DIRECTORY "${build}" OUTPUT_VARIABLE text)
+        if(testing STREQUAL "OFF" AND text MATCHES "kernels_test" OR testing STREQUAL "ON" AND NOT text MATCHES "kernels_test")
+            message(FATAL_ERROR "BUILD_TESTING=${testing} ${asked}: ${text}")
+        endif()
+    endforeach()
+
+elseif(WAY STREQUAL "optimised")
+    # The kernels of efficientvit::compiled, and only these, are optimised in a debug build, and where nothing says how
+    # much; flags and build types that do say it are obeyed.
+    foreach(case IN ITEMS "Debug;;-O2" "Debug;-O0;-O2" ";;-O2" ";-O1;-O1" "Release;;-O3" "MinSizeRel;;-Os")
+        list(POP_FRONT case type flags level)
+        run(${configure} -S "${here}/consumer" -B . -DWAY=compiled "-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}"
+            "-DCMAKE_BUILD_TYPE=${type}" "-DCMAKE_CXX_FLAGS=${flags}" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TYPE_GIVEN=ON)
+        file(READ "${build}/compile_commands.json" commands)
+        string(REGEX MATCHALL "\"command\": [^\n]*kernels.cpp" command "${commands}")
+        string(REGEX MATCHALL " -O[a-z0-9]*" levels "${command}")
+        list(POP_BACK levels last)
+        if(NOT last STREQUAL " ${level}")
+            message(FATAL_ERROR "build type '${type}', flags '${flags}': ${command}")
+        endif()
+        string(REGEX MATCH "\"command\": [^\n]*consumer.cpp" command "${commands}")
+        if(type STREQUAL "Debug" AND command MATCHES "-O2")
+            message(FATAL_ERROR "${command}")
+        endif()
+    endforeach()
+
+elseif(WAY STREQUAL "toolchain")
+    # Installed for another machine, by a toolchain file of the usual kind.
+    file(WRITE "${build}/aarch64.cmake" "set(CMAKE_SYSTEM_NAME Linux)\nset(CMAKE_SYSTEM_PROCESSOR aarch64)\n"
+         "set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)\nset(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)\n")
+    run("${CMAKE_COMMAND}" -G "${GENERATOR}" -S "${CHECKOUT}" -B tree "-DCMAKE_TOOLCHAIN_FILE=${build}/aarch64.cmake"
+        "-DCMAKE_INSTALL_PREFIX=${build}/for aarch64" -DFETCHCONTENT_FULLY_DISCONNECTED=ON)
+    run("${CMAKE_COMMAND}" --install tree)
+    if(NOT EXISTS "${build}/for aarch64/share/cmake/efficientvit/efficientvitConfig.cmake")
+        message(FATAL_ERROR "not where CMAKE_INSTALL_PREFIX says")
+    endif()
 
 elseif(WAY STREQUAL "find_package")
     consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
@@ -69,8 +116,7 @@ elseif(WAY STREQUAL "compiled")
 
 elseif(WAY STREQUAL "deb")
     # As an administrator would, but for where it is unpacked.
-    run(${configure} -S "${CHECKOUT}" -B . -DEFFICIENTVIT_BUILD_TESTS=OFF -DEFFICIENTVIT_BUILD_BENCHMARKS=OFF
-        -DEFFICIENTVIT_BUILD_EXAMPLES=OFF)
+    run(${configure} -S "${CHECKOUT}" -B .)
     run("${CPACK}" -G DEB)
     set(deb "${build}/libefficientvit-dev_${VERSION}_all.deb")
     run("${DPKG_DEB}" -f "${deb}" Architecture Depends Recommends)
@@ -85,7 +131,7 @@ elseif(WAY STREQUAL "deb")
     set(build "${build}/consumer")
     file(MAKE_DIRECTORY "${build}")
     set(WAY find_package)
-    consume("-DCMAKE_PREFIX_PATH=${CMAKE_CURRENT_BINARY_DIR}/deb/root/usr" "-DVERSION=${VERSION}")
+    consume("-DCMAKE_PREFIX_PATH=${CMAKE_CURRENT_BINARY_DIR}/by deb/root/usr" "-DVERSION=${VERSION}")
 
 elseif(WAY STREQUAL "version")
     # While the major version is 0, another minor version is another interface.
