@@ -16,7 +16,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <thread>
+#include <system_error>
 #include <vector>
 
 #include "models.hpp"
@@ -32,7 +32,6 @@ public:
 
 /// Options that every example has.
 inline void add_common_options(cxxopts::Options& options) {
-    const unsigned cores = std::thread::hardware_concurrency();
     options.add_options()  //
         ("weights", "the model's weights: safetensors, or what PyTorch saves", cxxopts::value<std::string>(),
          "FILE")  //
@@ -40,10 +39,10 @@ inline void add_common_options(cxxopts::Options& options) {
          cxxopts::value<std::string>()->default_value(""), "NAME")  //
         ("model", "name of the model, such as efficientvit-b1-r256; without it, what the weights look like",
          cxxopts::value<std::string>()->default_value(""), "NAME")  //
-        ("threads", "threads that work on one picture",
-         cxxopts::value<int>()->default_value(std::to_string(cores == 0 ? 1 : cores)), "N")  //
-        ("list-models", "print the names of all models and stop")                            //
-        ("help", "print this and stop")                                                      //
+        ("threads", "threads that work on one picture; 0: as many as there are CPUs for",
+         cxxopts::value<int>()->default_value("0"), "N")           //
+        ("list-models", "print the names of all models and stop")  //
+        ("help", "print this and stop")                            //
         ("images", "a PNG or JPEG, or a folder of them", cxxopts::value<std::vector<std::string>>(), "PATH");
     options.parse_positional({"images"});
     options.positional_help("PATH...");
@@ -62,8 +61,12 @@ inline std::vector<std::filesystem::path> images_of(const cxxopts::ParseResult& 
 /// A Context with --threads threads.
 inline ev::Context context_of(const cxxopts::ParseResult& arguments) {
     const int threads = arguments["threads"].as<int>();
-    if (threads < 1 || threads > 1024) throw UsageError("--threads must be 1 to 1024");
-    return ev::Context({.threads = threads});
+    if (threads < 0 || threads > 1024) throw UsageError("--threads must be 0 to 1024");
+    try {
+        return ev::Context({.threads = threads});
+    } catch (const std::system_error& error) {
+        throw std::runtime_error(std::string("no more threads could be started (--threads): ") + error.what());
+    }
 }
 
 /// The file that --weights names.

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "../common/command_line.hpp"
 #include "../common/output_folder.hpp"
@@ -97,8 +98,7 @@ private:
     /// All cores of the machine, shared among its processes, unless --threads says otherwise.
     static ev::Context context(const cxxopts::ParseResult& arguments, int processes_here) {
         if (arguments.count("threads") != 0 || processes_here == 1) return examples::context_of(arguments);
-        const int cores = static_cast<int>(std::thread::hardware_concurrency());
-        return ev::Context({.threads = std::max(1, cores / processes_here)});
+        return ev::Context({.threads = std::max(1, ev::available_threads() / processes_here)});
     }
 
     ev::Context context_;

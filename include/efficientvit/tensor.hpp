@@ -13,7 +13,9 @@
 #include <array>
 #include <climits>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -35,11 +37,16 @@ EFFICIENTVIT_COLD inline std::string to_string(const Shape& s) {
                    std::to_string(s.w), ")"});
 }
 
-/// Resizes only where the shape differs, so that a loop over one size allocates once. Where memory does not suffice the
-/// tensor is empty: Eigen, which frees the old memory before it takes the new, would free it once more.
+/// Resizes only where the shape differs, so that a loop over one size allocates once. Where memory does not suffice
+/// (std::bad_alloc, also for more than Eigen's indices count) the tensor is empty: Eigen, which frees the old memory before
+/// it takes the new, would free it once more.
 inline void resize(Tensor& tensor, const Shape& shape) {
     if (shape_of(tensor) == shape) return;
-    if (tensor.size() != shape.n * shape.c * shape.h * shape.w) tensor.resize(0, 0, 0, 0);
+    double floats = 1;
+    for (const std::ptrdiff_t extent : {shape.n, shape.c, shape.h, shape.w}) floats *= static_cast<double>(extent);
+    const bool countable = floats <= static_cast<double>(PTRDIFF_MAX / sizeof(float));
+    if (!countable || tensor.size() != shape.n * shape.c * shape.h * shape.w) tensor.resize(0, 0, 0, 0);
+    if (!countable) throw std::bad_alloc();
     tensor.resize(shape.n, shape.c, shape.h, shape.w);
 }
 }  // namespace detail
@@ -77,9 +84,9 @@ namespace detail {
 /// Beyond what products of extents, and chunks of work, are counted in: more than 65536 images, 2^28 pixels an image.
 /// Extents are positive.
 constexpr bool is_too_large(const Shape& s) {
-    constexpr std::ptrdiff_t images = std::ptrdiff_t{1} << 16, pixels = std::ptrdiff_t{1} << 28, extent = INT_MAX / 64;
+    constexpr std::int64_t images = 1 << 16, pixels = 1 << 28, extent = INT_MAX / 64;
     return s.n > images || s.c > extent || s.h > extent || s.w > pixels / s.h || s.h > pixels / s.n ||
-           s.c > (std::ptrdiff_t{1} << 56) / (s.n * s.h * s.w);
+           s.c > (std::int64_t{1} << 56) / (std::int64_t{s.n} * s.h * s.w);
 }
 
 /// Throws ShapeError unless the view has something in it and is not too large.

@@ -53,7 +53,7 @@ TEST_F(Programs, MistakesAreSaidAndLeaveNothing) {
                                  {w + "photos --nonsense", "nonsense"},
                                  {w + "--model efficientvit-b9 photos", "efficientvit-b9"},
                                  {w + "--model cls_l1 photos", "look"},
-                                 {w + "--threads 0 photos", "--threads"},
+                                 {w + "--threads 2000 photos", "--threads"},
                                  {w + "--threads two photos", "two"},
                                  {"--weights none.safetensors photos", "none.safetensors"},
                                  {"--weights text.pt photos", "text.pt"},

@@ -64,7 +64,9 @@ protected:
 
 TEST_F(ContextTest, Threads) {
     EXPECT_EQ(ev::Context().threads(), 1);
-    EXPECT_EQ(ev::Context({.threads = 0}).threads(), 1);
+    EXPECT_EQ(ev::Context(ev::ContextOptions{}).threads(), 1);
+    EXPECT_EQ(ev::Context({.threads = 0}).threads(), ev::available_threads());
+    EXPECT_GE(ev::available_threads(), 1);
     EXPECT_EQ(ev::Context({.threads = -3}).threads(), 1);
     EXPECT_EQ(ev::Context({.threads = 1}).threads(), 1);
     for (const int threads : {2, 3, 8, 17}) {

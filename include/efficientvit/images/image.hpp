@@ -47,7 +47,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
 /// Pixels that a picture may have: more than any camera's, and their bytes still fit an int.
-inline constexpr std::ptrdiff_t max_pixels = std::ptrdiff_t{1} << 29;
+inline constexpr std::int64_t max_pixels = std::int64_t{1} << 29;
 
 EFFICIENTVIT_COLD inline std::string to_string(ImageSize size) {
     return concat({std::to_string(size.height), " x ", std::to_string(size.width)});
@@ -55,7 +55,7 @@ EFFICIENTVIT_COLD inline std::string to_string(ImageSize size) {
 
 /// Throws ImageError for a size that no picture has.
 inline void check_size(ImageSize size, const char* where) {
-    if (size.height >= 1 && size.width >= 1 && std::ptrdiff_t{size.height} * size.width <= max_pixels) return;
+    if (size.height >= 1 && size.width >= 1 && std::int64_t{size.height} * size.width <= max_pixels) return;
     throw ImageError(
         concat({where, ": a picture of ", to_string(size), " pixels (height x width); expected 1 to 2^29"}));
 }

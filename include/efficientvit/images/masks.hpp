@@ -54,7 +54,7 @@ namespace detail {
 /// What F.interpolate(mode="bilinear", align_corners=False) reads for the first outputs of `out` from `in` inputs.
 /// Places are computed in double: float, which the reference has, is off by up to 6e-5 pixels of a frame of 1024.
 inline kernels::LinearTaps linear_taps(Workspace& workspace, int in, int out, int wanted) {
-    const auto n = static_cast<std::size_t>(wanted);
+    const kernels::Index n = wanted;
     int *const first = workspace.take_ints(n), *const second = workspace.take_ints(n);
     float *const weight0 = workspace.take(n), *const weight1 = workspace.take(n);
     if (workspace.measuring()) return {};
@@ -266,17 +266,17 @@ inline MaskStatistics enlarge_mask(const float* low_res, const MaskGeometry& geo
     const kernels::Table& table = kernels::table(default_isa());
     context.run(table, [&](detail::Session& session) {
         const detail::MaskEnlarger enlarger(session.workspace, geometry, table.isa);
-        const std::size_t floats = (enlarger.scratch_floats() + 15) / 16 * 16;
-        float* const scratch = session.workspace.take(floats * static_cast<std::size_t>(session.workers()));
-        const std::size_t each = (sizeof(MaskStatistics) + sizeof(float) - 1) / sizeof(float);
-        float* const room = session.workspace.take(each * static_cast<std::size_t>(bands));
+        const kernels::Index floats = (static_cast<kernels::Index>(enlarger.scratch_floats()) + 15) / 16 * 16;
+        float* const scratch = session.workspace.take(floats * session.workers());
+        constexpr kernels::Index each = (sizeof(MaskStatistics) + sizeof(float) - 1) / sizeof(float);
+        float* const room = session.workspace.take(each * bands);
         if (session.measuring()) return;
         const auto part = logits == nullptr ? enlarger.active(low_res, thresholds) : enlarger.whole();
         auto* const parts = new (room) MaskStatistics[static_cast<std::size_t>(bands)];
         session.parallel(bands, [&](int i, int worker) {
             parts[i] =
                 enlarger.run(low_res, thresholds, part, {i * band, std::min((i + 1) * band, geometry.original.height)},
-                             mask.pixels.data(), logits, scratch + floats * static_cast<std::size_t>(worker));
+                             mask.pixels.data(), logits, scratch + floats * worker);
         });
         for (int i = 0; i < bands; ++i) detail::add(out, parts[i]);
     });

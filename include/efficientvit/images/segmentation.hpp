@@ -103,12 +103,12 @@ void upsample_argmax(const X& logits, ImageSize frame, ImageSize size, LabelMap&
     const kernels::Table& table = kernels::table(default_isa());
     const auto kernel = kernels::upsample_argmax_row(table.isa);
     context.run(table, [&](detail::Session& session) {
-        const std::size_t floats = static_cast<std::size_t>(x.shape.c) * (static_cast<std::size_t>(width) + 4);
+        const kernels::Index floats = kernels::Index{x.shape.c} * (kernels::Index{width} + 4);
         std::vector<float*> blended;
         for (int worker = 0; worker < session.workers(); ++worker) blended.push_back(session.workspace.take(floats));
         session.parallel((size.height + band - 1) / band, [&](int chunk, int worker) {
             kernels::UpsampleArgmaxRow row{.logits = x.data,
-                                           .plane = x.shape.h * x.shape.w,
+                                           .plane = kernels::Index{x.shape.h} * x.shape.w,
                                            .classes = static_cast<int>(x.shape.c),
                                            .width = width,
                                            .span = spans.data(),

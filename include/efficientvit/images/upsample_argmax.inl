@@ -4,7 +4,7 @@
 // row's full-size values ever being in memory. Included by upsample_argmax.hpp once for each width of vectors, inside
 // its region and namespace.
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && (!defined(__i386__) || defined(__SSE__))  // without SSE there is no such type to return
 using Floats = float __attribute__((vector_size(EFFICIENTVIT_LANES * 4)));
 using Ints = int __attribute__((vector_size(EFFICIENTVIT_LANES * 4)));
 #else

@@ -10,6 +10,7 @@
 #include <efficientvit/kernels/cpu.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -17,7 +18,7 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace kernels {
 
-using Index = std::ptrdiff_t;
+using Index = std::int64_t;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 

@@ -208,21 +208,25 @@ inline void dense(const Table& table, const Dense& args) {
     if (table.dense != nullptr) return table.dense(args);
     EFFICIENTVIT_KERNEL_OF(table.isa, dense<Operands::f32>)(args);
 }
-inline void grouped(const Table& table, const Dense& args) { EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args); }
-inline void resample(const Table& table, const Resample& args) { EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args); }
-inline void layer_norm(const Table& table, const LayerNorm& args) {
+inline void grouped([[maybe_unused]] const Table& table, const Dense& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args);
+}
+inline void resample([[maybe_unused]] const Table& table, const Resample& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args);
+}
+inline void layer_norm([[maybe_unused]] const Table& table, const LayerNorm& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, layer_norm)(args);
 }
-inline void softmax_pixels(const Table& table, const SoftmaxPixels& args) {
+inline void softmax_pixels([[maybe_unused]] const Table& table, const SoftmaxPixels& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, softmax_pixels)(args);
 }
-inline void softmax_tokens(const Table& table, const SoftmaxTokens& args) {
+inline void softmax_tokens([[maybe_unused]] const Table& table, const SoftmaxTokens& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, softmax_tokens)(args);
 }
-inline void weighted_sums(const Table& table, const WeightedSums& args) {
+inline void weighted_sums([[maybe_unused]] const Table& table, const WeightedSums& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, weighted_sums)(args);
 }
-inline void mask_product(const Table& table, const MaskProduct& args) {
+inline void mask_product([[maybe_unused]] const Table& table, const MaskProduct& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, mask_product)(args);
 }
 #undef EFFICIENTVIT_KERNEL_OF

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -114,7 +115,7 @@ public:
     /// The instruction set that they are packed for.
     virtual Isa isa() const = 0;
     /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
-    virtual std::size_t workspace_bytes(const Shape& input, const Context& context) const = 0;
+    virtual std::uint64_t workspace_bytes(const Shape& input, const Context& context) const = 0;
 
     /// Names and shapes of what forward gives for an input of this shape. Throws ShapeError where that does not fit.
     virtual std::vector<Output> outputs(const Shape& input) const = 0;
@@ -231,7 +232,7 @@ public:
     }
     bool loaded() const override { return network_.loaded(); }
     Isa isa() const override { return network_.isa(); }
-    std::size_t workspace_bytes(const Shape& input, const Context& context) const override {
+    std::uint64_t workspace_bytes(const Shape& input, const Context& context) const override {
         if constexpr (has_classes) {
             return network_.workspace_bytes(input, output_shape(input), context);
         } else {

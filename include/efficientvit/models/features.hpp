@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -150,8 +151,8 @@ public:
     }
 
     /// Bytes of scratch memory that forward and forward_final take at most in this Context for an input of this shape.
-    std::size_t workspace_bytes(const Shape& input, const Context& context) const {
-        const std::size_t final_only = Module<Derived>::workspace_bytes(input, context);  // which checks the shape
+    std::uint64_t workspace_bytes(const Shape& input, const Context& context) const {
+        const std::uint64_t final_only = Module<Derived>::workspace_bytes(input, context);  // which checks the shape
         return std::max(final_only, context.measure(this->kernels(), [&](Session& session) {
             stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map({nullptr, input})),
                         [](int, const FeatureMap&) {});

@@ -30,7 +30,7 @@ struct ModelHandleOptions {
         bf16           ///< and what they are multiplied by
     };
 
-    int threads = 1;                       ///< that work on one forward, the calling one included
+    int threads = 1;  ///< that work on one forward, the calling one included; 0: as many as there are CPUs for
     Precision precision = Precision::f32;  ///< of products
     /// Of a PyTorch checkpoint, as in TorchCheckpointOptions; what is beside the weights is passed over.
     std::string entry{};

@@ -104,18 +104,18 @@ public:
         if (!session.measuring()) fill_tokens(sparse, tokens);
         transformer_.run(session, image, tokens, places);
 
-        float* const iou = session.workspace.take(static_cast<std::size_t>(masks()));
+        float* const iou = session.workspace.take(masks());
         predict_iou(session, tokens, iou);
         const std::span<const float> predicted(iou + range.first, static_cast<std::size_t>(range.count));
         if (!session.measuring() && !sink.wants_masks(index, predicted)) return;
 
         const int hyper_floats = upper_channels().blocks() * token_block;
-        float* const hyper = session.workspace.take(static_cast<std::size_t>(range.count * hyper_floats));
+        float* const hyper = session.workspace.take(Index{range.count} * hyper_floats);
         for (int i = 0; i < range.count; ++i) {
             run_hypernetwork(session, tokens, range.first + i, hyper + Index{i} * hyper_floats);
         }
         const Index planes = Index{range.count} * 16 * image.places.width;
-        float* const low_res = session.workspace.take(static_cast<std::size_t>(planes));
+        float* const low_res = session.workspace.take(planes);
         upscale(session, places, extent, hyper, range.count, low_res);
         if (!session.measuring()) sink.take_masks(index, predicted, low_res);
     }
@@ -219,8 +219,7 @@ private:
         const int middle = middle_channels().blocks(), upper = upper_channels().blocks();
         const Index rounded = rounds(session) ? kernels::rounded_words(places.blocks() * token_block, width) : 0;
         const Index each = 4 * line * (middle + upper) + rounded;
-        float* const scratch =
-            session.workspace.take(static_cast<std::size_t>(each) * static_cast<std::size_t>(session.workers()));
+        float* const scratch = session.workspace.take(each * session.workers());
         session.parallel(extent.height, [&](int row, int worker) {
             float* const twice = scratch + each * worker;
             float* const four_times = twice + 4 * line * middle;
@@ -268,10 +267,10 @@ void for_each_prompt(Session& session, int count, const F& one) {
     Workspace nothing;
     Session measuring(nothing, session.kernels, nullptr, 1, nullptr);
     for (int i = 0; i < count; ++i) one(measuring, i);
-    const std::size_t each = (nothing.peak() + 15) / 16 * 16;
-    float* const memory = session.workspace.take(each * static_cast<std::size_t>(session.workers()));
+    const Index each = (nothing.peak() + 15) / 16 * 16;
+    float* const memory = session.workspace.take(each * session.workers());
     session.parallel(count, [&](int i, int worker) {
-        Workspace part(memory + each * static_cast<std::size_t>(worker), each);
+        Workspace part(memory + each * worker);
         Session alone(part, session.kernels, nullptr, 1, nullptr);
         one(alone, i);
     });

@@ -228,8 +228,7 @@ public:
                 const SamPrompt& prompt = prompts[static_cast<std::size_t>(i)];
                 const detail::Workspace::Frame frame(own.workspace);
                 const int count = detail::PromptEncoderCore::token_count(prompt.points.size(), prompt.box.has_value());
-                float* const sparse =
-                    own.workspace.take(static_cast<std::size_t>(count) * static_cast<std::size_t>(embedding_shape().c));
+                float* const sparse = own.workspace.take(detail::Index{count} * embedding_shape().c);
                 if (!own.measuring()) embed(prompt, sparse);
                 detail::TwoWayImage image = shared_image();
                 if (prompt.mask_input) image = image_with_mask(own, *prompt.mask_input);

@@ -107,8 +107,8 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
         std::vector<float> depth = aggreg.read("0.weight"), point = aggreg.read("1.weight");
-        depth.resize(static_cast<std::size_t>(channels * taps));
-        point.resize(static_cast<std::size_t>(channels * c.dim));
+        depth.resize(static_cast<std::size_t>(Index{channels} * taps));
+        point.resize(static_cast<std::size_t>(Index{channels} * c.dim));
         packed.scales.push_back({c.scales[s], pack_depthwise(depth, qkv, taps),
                                  pack_dense(point, ChannelLayout::plain(c.dim), qkv, 1, operands)});
     }
@@ -116,7 +116,7 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     packed.proj = {pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim),
                               ChannelLayout::plain(c.out_channels), 1, operands),
                    pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
-    packed.zeros = AlignedBuffer<float>(static_cast<std::size_t>(layout.blocks * layout.block), 0.0f);
+    packed.zeros = AlignedBuffer<float>(static_cast<std::uint64_t>(Index{layout.blocks} * layout.block), 0.0f);
     return packed;
 }
 
@@ -126,14 +126,12 @@ public:
     AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x,
                    const AttentionSchedule& schedule)
         : session_(session), c_(config), layout_(config), packed_(packed), s_(schedule), x_(as_operand(session, x)) {
-        const auto take = [&](Index floats) {
-            return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
-        };
+        const auto take = [&](Index floats) { return session.workspace.take(floats * session.workers()); };
         planes_ = take(s_.plane_floats * s_.group);
         aggregated_ = take(s_.part_floats);
         rounded_ = take(s_.rounded_words);
-        pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(s_.row_pointers * session.workers()));
-        zero_row_ = session.workspace.take(static_cast<std::size_t>(s_.plane_row_floats));
+        pointers_ = session.workspace.take_pointers(s_.row_pointers * session.workers());
+        zero_row_ = session.workspace.take(s_.plane_row_floats);
         if (session.measuring()) return;
         std::fill_n(planes_, s_.plane_floats * s_.group * session.workers(), 0.0f);  // the margins stay so
         std::fill_n(zero_row_, s_.plane_row_floats, 0.0f);
@@ -259,7 +257,7 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
     const AttentionLayout layout(c);
     const AttentionSchedule s = schedule(layout.sizes(c), x, session.machine());
     session.scheduled(s);
-    const auto take = [&](Index floats) { return session.workspace.take(static_cast<std::size_t>(floats)); };
+    const auto take = [&](Index floats) { return session.workspace.take(floats); };
     // All parts, then all parts of the first scale, and so on. q and k in here have been through relu.
     float* const qkv = take(s.image_floats * x.batch);
     {

@@ -74,15 +74,15 @@ inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const s
     const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
     const int group_in = c.in_channels / c.groups, group_out = c.out_channels / c.groups;
     const int taps = c.kernel_size * c.kernel_size;
-    packed.weights = AlignedBuffer<float>(static_cast<std::size_t>(blocks * group_in * taps * block), 0.0f);
-    packed.lane_channels = AlignedBuffer<int>(static_cast<std::size_t>(blocks * group_in * block), 0);
+    packed.weights = AlignedBuffer<float>(static_cast<std::uint64_t>(Index{blocks} * group_in * taps * block), 0.0f);
+    packed.lane_channels = AlignedBuffer<int>(static_cast<std::uint64_t>(Index{blocks} * group_in * block), 0);
     for (int oc = 0; oc < c.out_channels; ++oc) {
         for (int i = 0; i < group_in; ++i) {
-            const int at = oc / block * group_in + i;
+            const Index at = Index{oc / block} * group_in + i;
             packed.lane_channels[static_cast<std::size_t>(at * block + oc % block)] = oc / group_out * group_in + i;
             for (int tap = 0; tap < taps; ++tap) {
                 packed.weights[static_cast<std::size_t>((at * taps + tap) * block + oc % block)] =
-                    weight[static_cast<std::size_t>((oc * group_in + i) * taps + tap)];
+                    weight[static_cast<std::size_t>((Index{oc} * group_in + i) * taps + tap)];
             }
         }
     }
@@ -92,8 +92,8 @@ inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const s
 EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
-    const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(group_in * taps), c.use_bias, c.norm,
-                                 c.norm_eps, input_scale);
+    const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias,
+                                 c.norm, c.norm_eps, input_scale);
     const ChannelLayout out = ChannelLayout::plain(c.out_channels);
     PackedConvolution packed;
     if (kind == ConvKind::depthwise) {
@@ -122,11 +122,10 @@ inline void run_depthwise(Session& session, const ConvConfig& c, const PackedCon
                           const FeatureMap& y) {
     const Workspace::Frame frame(session.workspace);
     const int padding = conv_padding(c), taps = c.kernel_size * c.kernel_size;
-    const auto zeros = static_cast<std::size_t>((x.width + 2 * padding) * x.block);
+    const Index zeros = (Index{x.width} + 2 * padding) * x.block;
     const Index pointers_each = Index{c.kernel_size - 1} * c.dilation + 1 + 8;  // a cache line apart
     float* const zero_row = session.workspace.take(zeros);
-    const float** const pointers =
-        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    const float** const pointers = session.workspace.take_pointers(pointers_each * session.workers());
     if (session.measuring()) return;
     std::fill_n(zero_row, zeros, 0.0f);
     const int bands = chunks_of(session, y.height);
@@ -236,11 +235,10 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
     // A planar input has no padding: rows are copied to where they have some.
     constexpr bool planar = Kind == ConvKind::planar;
     FeatureMap staged{nullptr, 1, c.in_channels, planar ? s.staged_rows : 0, x.width, padding, 1};
-    const Index staged_floats = planar ? static_cast<Index>(staged.floats()) : 0;
+    const Index staged_floats = planar ? staged.floats() : 0;
     const Index pointers_each = Index{s.step_rows} * c.kernel_size + 8;  // a cache line apart
-    float* const stages = session.workspace.take(static_cast<std::size_t>(staged_floats * session.workers()));
-    const float** const pointers =
-        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    float* const stages = session.workspace.take(staged_floats * session.workers());
+    const float** const pointers = session.workspace.take_pointers(pointers_each * session.workers());
     if (session.measuring()) return;
     session.parallel(y.batch * s.steps, [&](int chunk, int worker) {
         const int n = chunk / s.steps, first = chunk % s.steps * s.step_rows;

@@ -118,12 +118,9 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = as_operand(session, input);
     const Index pointers_each = Index{s.step_rows} * c.kernel_size + 8;  // a cache line apart
-    const auto take = [&](Index floats) {
-        return session.workspace.take(static_cast<std::size_t>(floats * session.workers()));
-    };
+    const auto take = [&](Index floats) { return session.workspace.take(floats * session.workers()); };
     float* const middles = take(s.middle_floats);
-    const float** const pointers =
-        session.workspace.take_pointers(static_cast<std::size_t>(pointers_each * session.workers()));
+    const float** const pointers = session.workspace.take_pointers(pointers_each * session.workers());
     float* const rounded = take(s.rounded_words);
     if (session.measuring()) return;
 

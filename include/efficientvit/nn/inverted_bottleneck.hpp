@@ -39,9 +39,7 @@ public:
           residual_(residual),
           s_(schedule(layer.sizes(), x, y, session.machine())) {
         session.scheduled(s_);
-        const auto take = [&](Index floats, int places) {
-            return session.workspace.take(static_cast<std::size_t>(floats * places));
-        };
+        const auto take = [&](Index floats, int places) { return session.workspace.take(floats * places); };
         const int workers = session.workers();
         const bool rounded = rounds(session);
         rounded_inputs_ = take(s_.rounded_input_words, workers);
@@ -49,7 +47,7 @@ public:
         rings_ = take(s_.ring_floats, workers);
         middles_ = take(s_.middle_floats, rounded ? workers : s_.middles);
         zero_row_ = take(zero_row_floats(), 1);
-        pointers_ = session.workspace.take_pointers(static_cast<std::size_t>(pointers_each() * workers));
+        pointers_ = session.workspace.take_pointers(pointers_each() * workers);
         if (!session.measuring()) std::fill_n(zero_row_, zero_row_floats(), 0.0f);
     }
 

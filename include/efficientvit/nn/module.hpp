@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -198,11 +199,11 @@ public:
     }
 
     /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
-    std::size_t workspace_bytes(const Shape& input, const Context& context) const {
+    std::uint64_t workspace_bytes(const Shape& input, const Context& context) const {
         return workspace_bytes(input, output_shape(input), context);
     }
     /// For AnyModel: the same for an output of as many channels as were loaded.
-    std::size_t workspace_bytes(const Shape& input, const Shape& output, const Context& context) const {
+    std::uint64_t workspace_bytes(const Shape& input, const Shape& output, const Context& context) const {
         return context.measure(kernels(), [&](detail::Session& session) {
             run_planar(session, {nullptr, input}, {nullptr, output});
         });

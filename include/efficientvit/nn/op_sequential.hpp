@@ -131,7 +131,7 @@ private:
 
     template <int End>
     static Places take(Session& session, const FeatureMap& x) {
-        std::size_t sizes[2] = {0, 0};
+        Index sizes[2] = {0, 0};
         outputs<0, End>(x, [&](int i, const FeatureMap& map) { sizes[i % 2] = std::max(sizes[i % 2], map.floats()); });
         float* const first = session.workspace.take(sizes[0]);
         return {{first, session.workspace.take(sizes[1])}};

@@ -120,7 +120,7 @@ struct ChannelLayout {
 };
 
 inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const ChannelLayout& out) {
-    AlignedBuffer<float> packed(static_cast<std::size_t>(out.blocks() * out.block), 0.0f);
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(Index{out.blocks()} * out.block), 0.0f);
     for (int b = 0; b < out.blocks(); ++b) {
         for (int lane = 0; lane < out.block; ++lane) {
             const int c = out.channel(b, lane);
@@ -139,8 +139,8 @@ inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const C
     const int in_lanes = in.lanes();
     const int group = operands == Operands::bf16 ? kernels::group_channels : in.block;
     const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word
-    AlignedBuffer<float> packed(static_cast<std::size_t>(kernels::weight_words(operands, in_lanes)) *
-                                static_cast<std::size_t>(taps * out.blocks() * out.block));
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(operands, in_lanes) * taps) *
+                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
     const auto input = [&](int lane) {  // the channel of a lane, -1 where there is none
         return lane < in_lanes ? in.channel(lane / in.block, lane % in.block) : -1;
     };
@@ -176,13 +176,13 @@ inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const C
 
 /// Weights [channel][k*k] into [block][k*k][lane], what Depthwise reads.
 inline AlignedBuffer<float> pack_depthwise(const std::vector<float>& weight, const ChannelLayout& layout, int taps) {
-    AlignedBuffer<float> packed(static_cast<std::size_t>(layout.blocks() * layout.block * taps), 0.0f);
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(Index{layout.blocks()} * layout.block * taps), 0.0f);
     float* to = packed.data();
     for (int b = 0; b < layout.blocks(); ++b) {
         for (int tap = 0; tap < taps; ++tap) {
             for (int lane = 0; lane < layout.block; ++lane, ++to) {
                 const int c = layout.channel(b, lane);
-                if (c >= 0) *to = weight[static_cast<std::size_t>(c * taps + tap)];
+                if (c >= 0) *to = weight[static_cast<std::size_t>(Index{c} * taps + tap)];
             }
         }
     }

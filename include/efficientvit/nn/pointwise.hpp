@@ -28,7 +28,7 @@ inline FeatureMap as_operand(Session& session, const FeatureMap& x) {
     y.block = kernels::group_words;
     y.bf16 = true;
     // Kernels may read up to 15 pixels beyond the last, which strides of 2 make 30.
-    float* const memory = session.workspace.take(y.floats() + 32 * std::size_t{kernels::group_words});
+    float* const memory = session.workspace.take(y.floats() + 32 * Index{kernels::group_words});
     if (session.measuring()) return y;
     y.data = memory + Index{y.padding} * y.block;
     const int bands = chunks_of(session, x.height);

@@ -172,7 +172,7 @@ public:
         query.score_blocks = projected ? k.heads * token_blocks : query.rows.blocks;
         query.sum_blocks = projected ? k.split().blocks() : k.model().blocks();
         query.sum_rows = projected ? tokens : query.rows.rows;
-        const auto take = [&](Index floats) { return session.workspace.take(static_cast<std::size_t>(floats)); };
+        const auto take = [&](Index floats) { return session.workspace.take(floats); };
         query.partial = take(query.partial_floats() * runs);
         query.largest = take(query.score_lanes() * runs);
         query.sums = take(query.score_lanes() * runs);
@@ -251,10 +251,8 @@ public:
         const FeatureMap attended = new_token_map(session, k.split(), tokens);
         // Rows of one head stand together here: [block][head][token][16].
         const Index mean_stride = Index{k.heads} * tokens * token_block;
-        float* const means =
-            session.workspace.take(static_cast<std::size_t>(mean_stride) * std::size_t(k.model().blocks()));
-        float* const factors =
-            session.workspace.take(static_cast<std::size_t>(query.score_lanes() * run_count(places)));
+        float* const means = session.workspace.take(mean_stride * k.model().blocks());
+        float* const factors = session.workspace.take(query.score_lanes() * run_count(places));
         if (!session.measuring()) {
             find_factors(query, run_count(places), factors);
             for (int h = 0; h < k.heads; ++h) {
@@ -361,7 +359,7 @@ public:
         const CrossHeads& k = heads_;
         const int count = x.width, blocks = k.model().blocks();
         const int channels = projected ? k.split().blocks() * token_block : k.dim;
-        const auto take = [&](Index floats) { return session.workspace.take(static_cast<std::size_t>(floats)); };
+        const auto take = [&](Index floats) { return session.workspace.take(floats); };
         Tokens tokens{.projected = projected, .rows = TokenRows(k, count)};
         const Index lanes = Index{tokens.rows.blocks} * token_block;
         tokens.rows.weights = take(lanes * channels);

@@ -37,7 +37,8 @@ inline FeatureMap place_map(const ChannelLayout& layout, int places) {
 /// A map of places in a buffer, which is made where its size differs.
 inline FeatureMap place_map_in(AlignedBuffer<float>& buffer, const ChannelLayout& layout, int places) {
     FeatureMap map = place_map(layout, places);
-    if (buffer.size() != map.floats()) buffer = AlignedBuffer<float>(map.floats(), 0.0f);
+    const auto floats = static_cast<std::uint64_t>(map.floats());
+    if (buffer.size() != floats) buffer = AlignedBuffer<float>(floats, 0.0f);
     map.data = buffer.data() + token_block;
     return map;
 }
@@ -186,7 +187,7 @@ public:
         const Workspace::Frame frame(session.workspace);
         const auto new_map = [&] { return new_token_map(session, heads_, x.width); };
         const FeatureMap q = new_map(), k = new_map(), v = new_map(), attended = new_map();
-        float* const scores = session.workspace.take(static_cast<std::size_t>(x.width));
+        float* const scores = session.workspace.take(x.width);
         q_.run(session, x, q);
         k_.run(session, x, k);
         v_.run(session, values, v);

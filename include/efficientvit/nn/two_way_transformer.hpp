@@ -146,8 +146,7 @@ private:
         score_floats = std::max(score_floats, to_image.score_floats(query));
         const Index sum_floats = Index{channels().blocks()} * token_block * run_places;
         const Index each = score_floats + sum_floats;
-        float* const scratch =
-            session.workspace.take(static_cast<std::size_t>(each) * static_cast<std::size_t>(session.workers()));
+        float* const scratch = session.workspace.take(each * session.workers());
 
         session.parallel(run_count(count), [&](int run, int worker) {
             const int first = run * run_places, pixels = std::min(run_places, count - first);

@@ -49,13 +49,13 @@ inline void run_up_sample(Session& session, const FeatureMap& x, const FeatureMa
     };
     const Workspace::Frame frame(session.workspace);
     const auto axis = [&](int out) {
-        const auto count = static_cast<std::size_t>(out) * 4;
+        const Index count = Index{out} * 4;
         int* const taps = session.workspace.take_ints(count);
         return Axis{taps, session.workspace.take(count)};
     };
     const Axis rows = axis(y.height), columns = axis(y.width);
     const Index mixed_floats = Index{x.width} * x.block + 16;  // a cache line apart
-    float* const mixed = session.workspace.take(static_cast<std::size_t>(mixed_floats * session.workers()));
+    float* const mixed = session.workspace.take(mixed_floats * session.workers());
     if (session.measuring()) return;
     cubic_taps(x.height, y.height, rows.taps, rows.weights);
     cubic_taps(x.width, y.width, columns.taps, columns.weights);

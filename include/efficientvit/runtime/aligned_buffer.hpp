@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <utility>
@@ -24,8 +25,9 @@ template <class T>
 class AlignedBuffer {
 public:
     AlignedBuffer() = default;
-    explicit AlignedBuffer(std::size_t size) : data_(allocate(size)), size_(size) {}
-    AlignedBuffer(std::size_t size, T value) : AlignedBuffer(size) { std::fill_n(data(), size, value); }
+    /// Throws std::bad_alloc, also for more than pointers reach.
+    explicit AlignedBuffer(std::uint64_t size) : data_(allocate(size)), size_(static_cast<std::size_t>(size)) {}
+    AlignedBuffer(std::uint64_t size, T value) : AlignedBuffer(size) { std::fill_n(data(), size_, value); }
     AlignedBuffer(const AlignedBuffer& other) : AlignedBuffer(other.size_) {
         std::copy_n(other.data(), other.size_, data());
     }
@@ -49,10 +51,10 @@ private:
     struct Free {
         void operator()(T* p) const { ::operator delete(p, std::align_val_t(alignment)); }
     };
-    static T* allocate(std::size_t size) {
+    static T* allocate(std::uint64_t size) {
         if (size == 0) return nullptr;
         if (size > std::size_t(-1) / 2 / sizeof(T)) throw std::bad_array_new_length();
-        return static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t(alignment)));
+        return static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t(alignment)));
     }
 
     std::unique_ptr<T, Free> data_;

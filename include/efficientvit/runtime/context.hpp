@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/runtime/available_threads.hpp>
 #include <efficientvit/runtime/core.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -47,15 +49,19 @@ public:
 
 /// How a Context computes.
 struct ContextOptions {
-    /// Threads that work on one forward, the calling one included. 0 with an executor: as many as that has, plus
-    /// one.
-    int threads = 0;
+    /// Threads that work on one forward, the calling one included. 0: as many as there are, which with an executor are
+    /// its own and one, without one available_threads(). Less, the default: the same with an executor, else the calling
+    /// thread alone.
+    int threads = -1;
     /// A pool to take helpers from, which must outlive the Context; without one, the Context starts threads - 1 of
     /// its own.
     Executor* executor = nullptr;
     /// Work is cut as for `threads` threads, but the calling one does it all and tells how long it took. Must outlive
     /// the Context.
     ChunkTrace* trace = nullptr;
+    /// Each helper that the Context starts is bound to one CPU for good, as far as the calling thread may run on others
+    /// than its own (Linux). Gains where Linux wakes helpers on the caller's CPU, and where the caller is bound too.
+    bool pin_helpers = false;
 };
 
 namespace detail {
@@ -150,11 +156,12 @@ public:
             const int most = std::min(executor->concurrency(), ThreadPoolExecutor::max_threads) + 1;
             threads = threads <= 0 ? most : std::min(threads, most);
         }
+        if (executor == nullptr && threads == 0) threads = available_threads();
         trace_ = options.trace;
         workers_ = std::max(threads, 1);
         if (workers_ == 1 || trace_ != nullptr) return;
         if (executor == nullptr) {
-            pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1);
+            pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1, options.pin_helpers);
             executor = pool_.get();
         }
         team_.reset(detail::Team::create(executor, threads));
@@ -167,8 +174,8 @@ public:
     std::size_t allocated_bytes() const { return memory_.size() * sizeof(float); }
 
     /// Takes `bytes` of scratch memory now rather than in a forward. Throws std::bad_alloc.
-    void reserve(std::size_t bytes) {
-        const std::size_t floats = bytes / sizeof(float) + (bytes % sizeof(float) != 0 ? 1 : 0);
+    void reserve(std::uint64_t bytes) {
+        const std::uint64_t floats = bytes / sizeof(float) + (bytes % sizeof(float) != 0 ? 1 : 0);
         if (floats <= memory_.size()) return;
         memory_ = {};  // the old contents are not needed, and not both are held at once
         memory_ = detail::AlignedBuffer<float>(floats);
@@ -185,13 +192,13 @@ public:
         body(session);
     }
 
-    /// Bytes that run(table, body) needs.
+    /// Bytes that run(table, body) needs, which may be more than this system can have.
     template <class Body>
-    std::size_t measure(const kernels::Table& table, const Body& body) const {
+    std::uint64_t measure(const kernels::Table& table, const Body& body) const {
         detail::Workspace nothing;
         detail::Session session(nothing, table, nullptr, workers_, nullptr);
         body(session);
-        return std::max(nothing.peak(), std::size_t{1}) * sizeof(float);
+        return static_cast<std::uint64_t>(std::max(nothing.peak(), detail::Index{1})) * sizeof(float);
     }
 
 private:

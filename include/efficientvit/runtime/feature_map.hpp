@@ -43,7 +43,7 @@ struct FeatureMap {
     Index block_stride() const { return row_stride() * height; }
     Index image_stride() const { return block_stride() * blocks(); }
     float* image(int n) const { return data + n * image_stride(); }
-    std::size_t floats() const { return static_cast<std::size_t>(image_stride()) * static_cast<std::size_t>(batch); }
+    Index floats() const { return image_stride() * batch; }
 };
 
 inline FeatureMap blocked_map(int batch, int channels, Extent extent, int padding) {

@@ -8,27 +8,27 @@
 #include <efficientvit/runtime/feature_map.hpp>
 
 #include <algorithm>
-#include <cstddef>
 
 #include <efficientvit/foreign_macros.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// A stack of floats. Take what a layer needs; a Workspace::Frame gives it all back at the end of a scope.
+/// A stack of floats. Take what a layer needs; a Workspace::Frame gives it all back at the end of a scope. Counted in
+/// 64 bits on every system: measuring tells of more than a 32-bit one can hold.
 class Workspace {
 public:
     /// Without memory: pointers are null, peak() counts.
     Workspace() = default;
-    explicit Workspace(AlignedBuffer<float>& memory) : base_(memory.data()), capacity_(memory.size()) {}
-    /// A part of another's memory, aligned.
-    Workspace(float* memory, std::size_t floats) : base_(memory), capacity_(floats) {}
+    explicit Workspace(AlignedBuffer<float>& memory) : base_(memory.data()) {}
+    /// A part of another's memory, aligned, which must be as large as what is taken.
+    explicit Workspace(float* memory) : base_(memory) {}
 
     bool measuring() const { return base_ == nullptr; }
-    std::size_t peak() const { return peak_; }
+    Index peak() const { return peak_; }
 
-    float* take(std::size_t floats) {
-        constexpr std::size_t line = alignment / sizeof(float);
+    float* take(Index floats) {
+        constexpr Index line = alignment / sizeof(float);
         float* const p = measuring() ? nullptr : base_ + used_;
         used_ += (floats + line - 1) / line * line;
         peak_ = std::max(peak_, used_);
@@ -36,11 +36,11 @@ public:
     }
 
     /// Room for `count` pointers.
-    const float** take_pointers(std::size_t count) {
-        return reinterpret_cast<const float**>(take(count * (sizeof(void*) / sizeof(float))));
+    const float** take_pointers(Index count) {
+        return reinterpret_cast<const float**>(take(count * Index{sizeof(void*) / sizeof(float)}));
     }
 
-    int* take_ints(std::size_t count) {
+    int* take_ints(Index count) {
         static_assert(sizeof(int) == sizeof(float));
         return reinterpret_cast<int*>(take(count));
     }
@@ -62,14 +62,13 @@ public:
 
     private:
         Workspace& workspace_;
-        std::size_t used_;
+        Index used_;
     };
 
 private:
     float* base_ = nullptr;
-    std::size_t capacity_ = 0;
-    std::size_t used_ = 0;
-    std::size_t peak_ = 0;
+    Index used_ = 0;
+    Index peak_ = 0;
 };
 
 }  // namespace detail

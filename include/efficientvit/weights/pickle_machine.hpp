@@ -31,7 +31,7 @@ public:
         }
         for (;;) {
             at_ = position_;
-            const std::uint64_t code = take(1);
+            const auto code = static_cast<unsigned>(take(1));
             if (code == '.') break;  // STOP
             step(code);
         }
@@ -49,7 +49,7 @@ public:
 
 private:
     /// Carries out one instruction, of which the code is read already.
-    EFFICIENTVIT_COLD void step(std::uint64_t code) {
+    EFFICIENTVIT_COLD void step(unsigned code) {
         switch (code) {
             case '(':  // MARK
                 return push({Kind::mark});

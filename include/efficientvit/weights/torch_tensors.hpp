@@ -201,14 +201,14 @@ private:
                                                                                         const Layout& layout,
                                                                                         const Entry& storage) {
         // A stride of 0 or a storage that many share could make much out of nothing.
-        const std::size_t most = std::max(4 * archive_.size(), std::size_t{1} << 20);
+        const std::uint64_t most = std::max(4 * std::uint64_t{archive_.size()}, std::uint64_t{1} << 20);
         const std::size_t size = dtype_size(layout.dtype);
         const auto reach = static_cast<std::size_t>(layout.reach);
-        if (layout.count > most / size || (layout.count + reach) * size > most - copied_) {
+        if (layout.count > most / size || (layout.count + layout.reach) * size > most - copied_) {
             fail(name, {"to lay out its shape ", shape_text(layout.shape), " and those before it takes more than ",
                         std::to_string(most), " bytes, 4 times the file; in Python save tensor.contiguous()"});
         }
-        copied_ += (static_cast<std::size_t>(layout.count) + reach) * size;
+        copied_ += (layout.count + layout.reach) * size;
         std::vector<std::byte> from(reach * size);
         read_bytes(storage, static_cast<std::size_t>(layout.offset) * size, from);
 
@@ -231,7 +231,7 @@ private:
     const ZipArchive& archive_;
     const Pickle& pickle_;
     const std::string& root_;
-    std::size_t copied_ = 0;  // bytes read and made by gather()
+    std::uint64_t copied_ = 0;  // bytes read and made by gather()
     std::size_t names_ = 0;
 };
 

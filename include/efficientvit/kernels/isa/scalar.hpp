@@ -91,7 +91,13 @@ struct Float4 {
         return min(limit, max(sub(set(0.0f), limit), x));
     }
     // To nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 leaves no bits below one. NaN stays.
-    static EFFICIENTVIT_INLINE Float4 round(Float4 a) { return sub(add(a, set(12582912.0f)), set(12582912.0f)); }
+    static EFFICIENTVIT_INLINE Float4 round(Float4 a) {
+        Float4 shifted = add(a, set(12582912.0f));
+#if defined(__GNUC__) && defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+        __asm__("" : "+m"(shifted.v));  // the x87 unit keeps bits that a float has not, until it is stored
+#endif
+        return sub(shifted, set(12582912.0f));
+    }
     // x, but at least -126 and at most 128, as a whole number and a rest.
     static EFFICIENTVIT_INLINE void split(Float4 x, Float4& whole, Float4& rest) {
         const Float4 within = min(set(128.0f), max(set(-126.0f), x));
