@@ -19,6 +19,8 @@
 #include <vector>
 #endif
 
+#include <efficientvit/foreign_macros.hpp>
+
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
@@ -152,3 +154,5 @@ EFFICIENTVIT_COLD inline int available_threads() {
 }
 
 EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
