@@ -111,7 +111,7 @@ public:
         : limits_(limits), crop_(crop), image_(image), geometry_(geometry) {
         Workspace counting;
         const MaskEnlarger unused(counting, geometry, isa_);
-        memory_ = AlignedBuffer<float>(counting.peak());
+        memory_ = AlignedBuffer<float>(static_cast<std::uint64_t>(counting.peak()));
         Workspace workspace(memory_);
         with_float_defaults([&] { enlarger_ = std::make_unique<MaskEnlarger>(workspace, geometry_, isa_); });
     }
