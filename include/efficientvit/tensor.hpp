@@ -38,8 +38,8 @@ EFFICIENTVIT_COLD inline std::string to_string(const Shape& s) {
 }
 
 /// Resizes only where the shape differs, so that a loop over one size allocates once. Where memory does not suffice
-/// (std::bad_alloc, also for more than Eigen's indices count) the tensor is empty: Eigen, which frees the old memory before
-/// it takes the new, would free it once more.
+/// (std::bad_alloc, also for more than Eigen's indices count) the tensor is empty: Eigen, which frees the old memory
+/// before it takes the new, would free it once more.
 inline void resize(Tensor& tensor, const Shape& shape) {
     if (shape_of(tensor) == shape) return;
     double floats = 1;
