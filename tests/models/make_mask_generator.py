@@ -92,7 +92,7 @@ class Predictor(sam.EfficientViTSamPredictor):
 
 
 def main():
-    lines = ["// SPDX-License-Identifier: Apache-2.0", "//", "// Written by make_mask_generator.py. clang-format off",
+    lines = ["// SPDX-License-Identifier: Apache-2.0", "//", "// Written by make_mask_generator.py.\n// clang-format off",
              "#pragma once", "", "#include <efficientvit/models/mask_generator.hpp>", "", "#include <vector>", "",
              "struct GeneratorCase {", "    efficientvit::MaskGeneratorOptions options;",
              "    std::vector<efficientvit::MaskRecord> records;", "};",

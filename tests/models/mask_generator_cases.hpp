@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Written by make_mask_generator.py. clang-format off
+// Written by make_mask_generator.py.
+// clang-format off
 #pragma once
 
 #include <efficientvit/models/mask_generator.hpp>

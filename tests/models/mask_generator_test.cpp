@@ -49,7 +49,6 @@ public:
         });
     }
 
-
 private:
     void answer(std::span<const ev::SamPrompt> prompts, int i, ev::MaskSink& sink) {
         const ev::SamPoint& point = prompts[static_cast<std::size_t>(i)].points.at(0);

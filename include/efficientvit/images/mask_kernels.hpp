@@ -67,26 +67,26 @@ EFFICIENTVIT_END_NAMESPACE
 
 #if defined(EFFICIENTVIT_X86) && defined(__GNUC__)
 #define EFFICIENTVIT_LANES 8
-EFFICIENTVIT_BEGIN_AVX2
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX2
 namespace kernels {
 namespace mask_rows_by_8 {
 #include <efficientvit/images/mask_kernels.inl>
 }  // namespace mask_rows_by_8
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 #undef EFFICIENTVIT_LANES
 #define EFFICIENTVIT_LANES 16
-EFFICIENTVIT_BEGIN_AVX512
 EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX512
 namespace kernels {
 namespace mask_rows_by_16 {
 #include <efficientvit/images/mask_kernels.inl>
 }  // namespace mask_rows_by_16
 }  // namespace kernels
-EFFICIENTVIT_END_NAMESPACE
 EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
 #undef EFFICIENTVIT_LANES
 #endif
 
