@@ -29,7 +29,7 @@ inline ev::Tensor image_of(const ev::Tensor& batch, Eigen::Index n) {
 inline void poison(ev::Context& context, ev::Isa isa) {
     const std::size_t floats = context.allocated_bytes() / sizeof(float);
     context.run(ev::kernels::table(isa), [&](ev::detail::Session& session) {
-        float* const memory = session.workspace.take(floats);
+        float* const memory = session.workspace.take(static_cast<ev::detail::Index>(floats));
         if (!session.measuring()) std::fill_n(memory, floats, std::numeric_limits<float>::quiet_NaN());
     });
     EXPECT_EQ(context.allocated_bytes(), floats * sizeof(float));
