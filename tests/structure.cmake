@@ -18,10 +18,10 @@ if(NOT Python3_FOUND)
     message(STATUS "efficientvit: no python3, so tests that read object files or measure the compiler are left out")
 endif()
 
-# Headers that can be included on their own: all but the parts that kernels.hpp puts together.
+# Headers that can be included on their own: all but the parts of others.
 file(GLOB_RECURSE efficientvit_headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include"
      "${PROJECT_SOURCE_DIR}/include/efficientvit/*.hpp")
-list(FILTER efficientvit_headers EXCLUDE REGEX "kernels/(isa/.*|target)\\.hpp$")
+list(FILTER efficientvit_headers EXCLUDE REGEX "(kernels/(isa/.*|target(_end)?)|foreign_macros(_end)?)\\.hpp$")
 if(NOT TARGET nlohmann_json::nlohmann_json)
     list(FILTER efficientvit_headers EXCLUDE REGEX "weights/safetensors(_header)?\\.hpp$")
 endif()
