@@ -66,6 +66,8 @@
 #undef fclose
 #pragma push_macro("fdopen")
 #undef fdopen
+#pragma push_macro("fgetc")
+#undef fgetc
 #pragma push_macro("fflush")
 #undef fflush
 #pragma push_macro("fileno")

@@ -28,6 +28,7 @@
 #pragma pop_macro("exp")
 #pragma pop_macro("fclose")
 #pragma pop_macro("fdopen")
+#pragma pop_macro("fgetc")
 #pragma pop_macro("fflush")
 #pragma pop_macro("fileno")
 #pragma pop_macro("fill")

@@ -8,6 +8,6 @@ s|^( *)(static constexpr int stride = )|\1/** Input rows (and columns) for each 
 s#^( *)(static constexpr (int wanted_padding|bool reads_planar|bool fuses_residual)\b)#\1/** @private */ \2#
 s#^( *)((EFFICIENTVIT_COLD )?(static detail::Extent output_extent|static void describe|void pack|void run)\()#\1/** @private */ \2#
 # Placeholders in names, as <i> in stages.<i>.conv, are no HTML.
-/\/\/\//s/<(i|s|stage)( [^>]*)?>/\&lt;\1\2\&gt;/g
+/\/\/\//s/<(i|j|s|stage)( [^>]*)?>/\&lt;\1\2\&gt;/g
 # One README is the site's first page; Doxygen takes any other for it too, so those are not part of the site.
 s#\[([^]]*)\]\(([a-z/]+/README\.md)\)#\1: \2#g

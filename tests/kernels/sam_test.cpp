@@ -218,7 +218,7 @@ TEST_P(SamKernels, MaskProduct) {
                             for (int c = 0; c < blocks * 16; ++c) {
                                 const double gelu =
                                     gelu_by_definition(double{before[c / 16 * stride + p * 16 + c % 16]});
-                                sum.add({gelu, 1e-6}, {hyper[(mask * blocks + c / 16) * 16 + c % 16]});
+                                sum.add({gelu, 1e-6}, hyper[(mask * blocks + c / 16) * 16 + c % 16]);
                             }
                             y.expect(mask * plane + p * y_stride, sum.result());
                         }

@@ -84,7 +84,9 @@ EFFICIENTVIT_NOINLINE void weighted_sums_blocks(const WeightedSums& a) {
             const int rows = a.rows - first < Block ? a.rows - first : Block;
             int e = 0;
             for (; e + most <= rows; e += most) outer_products<Block, most>(w + e, x, a.pixels, out + e * Block);
-            for (; e + 8 <= rows; e += 8) outer_products<Block, 8>(w + e, x, a.pixels, out + e * Block);
+            if constexpr (most > 8) {
+                for (; e + 8 <= rows; e += 8) outer_products<Block, 8>(w + e, x, a.pixels, out + e * Block);
+            }
             for (; e + 4 <= rows; e += 4) outer_products<Block, 4>(w + e, x, a.pixels, out + e * Block);
             for (; e < rows; ++e) outer_products<Block, 1>(w + e, x, a.pixels, out + e * Block);
         }
