@@ -261,9 +261,12 @@ Map lite_mla(const Map& x, const Weights& weights, const Config& c) {
         const Weights aggreg = weights.at("aggreg").at(s);
         const int scale = c.scales[s];
         const std::vector<float> depth = aggreg.read("0.weight", {3 * total, 1, scale, scale});
+        std::vector<float> depth_bias, point_bias;
+        if (c.use_bias[0]) depth_bias = aggreg.read("0.bias", {3 * total});
         const std::vector<float> point = aggreg.read("1.weight", {3 * total, c.dim, 1, 1});
-        const Map middle = conv2d(multi_scale[0], depth, {}, 3 * total, scale, 1, 1, 3 * total);
-        multi_scale.push_back(conv2d(middle, point, {}, 3 * total, 1, 1, 1, 3 * heads));
+        if (c.use_bias[0]) point_bias = aggreg.read("1.bias", {3 * total});
+        const Map middle = conv2d(multi_scale[0], depth, depth_bias, 3 * total, scale, 1, 1, 3 * total);
+        multi_scale.push_back(conv2d(middle, point, point_bias, 3 * total, 1, 1, 1, 3 * heads));
     }
     const int channels = total * static_cast<int>(multi_scale.size());
     Map attended(x.n, channels, x.h, x.w);

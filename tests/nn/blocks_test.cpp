@@ -126,6 +126,9 @@ TEST(LiteMLA, NormsBiasesActivations) {
                                      .use_bias = {true, true},
                                      .norm = {Norm::bn2d, Norm::none},
                                      .act_func = {Activation::hswish, Activation::gelu}}>("hswish, gelu");
+    check_lite_mla<ev::LiteMLAConfig{
+        .in_channels = 10, .out_channels = 12, .dim = 5, .use_bias = {true, false}, .scales = {3, 5}}>(
+        "biases of two aggregations, where dim fills no block");
     check_lite_mla<ev::LiteMLAConfig{.in_channels = 16,
                                      .out_channels = 16,
                                      .norm = {Norm::none, Norm::none},

@@ -175,8 +175,8 @@ class LiteMLA(nn.Module):
         inner = 3 * heads * dim
         self.qkv = ConvLayer(in_channels, inner, 1, 1, 1, 1, use_bias[0], norm[0], act_func[0], norm_eps)
         self.aggreg = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(inner, inner, scale, padding=scale // 2, groups=inner, bias=False),
-                          nn.Conv2d(inner, inner, 1, groups=3 * heads, bias=False)) for scale in scales)
+            nn.Sequential(nn.Conv2d(inner, inner, scale, padding=scale // 2, groups=inner, bias=use_bias[0]),
+                          nn.Conv2d(inner, inner, 1, groups=3 * heads, bias=use_bias[0])) for scale in scales)
         self.proj = ConvLayer(heads * dim * (1 + len(scales)), out_channels, 1, 1, 1, 1, use_bias[1], norm[1],
                               act_func[1], norm_eps)
 

@@ -21,7 +21,7 @@ struct LiteMLAConfig {
     int heads = 0;                                     ///< 0: in_channels / dim * heads_ratio
     double heads_ratio = 1.0;                          ///< attention's heads times dim, for each input channel
     int dim = 8;                                       ///< channels of a head
-    std::array<bool, 2> use_bias{false, false};        ///< of each convolution
+    std::array<bool, 2> use_bias{false, false};        ///< of each convolution; qkv's holds for aggreg too
     std::array<Norm, 2> norm{Norm::none, Norm::bn2d};  ///< behind each convolution
     std::array<Activation, 2> act_func{Activation::none, Activation::none};  ///< behind each norm
     IntList scales{5};                                                       ///< odd kernel sizes of the aggregations
@@ -36,12 +36,12 @@ namespace detail {
 struct PackedAttention {
     struct Scale {
         int size;
-        AlignedBuffer<float> depth;  // [part][block][ky][kx][lane]
-        AlignedBuffer<float> point;  // [part][block][dim][lane]
+        AlignedBuffer<float> depth;                   // [part][block][ky][kx][lane]
+        AlignedBuffer<float> point;                   // [part][block][dim][lane]
+        AlignedBuffer<float> depth_bias, point_bias;  // [part][block][lane], zeros without use_bias[0]
     };
     PackedConvolution qkv, proj;
     std::vector<Scale> scales;
-    AlignedBuffer<float> zeros;  // the aggregations have no bias
 };
 
 struct AttentionLayout {
@@ -86,7 +86,9 @@ EFFICIENTVIT_COLD inline void describe_attention(const Describer& d, const LiteM
     for (int s = 0; s < c.scales.size(); ++s) {
         const Describer aggreg = d.at("aggreg").at(s);
         aggreg.add("0.weight", {channels, 1, c.scales[s], c.scales[s]});
+        if (c.use_bias[0]) aggreg.add("0.bias", {channels});
         aggreg.add("1.weight", {channels, c.dim, 1, 1});
+        if (c.use_bias[0]) aggreg.add("1.bias", {channels});
     }
     describe_convolution(d.at("proj"), proj_config(c));
 }
@@ -106,17 +108,20 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     for (int s = 0; s < c.scales.size(); ++s) {
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
-        std::vector<float> depth = aggreg.read("0.weight"), point = aggreg.read("1.weight");
-        depth.resize(static_cast<std::size_t>(Index{channels} * taps));
-        point.resize(static_cast<std::size_t>(Index{channels} * c.dim));
-        packed.scales.push_back({c.scales[s], pack_depthwise(depth, qkv, taps),
-                                 pack_dense(point, ChannelLayout::plain(c.dim), qkv, 1, operands)});
+        const auto read = [&](const char* name, Index size) {  // zeros if it is missing
+            std::vector<float> values = aggreg.read(name);
+            values.resize(static_cast<std::size_t>(size));
+            return values;
+        };
+        packed.scales.push_back(
+            {c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
+             pack_dense(read("1.weight", Index{channels} * c.dim), ChannelLayout::plain(c.dim), qkv, 1, operands),
+             pack_bias(read("0.bias", channels), qkv), pack_bias(read("1.bias", channels), qkv)});
     }
     f = read_one("proj", proj_config(c));
     packed.proj = {pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim),
                               ChannelLayout::plain(c.out_channels), 1, operands),
                    pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
-    packed.zeros = AlignedBuffer<float>(static_cast<std::uint64_t>(Index{layout.blocks} * layout.block), 0.0f);
     return packed;
 }
 
@@ -197,7 +202,6 @@ private:
         float* const aggregated = aggregated_ + s_.part_floats * worker;
         kernels::Depthwise depth;
         depth.rows = rows;
-        depth.bias = packed_.zeros.data();
         depth.y_row_stride = Index{x_.width} * layout_.block;
         depth.y_rows = x_.height;
         depth.y_width = x_.width;
@@ -211,6 +215,7 @@ private:
             }
             depth.weights =
                 scale.depth.data() + (Index{part} * layout_.blocks + b) * scale.size * scale.size * layout_.block;
+            depth.bias = scale.depth_bias.data() + (Index{part} * layout_.blocks + b) * layout_.block;
             depth.y = aggregated + b * s_.pixels * layout_.block;
             session_.kernels.depthwise(depth);
         }
@@ -220,7 +225,7 @@ private:
         point.x_block = layout_.block;
         point.channels = c_.dim;
         point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(c_.dim);
-        point.bias = packed_.zeros.data();
+        point.bias = scale.point_bias.data() + Index{part} * layout_.blocks * layout_.block;
         point.y = to;
         point.y_block_stride = s_.pixels * layout_.block;
         point.y_row_stride = s_.pixels * layout_.block;

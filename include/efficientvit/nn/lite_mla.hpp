@@ -11,7 +11,7 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 /// (N, in_channels, H, W) to (N, out_channels, H, W). With more than `dim` pixels attention is linear in them, else
-/// quadratic, as in the reference. State dict: qkv, aggreg.<s>.0, aggreg.<s>.1, proj.
+/// quadratic, as in the reference. State dict: qkv, aggreg.<s>.0, aggreg.<s>.1 (with biases where qkv has one), proj.
 template <LiteMLAConfig C>
 class LiteMLA : public Module<LiteMLA<C>> {
     static_assert(C.in_channels > 0 && C.out_channels > 0, "LiteMLA: in_channels and out_channels must be positive");
