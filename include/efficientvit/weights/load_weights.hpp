@@ -34,10 +34,10 @@ EFFICIENTVIT_COLD inline StateDict load_weights(const std::filesystem::path& pat
         });
     }
 #endif
-    detail::refuse_foreign(first, file->path());
 #if __has_include(<nlohmann/json.hpp>)
-    return load_safetensors(path);
+    return detail::map_safetensors(file);
 #else
+    detail::refuse_foreign(first, file->path());
     throw WeightsError(detail::concat({file->path(), ": compiled without nlohmann/json, which safetensors need"}));
 #endif
 }

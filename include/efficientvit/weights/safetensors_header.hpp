@@ -6,13 +6,13 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/weights/json_events.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <initializer_list>
 #include <limits>
 #include <memory>
@@ -26,26 +26,24 @@
 
 #include <efficientvit/foreign_macros.hpp>
 
-#include <nlohmann/json.hpp>
-
 EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
 
 /// Takes the events of the JSON parser, whose interface fixes the names of the public functions, and fills the
 /// StateDict. Whatever does not belong is thrown out at once, so nesting never gets deeper than a tensor's shape.
-class SafetensorsHandler {
+class SafetensorsHandler final : public JsonEvents {
 public:
     SafetensorsHandler(StateDict& out, std::span<const std::byte> data, std::shared_ptr<const Storage> owner)
         : out_(out), data_(data), owner_(std::move(owner)) {}
 
-    bool null() { return reject("null"); }
-    bool boolean(bool) { return reject("a boolean"); }
-    bool number_integer(std::int64_t value) { return reject(std::to_string(value)); }  // only if negative
-    bool number_float(double, const std::string& text) { return reject(printable(text)); }
-    bool binary(const nlohmann::json::binary_t&) { return reject("binary data"); }
+    bool null() override { return reject("null"); }
+    bool boolean(bool) override { return reject("a boolean"); }
+    bool number_integer(number_integer_t value) override { return reject(std::to_string(value)); }  // only if negative
+    bool number_float(number_float_t, const std::string& text) override { return reject(printable(text)); }
+    bool binary(binary_t&) override { return reject("binary data"); }
 
-    bool number_unsigned(std::uint64_t value) {
+    bool number_unsigned(number_unsigned_t value) override {
         if (place_ == Place::shape) {
             if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
                 fail({"overflow: an extent of ", std::to_string(value)});
@@ -60,7 +58,7 @@ public:
         return true;
     }
 
-    bool string(std::string& text) {
+    bool string(std::string& text) override {
         if (place_ == Place::metadata) {
             out_.metadata()[key_] = text;
         } else if (place_ == Place::tensor && key_ == "dtype") {
@@ -71,7 +69,7 @@ public:
         return true;
     }
 
-    bool start_object(std::size_t) {
+    bool start_object(std::size_t) override {
         if (place_ == Place::start) {
             place_ = Place::top;
         } else if (place_ == Place::top) {
@@ -82,7 +80,7 @@ public:
         return true;
     }
 
-    bool key(std::string& text) {
+    bool key(std::string& text) override {
         if (place_ == Place::top) {
             name_ = text;
             if (out_.contains(name_) || out_.unreadable().contains(name_) ||
@@ -109,13 +107,13 @@ public:
         return true;
     }
 
-    bool end_object() {
+    bool end_object() override {
         if (place_ == Place::tensor) add_tensor();
         place_ = place_ == Place::top ? Place::end : Place::top;
         return true;
     }
 
-    bool start_array(std::size_t) {
+    bool start_array(std::size_t) override {
         if (place_ == Place::tensor && key_ == "shape") {
             place_ = Place::shape;
             shape_.clear();
@@ -128,7 +126,7 @@ public:
         return true;
     }
 
-    bool end_array() {
+    bool end_array() override {
         if (place_ == Place::offsets && offset_count_ != 2) {
             fail({"data_offsets of ", std::to_string(offset_count_), " numbers, expected 2"});
         }
@@ -136,7 +134,7 @@ public:
         return true;
     }
 
-    bool parse_error(std::size_t position, const std::string&, const std::exception& error) {
+    bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
         throw WeightsError(concat({out_.source(), ": the header is not valid JSON at its byte ",
                                    std::to_string(position), ": ", printable(error.what())}));
     }
@@ -285,7 +283,7 @@ EFFICIENTVIT_COLD inline void read_safetensors_header(StateDict& out, std::span<
     if (zero != std::string_view::npos) fail({"is not valid JSON: a zero at its byte ", std::to_string(zero)});
 
     SafetensorsHandler handler(out, data, std::move(owner));
-    nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
+    parse_json(text, handler);
     handler.check_coverage();
 }
 

@@ -6,19 +6,20 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/weights/json_events.hpp>
 #include <efficientvit/weights/mapped_file.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <cstddef>
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -30,32 +31,91 @@ namespace detail {
 /// Shards by name, and the tensors that each holds.
 using ShardMap = std::map<std::string, std::vector<std::string>, std::less<>>;
 
+/// Takes the events of an index. All but "weight_map" is passed over.
+class ShardMapHandler final : public JsonEvents {
+public:
+    explicit ShardMapHandler(std::string_view source) : source_(source) {}
+
+    bool null() override { return value(nullptr); }
+    bool boolean(bool) override { return value(nullptr); }
+    bool number_integer(number_integer_t) override { return value(nullptr); }
+    bool number_unsigned(number_unsigned_t) override { return value(nullptr); }
+    bool number_float(number_float_t, const std::string&) override { return value(nullptr); }
+    bool string(std::string& text) override { return value(&text); }
+    bool binary(binary_t&) override { return value(nullptr); }
+
+    bool key(std::string& text) override {
+        key_ = text;
+        return true;
+    }
+
+    bool start_object(std::size_t) override {
+        value(nullptr);
+        if (depth_++ == 1 && key_ == "weight_map") in_map_ = found_ = true;
+        return true;
+    }
+
+    bool end_object() override {
+        if (--depth_ == 1) in_map_ = false;
+        return true;
+    }
+
+    bool start_array(std::size_t) override {
+        value(nullptr);
+        ++depth_;
+        return true;
+    }
+
+    bool end_array() override { return end_object(); }
+
+    bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+        fail({"not valid JSON, expected weights or the index of weights in several files"});
+    }
+
+    /// After the last event.
+    ShardMap take() {
+        if (!found_) fail({"JSON without \"weight_map\", expected weights or the index of weights in several files"});
+        return std::move(shards_);
+    }
+
+private:
+    [[noreturn]] void fail(std::initializer_list<std::string_view> what) const {
+        throw WeightsError(concat({source_, ": ", concat(what)}));
+    }
+
+    /// The value of key_: a string, or anything else.
+    bool value(const std::string* name) {
+        if (!in_map_) return true;
+        if (name == nullptr) fail({"weight_map: tensor ", in_quotes(key_), " is in no file's name"});
+        const bool outside = name->empty() || *name == "." || *name == ".." ||
+                             name->find_first_of("/\\:") != name->npos || name->find('\0') != name->npos;
+        if (outside) {
+            fail({"weight_map: tensor ", in_quotes(key_), " is in ", in_quotes(*name),
+                  ", expected the name of a file beside the index"});
+        }
+        shards_[*name].push_back(key_);
+        return true;
+    }
+
+    std::string_view source_;
+    ShardMap shards_;
+    std::string key_;
+    std::size_t depth_ = 0;
+    bool in_map_ = false;
+    bool found_ = false;
+};
+
 /// Reads the index. Throws WeightsError for what is none.
 EFFICIENTVIT_COLD inline ShardMap read_shard_map(const MappedFile& file) {
     constexpr std::size_t largest = std::size_t{16} << 20;
-    const auto fail = [&file](std::string_view what) { throw WeightsError(concat({file.path(), ": ", what})); };
-    if (file.bytes().size() > largest) fail("too large for an index of weights in several files");
+    if (file.bytes().size() > largest) {
+        throw WeightsError(concat({file.path(), ": too large for an index of weights in several files"}));
+    }
     std::string text(file.bytes().size(), '\0');
     file.read(file.bytes().data(), std::as_writable_bytes(std::span(text)));
-    const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-    if (json.is_discarded()) fail("not valid JSON, expected weights or the index of weights in several files");
-    const auto map = json.find("weight_map");
-    if (map == json.end() || !map->is_object()) {
-        fail("JSON without \"weight_map\", expected weights or the index of weights in several files");
-    }
-    ShardMap shards;
-    for (const auto& [tensor, shard] : map->items()) {
-        if (!shard.is_string()) fail(concat({"weight_map: tensor ", in_quotes(tensor), " is in no file's name"}));
-        const auto& name = shard.get_ref<const std::string&>();
-        const bool outside = name.empty() || name == "." || name == ".." || name.find_first_of("/\\:") != name.npos ||
-                             name.find('\0') != name.npos;
-        if (outside) {
-            fail(concat({"weight_map: tensor ", in_quotes(tensor), " is in ", in_quotes(name),
-                         ", expected the name of a file beside the index"}));
-        }
-        shards[name].push_back(tensor);
-    }
-    return shards;
+    ShardMapHandler handler(file.path());
+    parse_json(text, handler);
+    return handler.take();
 }
 
 /// Loads every shard by load(path), checks that it holds what the index says, and puts all together.
