@@ -5,6 +5,7 @@
 
 #include <efficientvit/models/model_handle.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -68,6 +69,13 @@ int main() {
     ev::ModelHandle other = moved.share(2);
     other.forward_all(x, views.data());
     for (std::size_t i = 0; i < 5; ++i) check(i == 2 ? stages[i].empty() : stages[i] == expected[i], "forward_all");
+
+    std::fill(y.begin(), y.end(), 0.0f);
+    moved.forward_stage("stage_final", x, {y.data(), last});
+    check(y == expected[4], "forward_stage");
+    check(throws<ev::Error>([&] { moved.forward_stage("stage5", x, {y.data(), last}); }), "a stage that is not there");
+    check(throws<ev::Error>([&] { (void)moved.pre_logits_shape(shape); }), "the pre-logits of a backbone");
+    check(moved.n_classes() == 0 && moved.crop_ratio() == 1, "n_classes and crop_ratio of a backbone");
 
     ev::ModelHandle rounded("backbone_b0", path, {.threads = 2, .precision = ev::ModelHandleOptions::Precision::bf16});
     rounded.forward(x, {y.data(), last});

@@ -5,8 +5,9 @@
 #pragma once
 
 #include <efficientvit/models/features.hpp>
+#include <efficientvit/models/model_info.hpp>
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -18,73 +19,7 @@
 
 #include <efficientvit/foreign_macros.hpp>
 
-EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
-
-/// What a network is for.
-enum class Task {
-    backbone,        ///< outputs "stage0", "stage1", …
-    classification,  ///< output "logits", (N, n_classes, 1, 1)
-    segmentation,    ///< output "segout", (N, n_classes, H / 8, W / 8)
-    image_encoder    ///< output "image_embeddings", (N, 256, 64, 64): SAM's
-};
-
-EFFICIENTVIT_END_PLAIN_NAMESPACE
-
 EFFICIENTVIT_BEGIN_NAMESPACE
-
-/// What a model is, and the pictures that it was trained on.
-struct ModelInfo {
-    std::string name{};          ///< as in model_names()
-    Task task = Task::backbone;  ///< what it gives
-    int in_channels = 3;         ///< of its input
-    int n_classes = 0;           ///< 0 where there are none; after load_state_dict() as many as the weights have
-    int height = 224;            ///< of the usual input
-    int width = 224;             ///< of the usual input
-    int size_multiple = 1;       ///< what H and W must be multiples of
-    double crop_ratio = 1.0;     ///< of classification: the short side is resized to ceil(height / crop_ratio)
-    std::array<float, 3> mean{0.485f, 0.456f, 0.406f};  ///< R, G, B in [0, 1] are normalised by these
-    std::array<float, 3> std{0.229f, 0.224f, 0.225f};   ///< likewise
-};
-
-/// Tensors by name, in the model's order.
-class NamedTensors {
-public:
-    /// An output and its name.
-    struct Item {
-        std::string name;  ///< the output's
-        Tensor tensor;     ///< its values, NCHW
-    };
-
-    /// None.
-    NamedTensors() = default;
-    /// These, in this order.
-    explicit NamedTensors(std::vector<Item> items) : items_(std::move(items)) {}
-
-    /// Throws Error where there is no such tensor. A backbone's last stage is "stage_final" too.
-    const Tensor& operator[](std::string_view name) const {
-        std::string names;
-        for (const Item& item : items_) {
-            if (item.name == name) return item.tensor;
-            names += detail::concat({names.empty() ? "" : ", ", item.name});
-        }
-        if (name == "stage_final" && !items_.empty() && items_.back().name.starts_with("stage")) {
-            return items_.back().tensor;
-        }
-        throw Error(detail::concat({"outputs: no '", name, "'; there are ", names.empty() ? "none" : names}));
-    }
-
-    /// How many there are.
-    std::size_t size() const { return items_.size(); }
-    /// The first Item.
-    auto begin() const { return items_.begin(); }
-    /// Behind the last Item.
-    auto end() const { return items_.end(); }
-    /// All, to change.
-    std::vector<Item>& items() { return items_; }
-
-private:
-    std::vector<Item> items_;
-};
 
 /// Any network of this library. Made by make_model(), or from a type of one's own: `AnyModelOf<Mine> model({.name =
 /// "mine"});`.
@@ -114,7 +49,8 @@ public:
     virtual bool loaded() const = 0;
     /// The instruction set that they are packed for.
     virtual Isa isa() const = 0;
-    /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
+    /// Bytes of scratch memory that forward and what is like it take at most in this Context for an input of this
+    /// shape.
     virtual std::uint64_t workspace_bytes(const Shape& input, const Context& context) const = 0;
 
     /// Names and shapes of what forward gives for an input of this shape. Throws ShapeError where that does not fit.
@@ -144,27 +80,103 @@ public:
     /// ShapeError unless y has the shape of outputs(x.shape).back().
     virtual void forward_final(const ConstTensorView& x, const TensorView& y, Context& context) const = 0;
 
+    /// The stage of a backbone that is called so in forward's result ("stage2", "stage_final"), alone: no later stage
+    /// is computed. Into a Tensor, which is resized where its shape differs, or a view, whose shape must fit. Throws
+    /// Error where there is no such stage, and says which there are; ShapeError, WeightsError.
+    template <class X, class Y>
+    void forward_stage(std::string_view stage, const X& x, Y&& y, Context& context) const {
+        const auto in = view(x);
+        std::vector<Output> stages = outputs(in.shape);
+        const int number = stage_number(stage, stages);
+        write_to(y, stages[static_cast<std::size_t>(number)].shape, "forward_stage", [&](const TensorView& out) {
+            compute_stage(number, {in.data, in.shape}, out, context);
+        });
+    }
+    /// The same with a result of its own.
+    template <class X>
+    Tensor forward_stage(std::string_view stage, const X& x, Context& context) const {
+        Tensor y;
+        forward_stage(stage, x, y, context);
+        return y;
+    }
+
+    /// The shape of forward_pre_logits' result, (N, features, 1, 1). Throws Error for a model that is no classifier,
+    /// ShapeError.
+    virtual Shape pre_logits_shape(const Shape& /*input*/) const { refuse_pre_logits(); }
+    /// The input of a classifier's last layer, a picture's embedding; all that forward gives where info().n_classes is
+    /// 0. Arguments and errors are forward_stage's.
+    template <class X, class Y>
+    void forward_pre_logits(const X& x, Y&& y, Context& context) const {
+        const auto in = view(x);
+        write_to(y, pre_logits_shape(in.shape), "forward_pre_logits", [&](const TensorView& out) {
+            compute_pre_logits({in.data, in.shape}, out, context);
+        });
+    }
+    /// The same with a result of its own.
+    template <class X>
+    Tensor forward_pre_logits(const X& x, Context& context) const {
+        Tensor y;
+        forward_pre_logits(x, y, context);
+        return y;
+    }
+
 protected:
     /// Says how many classes the weights have.
     void set_classes(int n_classes) { info_.n_classes = n_classes; }
 
     /// What forward does, without its templates.
     virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
+    /// What forward_stage does, likewise; the stage is there, and y has its shape.
+    virtual void compute_stage(int /*stage*/, const ConstTensorView& /*x*/, const TensorView& /*y*/,
+                               Context& /*context*/) const {
+        throw Error(detail::concat({"forward_stage: ", info_.name, " has no stages"}));
+    }
+    /// What forward_pre_logits does, likewise.
+    virtual void compute_pre_logits(const ConstTensorView& /*x*/, const TensorView& /*y*/, Context& /*context*/) const {
+        refuse_pre_logits();
+    }
 
 private:
+    template <class Y, class Compute>
+    static void write_to(Y&& y, const Shape& shape, const char* where, const Compute& compute) {
+        if constexpr (std::is_same_v<std::remove_cvref_t<Y>, Tensor>) detail::resize(y, shape);
+        const TensorView out = view(y);
+        detail::check_output(out, shape, where);
+        compute(out);
+    }
+    EFFICIENTVIT_COLD int stage_number(std::string_view stage, const std::vector<Output>& outputs) const {
+        std::string names;
+        for (std::size_t i = 0; i < outputs.size(); ++i) {
+            const bool last = i + 1 == outputs.size();
+            if (info_.task == Task::backbone && (outputs[i].name == stage || (last && stage == "stage_final"))) {
+                return static_cast<int>(i);
+            }
+            names += detail::concat({names.empty() ? "" : ", ", outputs[i].name});
+        }
+        if (info_.task == Task::backbone) {
+            throw Error(detail::concat({"forward_stage: ", info_.name, " has no ", detail::in_quotes(stage),
+                                        "; there are ", names, " and stage_final"}));
+        }
+        throw Error(detail::concat({"forward_stage: ", info_.name, " has no ", detail::in_quotes(stage), ": it gives ",
+                                    names, "; its backbone has stages, and loads the same weights"}));
+    }
+    [[noreturn]] EFFICIENTVIT_COLD void refuse_pre_logits() const {
+        throw Error(detail::concat({"forward_pre_logits: ", info_.name, " is no classifier"}));
+    }
+
     ModelInfo info_;
 };
 
 namespace detail {
 
-/// What output i of a network for this task is called.
-constexpr const char* output_name(Task task, std::size_t i) {
+/// What output i of such a network is called.
+inline const char* output_name(const ModelInfo& info, std::size_t i) {
     constexpr const char* stages[] = {"stage0", "stage1", "stage2", "stage3", "stage4",  "stage5",
                                       "stage6", "stage7", "stage8", "stage9", "stage10", "stage11"};
     static_assert(std::size(stages) == std::size_t{IntList::capacity});
-    switch (task) {
+    switch (info.task) {
         case Task::classification:
-            return "logits";
+            return info.n_classes == 0 ? "pre_logits" : "logits";
         case Task::segmentation:
             return "segout";
         case Task::image_encoder:
@@ -204,6 +216,7 @@ private:
 template <class Network>
 class AnyModelOf : public AnyModel {
     static constexpr bool is_backbone = requires { typename Network::Features; };
+    static constexpr bool is_classifier = requires { Network::pre_logits_channels; };
 
 public:
     /// Channels, and what else the type knows, go into `info`.
@@ -216,14 +229,8 @@ public:
     LoadReport load_state_dict(const StateDict& weights, const LoadOptions& options = {}) override {
         if constexpr (has_classes) {
             std::int64_t classes = 0;
-            Network loaded;
-            const LoadReport report = loaded.load_state_dict(weights, with_classes(Parameter::any), options, &classes);
-            if (classes == 0) {
-                throw WeightsError(detail::concat({weights.source().empty() ? "the state dict" : weights.source(),
-                                                   " has no last layer (num_classes=0), which ", info().name,
-                                                   " needs; its backbone_ does not"}));
-            }
-            network_ = std::move(loaded);
+            const std::int64_t any = is_classifier ? Parameter::any_or_none : Parameter::any;
+            const LoadReport report = network_.load_state_dict(weights, with_classes(any), options, &classes);
             this->set_classes(static_cast<int>(classes));
             return report;
         } else {
@@ -233,18 +240,19 @@ public:
     bool loaded() const override { return network_.loaded(); }
     Isa isa() const override { return network_.isa(); }
     std::uint64_t workspace_bytes(const Shape& input, const Context& context) const override {
+        std::uint64_t bytes = 0;
+        if constexpr (is_classifier) bytes = network_.pre_logits_workspace_bytes(input, context);
+        if (is_classifier && info().n_classes == 0) return bytes;
         if constexpr (has_classes) {
-            return network_.workspace_bytes(input, output_shape(input), context);
+            return std::max(bytes, network_.workspace_bytes(input, output_shape(input), context));
         } else {
-            return network_.workspace_bytes(input, context);
+            return std::max(bytes, network_.workspace_bytes(input, context));
         }
     }
 
     std::vector<Output> outputs(const Shape& input) const override {
         std::vector<Output> out;
-        const auto add = [&](const Shape& shape) {
-            out.push_back({detail::output_name(info().task, out.size()), shape});
-        };
+        const auto add = [&](const Shape& shape) { out.push_back({detail::output_name(info(), out.size()), shape}); };
         if constexpr (is_backbone) {
             for (const Shape& shape : Network::stage_shapes(input)) add(shape);
         } else {
@@ -259,8 +267,13 @@ public:
         } else {
             detail::check_input(x, Network::in_channels, "forward");
             detail::check_output(y, output_shape(x.shape), "forward");
-            network_.compute(x, y, context);
+            compute(x, y, context);
         }
+    }
+
+    Shape pre_logits_shape(const Shape& input) const override {
+        if constexpr (is_classifier) return Network::pre_logits_shape(input);
+        return AnyModel::pre_logits_shape(input);
     }
 
 protected:
@@ -268,7 +281,7 @@ protected:
         std::vector<NamedTensors::Item>& items = y.items();
         items.resize(output_count);
         for (std::size_t i = 0; i < output_count; ++i) {
-            const char* const name = detail::output_name(info().task, i);
+            const char* const name = detail::output_name(info(), i);
             if (items[i].name != name) items[i].name = name;
         }
         if constexpr (is_backbone) {
@@ -278,7 +291,21 @@ protected:
         } else {
             detail::check_input(x, Network::in_channels, "forward");
             detail::resize(items[0].tensor, output_shape(x.shape));
-            network_.compute(x, view(items[0].tensor), context);
+            compute(x, view(items[0].tensor), context);
+        }
+    }
+    void compute_stage(int stage, const ConstTensorView& x, const TensorView& y, Context& context) const override {
+        if constexpr (is_backbone) {
+            network_.forward_stage(stage, x, y, context);
+        } else {
+            AnyModel::compute_stage(stage, x, y, context);
+        }
+    }
+    void compute_pre_logits(const ConstTensorView& x, const TensorView& y, Context& context) const override {
+        if constexpr (is_classifier) {
+            network_.forward_pre_logits(x, y, context);
+        } else {
+            AnyModel::compute_pre_logits(x, y, context);
         }
     }
 
@@ -288,21 +315,38 @@ private:
         return std::size_t{1};
     }();
 
-    static constexpr bool has_classes = requires { Network::n_classes; };
+    static constexpr bool has_classes = [] {
+        if constexpr (requires { Network::n_classes; }) return Network::n_classes > 0;
+        return false;
+    }();
+
+    void compute(const ConstTensorView& x, const TensorView& y, Context& context) const {
+        if constexpr (is_classifier) {
+            if (info().n_classes == 0) return network_.forward_pre_logits(x, y, context);
+        }
+        network_.compute(x, y, context);
+    }
 
     Shape output_shape(const Shape& input) const {
         Shape shape = Network::output_shape(input);
         if constexpr (has_classes) shape.c = info().n_classes;
+        if constexpr (is_classifier) {
+            if (shape.c == 0) shape.c = Network::pre_logits_channels;
+        }
         if (detail::is_too_large(shape)) {
             throw ShapeError(detail::concat({"the output ", detail::to_string(shape), " is too large"}));
         }
         return shape;
     }
 
-    /// The weight and the bias that make the classes are the last parameters.
+    /// The weight and the bias that make the classes are the last parameters; without classes there are none.
     static std::vector<Parameter> with_classes(std::int64_t classes) {
         std::vector<Parameter> all = Network::parameters();
         if constexpr (has_classes) {
+            if (classes == 0) {
+                all.resize(all.size() - 2);
+                return all;
+            }
             for (std::size_t i = all.size() - 2; i < all.size(); ++i) all[i].shape.front() = classes;
         }
         return all;

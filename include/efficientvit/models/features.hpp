@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include <efficientvit/foreign_macros.hpp>
 
@@ -123,15 +125,50 @@ public:
     void forward(const X& x, Features& features, Context& context) const {
         const ConstTensorView in = Module<Derived>::to_const(view(x));
         detail::check_input(in, in_channels, "forward");
+        TensorView out[static_cast<std::size_t>(stages)];
         int index = 0;
-        for (const Shape& shape : stage_shapes(in.shape)) detail::resize(features.tensor(index++), shape);
-        context.run(this->kernels(), [&](Session& session) {
-            stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map(in)),
-                        [&](int i, const FeatureMap& map) {
-                            detail::convert_to_planar(session, map,
-                                                      detail::planar_map(view(std::as_const(features.tensor(i)))));
-                        });
-        });
+        for (const Shape& shape : stage_shapes(in.shape)) {
+            detail::resize(features.tensor(index), shape);
+            out[index] = view(features.tensor(index));
+            ++index;
+        }
+        run_to_views(in, stages - 1, out, context);
+    }
+
+    /// The map of stage Nth alone, checked at compile time: no later stage is computed. Throws ShapeError,
+    /// WeightsError.
+    template <int Nth, class X>
+    Tensor forward_stage(const X& x) const {
+        return forward_stage<Nth>(x, detail::CallContext().get());
+    }
+    /// The same in a Context of the caller's.
+    template <int Nth, class X>
+    Tensor forward_stage(const X& x, Context& context) const {
+        Tensor y;
+        forward_stage<Nth>(x, y, context);
+        return y;
+    }
+    /// The same into a tensor, which is resized where its shape differs, or into a view, whose shape must fit.
+    template <int Nth, class X, class Y>
+    void forward_stage(const X& x, Y&& y, Context& context) const {
+        static_assert(Nth >= 0 && Nth < stages, "forward_stage: this backbone has no such stage");
+        forward_stage(Nth, x, std::forward<Y>(y), context);
+    }
+    /// The same by number. Throws Error where there is no such stage.
+    template <class X, class Y>
+    void forward_stage(int stage, const X& x, Y&& y, Context& context) const {
+        const ConstTensorView in = Module<Derived>::to_const(view(x));
+        detail::check_input(in, in_channels, "forward_stage");
+        if (stage < 0 || stage >= stages) {
+            throw Error(detail::concat(
+                {"forward_stage: no stage ", std::to_string(stage), "; there are 0 to ", std::to_string(stages - 1)}));
+        }
+        const Shape shape = stage_shapes(in.shape)[static_cast<std::size_t>(stage)];
+        if constexpr (std::is_same_v<std::remove_cvref_t<Y>, Tensor>) detail::resize(y, shape);
+        TensorView out[static_cast<std::size_t>(stages)];
+        out[stage] = view(y);
+        detail::check_output(out[stage], shape, "forward_stage");
+        run_to_views(in, stage, out, context);
     }
 
     /// stage_final alone; the other stages are never turned to NCHW.
@@ -150,19 +187,20 @@ public:
         Module<Derived>::forward(x, std::forward<Y>(y), context);
     }
 
-    /// Bytes of scratch memory that forward and forward_final take at most in this Context for an input of this shape.
+    /// Bytes of scratch memory that forward, forward_stage and forward_final take at most in this Context for an input
+    /// of this shape.
     std::uint64_t workspace_bytes(const Shape& input, const Context& context) const {
         const std::uint64_t final_only = Module<Derived>::workspace_bytes(input, context);  // which checks the shape
         return std::max(final_only, context.measure(this->kernels(), [&](Session& session) {
-            stages_.run(session, detail::readable_by<Derived>(session, detail::planar_map({nullptr, input})),
-                        [](int, const FeatureMap&) {});
+            stages_.run_visiting(session, detail::readable_by<Derived>(session, detail::planar_map({nullptr, input})),
+                                 stages - 1, [](int, const FeatureMap&) {});
         }));
     }
 
     /// For models with a backbone in them: visit(i, map) sees the map of stage i before the next stage is run.
     template <class Visit>
     void run_stages(Session& session, const FeatureMap& x, const Visit& visit) const {
-        stages_.run(session, x, visit);
+        stages_.run_visiting(session, x, stages - 1, visit);
     }
 
     static detail::Extent output_extent(detail::Extent in) { return Sequence::output_extent(in); }
@@ -173,6 +211,18 @@ public:
     }
 
 private:
+    /// The stages up to number `last`, each to out[i] unless that points nowhere.
+    void run_to_views(const ConstTensorView& in, int last, const TensorView* out, Context& context) const {
+        context.run(this->kernels(), [&](Session& session) {
+            stages_.run_visiting(
+                session, detail::readable_by<Derived>(session, detail::planar_map(in)), last,
+                [&](int i, const FeatureMap& map) {
+                    if (out[i].data == nullptr) return;
+                    detail::convert_to_planar(session, map, detail::planar_map({out[i].data, out[i].shape}));
+                });
+        });
+    }
+
     Sequence stages_;
 };
 

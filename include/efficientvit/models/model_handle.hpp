@@ -60,9 +60,15 @@ public:
     /// The shape of one picture as the network was trained: (1, C, H, W).
     Shape usual_input() const;
 
+    /// How many classes the weights have: 0 for backbones, SAM's encoders, and classifiers without their last layer
+    /// (timm's num_classes=0).
+    int n_classes() const;
+    /// Of a classifier: the short side of a picture is resized to ceil(H / crop_ratio), H usual_input()'s.
+    double crop_ratio() const;
+
     /// How many outputs there are: as many as stages for a backbone, else one. They are numbered from 0.
     int outputs() const;
-    /// "stage0" …, "logits", "segout" or "image_embeddings".
+    /// "stage0" …, "logits", without classes "pre_logits", "segout" or "image_embeddings".
     const char* output_name(int output) const;
     /// The shape of an output for an input of this shape. Throws ShapeError where that does not fit, Error where there
     /// is no such output.
@@ -75,6 +81,16 @@ public:
     /// Computes all outputs: y[i], for i in [0, outputs()), has the shape of output i; those that point nowhere are
     /// left out. Throws ShapeError.
     void forward_all(const ConstTensorView& x, const TensorView* y);
+
+    /// Computes the stage of a backbone that is called so ("stage2", "stage_final") and no later one. `y` has the shape
+    /// of output_shape(). Throws Error where there is no such stage, ShapeError.
+    void forward_stage(std::string_view stage, const ConstTensorView& x, const TensorView& y);
+
+    /// The shape of forward_pre_logits' result, (N, features, 1, 1). Throws Error for what is no classifier,
+    /// ShapeError.
+    Shape pre_logits_shape(const Shape& input) const;
+    /// Computes the input of a classifier's last layer: a picture's embedding. Throws as pre_logits_shape() does.
+    void forward_pre_logits(const ConstTensorView& x, const TensorView& y);
 
 private:
     struct State;

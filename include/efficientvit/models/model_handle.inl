@@ -72,12 +72,17 @@ Shape ModelHandle::usual_input() const {
     return {1, info.in_channels, info.height, info.width};
 }
 
+int ModelHandle::n_classes() const { return state_->model->info().n_classes; }
+
+double ModelHandle::crop_ratio() const { return state_->model->info().crop_ratio; }
+
 int ModelHandle::outputs() const { return static_cast<int>(state_->model->outputs(usual_input()).size()); }
 
 const char* ModelHandle::output_name(int output) const {
     if (output < 0 || output >= outputs())
         throw Error(detail::concat({name(), ": no output ", std::to_string(output)}));
-    return detail::output_name(state_->model->info().task, static_cast<std::size_t>(output));
+    const ModelInfo& info = state_->model->info();
+    return detail::output_name(info, static_cast<std::size_t>(output));
 }
 
 Shape ModelHandle::output_shape(int output, const Shape& input) const {
@@ -99,6 +104,16 @@ void ModelHandle::forward_all(const ConstTensorView& x, const TensorView* y) {
         if (y->data != nullptr) std::copy_n(tensor.data(), tensor.size(), y->data);
         ++y;
     }
+}
+
+void ModelHandle::forward_stage(std::string_view stage, const ConstTensorView& x, const TensorView& y) {
+    state_->model->forward_stage(stage, x, y, state_->context);
+}
+
+Shape ModelHandle::pre_logits_shape(const Shape& input) const { return state_->model->pre_logits_shape(input); }
+
+void ModelHandle::forward_pre_logits(const ConstTensorView& x, const TensorView& y) {
+    state_->model->forward_pre_logits(x, y, state_->context);
 }
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE

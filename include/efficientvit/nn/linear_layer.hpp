@@ -89,6 +89,7 @@ public:
         using detail::ChannelLayout;
         // As many as the weights have: AnyModel's classes.
         const int out_features = p.weights.rows("linear.weight", C.out_features);
+        if (out_features == 0) return;  // left out: a classifier with num_classes=0
         const auto outs = static_cast<std::size_t>(out_features);
         const auto read = [&](const char* name, std::size_t count, float otherwise) {
             std::vector<float> values = p.weights.read(name);

@@ -81,7 +81,7 @@ public:
     }
 
     /// For AnyModel: the same with parameters of which some may have Parameter::any rows. `open_extent` gets their
-    /// number.
+    /// number, 0 if they are left out.
     EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const std::vector<Parameter>& wanted,
                                                  const LoadOptions& options, std::int64_t* open_extent = nullptr) {
         const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
@@ -195,7 +195,7 @@ public:
 
     /// For AnyModel: forward with an output of as many channels as were loaded. Checks nothing.
     void compute(const ConstTensorView& in, const TensorView& out, Context& context) const {
-        context.run(kernels(), [&](detail::Session& session) { run_planar(session, in, out); });
+        context.run(kernels(), [&](detail::Session& session) { run_whole(session, in, out); });
     }
 
     /// Bytes of scratch memory that forward takes in this Context for an input of this shape.
@@ -205,7 +205,7 @@ public:
     /// For AnyModel: the same for an output of as many channels as were loaded.
     std::uint64_t workspace_bytes(const Shape& input, const Shape& output, const Context& context) const {
         return context.measure(kernels(), [&](detail::Session& session) {
-            run_planar(session, {nullptr, input}, {nullptr, output});
+            run_whole(session, {nullptr, input}, {nullptr, output});
         });
     }
 
@@ -217,13 +217,21 @@ protected:
     /// A view to read from.
     static ConstTensorView to_const(const ConstTensorView& v) { return v; }
 
-private:
-    void run_planar(detail::Session& session, const ConstTensorView& x, const TensorView& y) const {
+    /// run(from, to) between maps that layers read and write, of which x and y are the planar ones.
+    template <class Run>
+    static void run_planar(detail::Session& session, const ConstTensorView& x, const TensorView& y, const Run& run) {
         const detail::FeatureMap from = detail::readable_by<Derived>(session, detail::planar_map(x));
         const detail::FeatureMap to = detail::planar_map(to_const(y));
         const detail::FeatureMap result = detail::new_map(session, to.batch, to.channels, to.extent(), 0);
-        static_cast<const Derived&>(*this).run(session, from, result, nullptr);
+        run(from, result);
         detail::convert_to_planar(session, result, to);
+    }
+
+private:
+    void run_whole(detail::Session& session, const ConstTensorView& x, const TensorView& y) const {
+        run_planar(session, x, y, [&](const detail::FeatureMap& from, const detail::FeatureMap& to) {
+            static_cast<const Derived&>(*this).run(session, from, to, nullptr);
+        });
     }
 };
 

@@ -86,17 +86,30 @@ public:
 
     /// From x to y through all layers.
     void run(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
-        const Workspace::Frame frame(session.workspace);
-        const Places places = take<count - 1>(session, x);
-        step<0>(session, x, &y, residual, places, [](int, const FeatureMap&) {});
+        run_first<count>(session, x, y, residual);
     }
 
-    /// The same without an output of one's own: visit(i, map) sees the map behind every layer i.
-    template <class Visit>
-    void run(Session& session, const FeatureMap& x, const Visit& visit) const {
+    /// The same through the first End layers alone.
+    template <int End>
+    void run_first(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) const {
         const Workspace::Frame frame(session.workspace);
-        const Places places = take<count>(session, x);
-        step<0>(session, x, nullptr, nullptr, places, visit);
+        const Places places = take<End - 1>(session, x, End - 1);
+        step_to<0, End>(session, x, y, residual, places);
+    }
+
+    /// Through the layers up to number `last` without an output of one's own: visit(i, map) sees the map behind every
+    /// layer i.
+    template <class Visit>
+    void run_visiting(Session& session, const FeatureMap& x, int last, const Visit& visit) const {
+        const Workspace::Frame frame(session.workspace);
+        const Places places = take<count>(session, x, last + 1);
+        step_visiting<0>(session, x, last, places, visit);
+    }
+
+    /// Layer Nth.
+    template <int Nth>
+    const At<Nth>& layer() const {
+        return std::get<static_cast<std::size_t>(Nth)>(layers_);
     }
 
     /// visit(map) for the shape of every layer's output, without memory.
@@ -129,30 +142,47 @@ private:
         }
     }
 
+    /// Room for what is behind the first `end` of the End layers.
     template <int End>
-    static Places take(Session& session, const FeatureMap& x) {
+    static Places take(Session& session, const FeatureMap& x, int end) {
         Index sizes[2] = {0, 0};
-        outputs<0, End>(x, [&](int i, const FeatureMap& map) { sizes[i % 2] = std::max(sizes[i % 2], map.floats()); });
+        outputs<0, End>(x, [&](int i, const FeatureMap& map) {
+            if (i < end) sizes[i % 2] = std::max(sizes[i % 2], map.floats());
+        });
         float* const first = session.workspace.take(sizes[0]);
         return {{first, session.workspace.take(sizes[1])}};
     }
 
-    template <int Nth, class Visit>
-    void step(Session& session, const FeatureMap& x, const FeatureMap* y, const FeatureMap* residual,
-              const Places& places, const Visit& visit) const {
-        const auto& layer = std::get<static_cast<std::size_t>(Nth)>(layers_);
-        if (Nth + 1 == count && y != nullptr) {
-            layer.run(session, x, *y, residual);
-            return;
-        }
+    /// Runs layer Nth into its place.
+    template <int Nth>
+    FeatureMap run_between(Session& session, const FeatureMap& x, const Places& places) const {
         FeatureMap map = behind<Nth>(x);
         if (!session.measuring()) {
             map.data = places.data[Nth % 2] + Index{map.padding} * map.block;
             clear_padding(map);
         }
-        layer.run(session, x, map, nullptr);
+        layer<Nth>().run(session, x, map, nullptr);
+        return map;
+    }
+
+    template <int Nth, int End>
+    void step_to(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual,
+                 const Places& places) const {
+        if constexpr (Nth + 1 == End) {
+            layer<Nth>().run(session, x, y, residual);
+        } else {
+            step_to<Nth + 1, End>(session, run_between<Nth>(session, x, places), y, residual, places);
+        }
+    }
+
+    template <int Nth, class Visit>
+    void step_visiting(Session& session, const FeatureMap& x, int last, const Places& places,
+                       const Visit& visit) const {
+        const FeatureMap map = run_between<Nth>(session, x, places);
         visit(Nth, map);
-        if constexpr (Nth + 1 < count) step<Nth + 1>(session, map, y, residual, places, visit);
+        if constexpr (Nth + 1 < count) {
+            if (Nth < last) step_visiting<Nth + 1>(session, map, last, places, visit);
+        }
     }
 
     Tuple layers_;
@@ -179,6 +209,11 @@ public:
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {
         op_list_.run(session, x, y, residual);
+    }
+    /// For heads: the first End layers alone.
+    template <int End>
+    void run_first(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y) const {
+        op_list_.template run_first<End>(session, x, y, nullptr);
     }
 
 private:

@@ -68,7 +68,10 @@ public:
         for (const Parameter& parameter : wanted) {
             const std::string in_file = rule.in_file(parameter.name);
             detail::FileNames::Tensor* tensor = in_file.empty() ? nullptr : names.find(in_file);
-            if (tensor == nullptr && is_open(parameter) && open_tensors(names, rule, wanted) == 0) continue;
+            if (tensor == nullptr && may_be_left_out(parameter) && open_tensors(names, rule, wanted) == 0) {
+                found_.try_emplace(parameter.name, detail::FileNames::Tensor{{}, nullptr});
+                continue;
+            }
             if (tensor == nullptr) {
                 report_.missing.push_back(parameter.name);
                 problems.missing.add(detail::concat({options.prefix, in_file.empty() ? parameter.name : in_file}),
@@ -118,15 +121,22 @@ public:
         return found == found_.end() ? nullptr : found->second.entry;
     }
 
+    /// Whether the file leaves out all tensors with Parameter::any_or_none, and this is one.
+    bool left_out(std::string_view name) const {
+        const auto found = found_.find(name);
+        return found != found_.end() && found->second.entry == nullptr;
+    }
+
     /// What was loaded and what passed over.
     const LoadReport& report() const { return report_; }
 
-    /// What Parameter::any was found to be; 0 where no tensor has it, or all that have it are missing.
+    /// What Parameter::any was found to be; 0 where no tensor has it, or all that have it are left out.
     std::int64_t open_extent() const { return open_extent_; }
 
 private:
-    static bool is_open(const Parameter& parameter) {
-        return !parameter.shape.empty() && parameter.shape.front() == Parameter::any;
+    static bool is_open(const Parameter& parameter) { return !parameter.shape.empty() && parameter.shape.front() < 0; }
+    static bool may_be_left_out(const Parameter& parameter) {
+        return !parameter.shape.empty() && parameter.shape.front() == Parameter::any_or_none;
     }
 
     /// How many tensors of any size the file has.
@@ -247,9 +257,11 @@ public:
         return WeightReader(*weights_, detail::concat({prefix_, child, "."}));
     }
 
-    /// The first extent of a tensor, or `otherwise` if it is missing.
+    /// The first extent of a tensor; of a missing one `otherwise`, 0 if it may be left out.
     int rows(std::string_view name, int otherwise) const {
-        const Entry* entry = weights_->find(full_name(name));
+        const std::string full = full_name(name);
+        if (weights_->left_out(full)) return 0;
+        const Entry* entry = weights_->find(full);
         return entry == nullptr ? otherwise : static_cast<int>(entry->shape.front());
     }
 

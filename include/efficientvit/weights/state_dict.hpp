@@ -170,9 +170,10 @@ struct Entry {
 
 /// What a model asks for: a name of the reference's state dict, and the shape it must have.
 struct Parameter {
-    std::string name;                        ///< as in the state dict
-    std::vector<std::int64_t> shape;         ///< extents, the slowest first; Parameter::any stands for any size
-    static constexpr std::int64_t any = -1;  ///< all that have it in one model have the same
+    std::string name;                                ///< as in the state dict
+    std::vector<std::int64_t> shape;                 ///< extents, the slowest first; the first may be any
+    static constexpr std::int64_t any = -1;          ///< of any size: all that have it in one model have the same
+    static constexpr std::int64_t any_or_none = -2;  ///< likewise, or all that have it are missing
 };
 
 /// Tensors by name, in the order of their names. Copies share the tensors' bytes.

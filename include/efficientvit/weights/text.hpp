@@ -81,7 +81,7 @@ EFFICIENTVIT_COLD inline std::string shape_text(std::span<const std::int64_t> sh
     std::string out = "[";
     for (const std::int64_t extent : shape) {
         if (out.size() > 1) out += ", ";
-        out += std::to_string(extent);
+        out += extent < 0 ? "N" : std::to_string(extent);  // Parameter::any
     }
     out += ']';
     return out;
