@@ -144,26 +144,26 @@ inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const C
     const auto input = [&](int lane) {  // the channel of a lane, -1 where there is none
         return lane < in_lanes ? in.channel(lane / in.block, lane % in.block) : -1;
     };
-    const auto value = [&](int oc, int ic, int tap) {
-        if (ic < 0 || oc < 0) return 0.0f;
-        const auto row = static_cast<std::size_t>(oc) * static_cast<std::size_t>(in.channels);
-        return weight[(row + static_cast<std::size_t>(ic)) * static_cast<std::size_t>(taps) +
-                      static_cast<std::size_t>(tap)];
+    const auto value = [&](const float* row, int ic, int tap) {
+        return ic < 0 || row == nullptr ? 0.0f : row[Index{ic} * taps + tap];
     };
     float* to = packed.data();
     for (int ob = 0; ob < out.blocks(); ++ob) {
-        int outputs[16];
-        for (int o = 0; o < out.block; ++o) outputs[o] = out.channel(ob, o);
+        const float* rows[16];
+        for (int o = 0; o < out.block; ++o) {
+            const int oc = out.channel(ob, o);
+            rows[o] = oc < 0 ? nullptr : weight.data() + Index{oc} * in.channels * taps;
+        }
         for (int first = 0; first < in_lanes; first += group) {
             const int lanes = operands == Operands::bf16 ? group : std::min(group, in_lanes - first);
             for (int tap = 0; tap < taps; ++tap) {
                 for (int i = first; i < first + lanes; i += each) {
                     const int ic = input(i), following = input(i + 1);
                     for (int o = 0; o < out.block; ++o, ++to) {
-                        *to = value(outputs[o], ic, tap);
+                        *to = value(rows[o], ic, tap);
                         if (each == 2) {
                             const std::uint32_t low = float_to_bf16(*to);
-                            const std::uint32_t high = float_to_bf16(value(outputs[o], following, tap));
+                            const std::uint32_t high = float_to_bf16(value(rows[o], following, tap));
                             *to = std::bit_cast<float>(high << 16 | low);
                         }
                     }
