@@ -253,6 +253,18 @@ TEST(Identify, ModelsThatAreAlike) {
     EXPECT_EQ(ev::identify(without_values(few)), "");
 }
 
+TEST(Identify, ANetworkBelowAPrefixIsNamed) {
+    const auto text = [](const ev::StateDict& weights) { return ev::detail::unknown_weights(weights); };
+    const std::string unknown = "these look like the weights of no known model";
+    EXPECT_EQ(text({}), unknown);
+    EXPECT_EQ(text(without_values(ev::BackboneB1::parameters(), "vit.")),
+              unknown + "; below the prefix 'vit.' they look like backbone_b1's");
+    EXPECT_EQ(text(without_values(ev::ClsL1<>::parameters(), "a.vit.")),
+              unknown + "; below the prefix 'a.vit.' they look like cls_l1's");
+    ev::StateDict other = without_values({{"a.b.stem.in_conv.conv.weight", {1}}});
+    EXPECT_EQ(text(other), unknown);
+}
+
 TEST(Identify, NamesMadeToWasteTimeAreRefusedAtOnce) {
     const std::vector<std::string> known{"model.", "net.", "network.", "encoder.", "image_encoder.", "backbone."};
     ev::StateDict file;

@@ -503,6 +503,29 @@ TEST(Prefix, IsSuggestedForALayer) {
                     "no name begins with the prefix 'input_stem.op_list.0', which does not end with a dot"));
 }
 
+TEST(Prefix, IsSuggestedForAModelWithinAnotherOfAnyConvention) {
+    const auto timm = read_json("timm_names_cls_b0.json");
+    const Names whole = keys("cls_b0"), backbone = backbone_of(whole);
+    FakeFile official, of_timm, features;
+    official.add(whole, "vit.");
+    for (const auto& parameter : whole)
+        of_timm.add("vit.module." + std::string(timm.at(parameter.name)), parameter.shape);
+    for (const auto& parameter : backbone) {
+        const std::string name = timm.at("backbone." + parameter.name);
+        features.add("m.vit." + ev::detail::timm_features_name(name), parameter.shape);
+    }
+    for (FakeFile* file : {&official, &of_timm, &features}) file->add("decoder.layers.0.weight", {4, 4});
+    const std::string text = "\nprefixes with which all names and shapes would fit: ";
+    EXPECT_TRUE(has(official.message(whole), text + "'vit.'\n")) << official.message(whole).substr(0, 700);
+    EXPECT_TRUE(has(official.message(backbone), text + "'vit.backbone.'\n"));
+    EXPECT_TRUE(has(of_timm.message(whole), text + "'vit.module.'\n"));
+    EXPECT_TRUE(has(of_timm.message(backbone), text + "'vit.module.'\n"));
+    EXPECT_TRUE(has(features.message(backbone), text + "'m.vit.'\n"));
+    ev::LoadOptions options;
+    options.prefix = "m.vit.";
+    EXPECT_EQ(features.message(backbone, options), "no error");
+}
+
 TEST(Prefix, EachPlaceThatFitsIsSuggested) {
     FakeFile file;
     for (const char* name : {"a.conv.weight", "b.conv.weight", "b.norm.weight", "b.conv.weights"}) file.add(name, {8});

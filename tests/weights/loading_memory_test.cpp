@@ -10,6 +10,7 @@
 #include "torch_files.hpp"
 
 #include <cstdlib>
+#include <ctime>
 #include <new>
 
 namespace {
@@ -172,6 +173,35 @@ TEST(CheckpointMemory, ManyTensorsAsPythonWritesThem) {
     for (int i = 0; pickle.size() < large; ++i) pickle += p_text(std::to_string(i)) + p_good_tensor() + "s";
     std::string message;
     EXPECT_LT(checkpoint_cost(pickle + ".", &message), small_multiple);
+    EXPECT_EQ(message, "");
+}
+
+TEST(CheckpointMemory, AHundredThousandOpaqueEntries) {
+    std::string entries = "}";
+    for (int i = 0; i < 100'000; ++i) {
+        if (i % 1000 == 0) entries += i == 0 ? "(" : "u(";  // a thousand at once, as Python does it
+        const std::string object =
+            i == 0 ? p_global("argparse", "Namespace") + std::string("q\0", 2) : std::string("h\0", 2);
+        entries += p_text("entry " + std::to_string(i)) + object + ")\x81" + p_dict({p_text("lr"), p_int(i)}) + "b";
+    }
+    const std::string pickle =
+        pickle_of(p_dict({p_text("state_dict"), p_dict({p_text("w"), p_good_tensor()}), p_text("log"), entries + "u"}));
+    std::string message;
+    const std::clock_t begin = std::clock();
+    const double bytes = checkpoint_cost(pickle, &message) * static_cast<double>(pickle.size());
+    const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    EXPECT_EQ(message, "");
+    EXPECT_LT(bytes, 100e6);
+#if defined(NDEBUG)
+    EXPECT_LT(seconds, 1.0);
+#else
+    EXPECT_LT(seconds, 5.0);
+#endif
+    RecordProperty("bytes", static_cast<int>(bytes));
+    RecordProperty("milliseconds", static_cast<int>(1000 * seconds));
+    // And beside the tensors themselves.
+    const std::string flat = pickle_of(p_dict({p_text("w"), p_good_tensor(), p_text("log"), entries + "u"}));
+    EXPECT_LT(checkpoint_cost(flat, &message) * static_cast<double>(flat.size()), 100e6);
     EXPECT_EQ(message, "");
 }
 

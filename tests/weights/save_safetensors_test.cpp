@@ -50,6 +50,13 @@ TEST_F(SaveSafetensors, WritesWhatReadingGivesBack) {
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(back.at(name).data.data()) % ev::dtype_size(entry.dtype), 0u)
             << name;
     }
+    // In memory the same bytes.
+    std::ifstream file(path, std::ios::binary);
+    const std::string written{std::istreambuf_iterator<char>(file), {}};
+    const std::vector<std::byte> bytes = ev::serialize_safetensors(dict);
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), written);
+    file.close();
+
     // Over an existing file, from that very file.
 #if defined(_WIN32)
     EXPECT_NE(message_of([&] { ev::save_safetensors(path, back); }).find("cannot be replaced"), std::string::npos);

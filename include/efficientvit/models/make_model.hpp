@@ -188,6 +188,26 @@ EFFICIENTVIT_COLD inline std::string identify(const StateDict& weights, std::str
     return best;
 }
 
+/// What is said of weights that identify() does not know. Where a network stands below a prefix, it is named.
+EFFICIENTVIT_COLD inline std::string unknown_weights(const StateDict& weights) {
+    std::string text = "these look like the weights of no known model";
+    int tried = 0;
+    for (const std::string_view first : {"input_stem.op_list.0.conv.weight", "stages.0.op_list.0.conv.weight",
+                                         "stem.in_conv.conv.weight", "stem_in_conv.conv.weight"}) {
+        for (const auto& [name, entry] : weights) {
+            if (!name.ends_with(first) || name.size() == first.size() || ++tried > 5) continue;
+            std::string_view prefix = std::string_view(name).substr(0, name.size() - first.size());
+            for (const std::string_view part : {"backbone.", "image_encoder."}) {  // of a whole model
+                if (prefix.ends_with(part)) prefix.remove_suffix(part.size());
+            }
+            const std::string model = identify(weights, prefix);
+            if (model.empty()) continue;
+            return concat({text, "; below the prefix ", in_quotes(prefix), " they look like ", model, "'s"});
+        }
+    }
+    return text;
+}
+
 }  // namespace detail
 
 /// The names that make_model() knows: "backbone_b0" to "backbone_b3", "backbone_l0" to "backbone_l3", "backbone_xl0",

@@ -41,7 +41,7 @@ std::shared_ptr<const AnyModel> read_handle_model(std::string_view name, const s
     const StateDict weights = load_weights(path, {.entry = entry, .skip_extra_entries = true});
     const std::string found = name.empty() ? identify(weights) : std::string(name);
     if (found.empty()) {
-        throw WeightsError(detail::concat({path, ": these look like the weights of no known model"}));
+        throw WeightsError(detail::concat({path, ": ", detail::unknown_weights(weights)}));
     }
     std::unique_ptr<AnyModel> model = make_model(found);
     model->load_state_dict(weights, {.precision = precision_of(precision)});

@@ -212,21 +212,13 @@ private:
         std::string prefixes;
         std::size_t shown = 0;
         std::size_t below_prefix = 0;
-        std::size_t fitting = 0;
-        const std::string ending = detail::concat({".", wanted.front().name});
         for (const auto& [name, entry] : weights) {
             if (++shown <= 5) names += detail::concat({shown > 1 ? ", " : "", detail::in_quotes(name)});
             if (name.starts_with(options.prefix)) ++below_prefix;
-            if (fitting == 5 || !name.ends_with(ending)) continue;
-            // A layer out of a whole model's file: say where layers of this kind stand.
-            const std::string_view prefix = std::string_view(name).substr(0, name.size() - ending.size() + 1);
-            bool fits = true;
-            for (const Parameter& parameter : wanted) {
-                const Entry* tensor = weights.find(detail::concat({prefix, parameter.name}));
-                fits = tensor != nullptr && tensor->shape == parameter.shape;
-                if (!fits) break;
-            }
-            if (fits) prefixes += detail::concat({fitting++ > 0 ? ", " : "", detail::in_quotes(prefix)});
+        }
+        // A model within another's file, or a layer within a model's: say where such stand.
+        for (const std::string& prefix : detail::fitting_prefixes(weights, wanted, 5)) {
+            prefixes += detail::concat({prefixes.empty() ? "" : ", ", detail::in_quotes(prefix)});
         }
         std::string out;
         if (below_prefix == 0 && !options.prefix.empty()) {
@@ -235,7 +227,8 @@ private:
         }
         out += "\nthese look like the weights of another model, or a prefix is needed; the file's first names: ";
         out += weights.empty() ? "none" : names;
-        if (fitting > 0) out += detail::concat({"\nprefixes with which all names and shapes would fit: ", prefixes});
+        if (!prefixes.empty())
+            out += detail::concat({"\nprefixes with which all names and shapes would fit: ", prefixes});
         return out;
     }
 

@@ -185,6 +185,37 @@ EFFICIENTVIT_COLD inline NameRule best_rule(FileNames& names, const std::vector<
     return best;
 }
 
+/// Whether all wanted tensors are in the file by this rule, with their shapes.
+EFFICIENTVIT_COLD inline bool all_fit(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                      const NameRule& rule) {
+    return std::all_of(wanted.begin(), wanted.end(), [&](const Parameter& parameter) {
+        const std::string name = rule.in_file(parameter.name);
+        const Entry* const tensor = name.empty() ? nullptr : weights.find(name);
+        if (!parameter.shape.empty() && parameter.shape.front() < 0) return true;  // of any size, and perhaps left out
+        return tensor != nullptr && tensor->shape == parameter.shape;
+    });
+}
+
+/// At most so many beginnings of names, each with its dot, below which all wanted tensors are, by any convention.
+EFFICIENTVIT_COLD inline std::vector<std::string> fitting_prefixes(const StateDict& weights,
+                                                                   const std::vector<Parameter>& wanted,
+                                                                   std::size_t most) {
+    std::vector<std::string> out;
+    const Family family = family_of(wanted);
+    for (const Naming naming : {Naming::official, Naming::timm, Naming::timm_features}) {
+        const std::string first = NameRule("", naming, family).in_file(wanted.front().name);
+        if (first.empty()) continue;
+        for (const auto& [name, entry] : weights) {
+            if (out.size() == most) return out;
+            if (name.size() <= first.size() || !name.ends_with(first)) continue;
+            std::string prefix = name.substr(0, name.size() - first.size());
+            if (!prefix.ends_with('.') || std::find(out.begin(), out.end(), prefix) != out.end()) continue;
+            if (all_fit(weights, wanted, NameRule(prefix, naming, family))) out.push_back(std::move(prefix));
+        }
+    }
+    return out;
+}
+
 /// The beginnings of names that a published model holds beside what is wanted, and that are passed over: the heads
 /// beside a bare backbone, and SAM's prompt encoder and mask decoder beside its image encoder. Empty for a layer,
 /// and for a model that has such a part itself.
