@@ -152,7 +152,7 @@ void all(const k::Table& table) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    for (const ev::Isa isa : {ev::Isa::avx512, ev::Isa::avx2, ev::Isa::neon, ev::Isa::scalar}) {
+    for (const ev::Isa isa : {ev::Isa::avx512, ev::Isa::avx2, ev::Isa::neon, ev::Isa::wasm, ev::Isa::scalar}) {
         if (ev::isa_supported(isa)) all(k::table(isa));
     }
     benchmark::Initialize(&argc, argv);

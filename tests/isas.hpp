@@ -16,7 +16,7 @@ namespace ev = efficientvit;
 /// Every ISA that can run here, scalar first.
 inline std::vector<ev::Isa> isas() {
     std::vector<ev::Isa> out;
-    for (const ev::Isa isa : {ev::Isa::scalar, ev::Isa::neon, ev::Isa::avx2, ev::Isa::avx512}) {
+    for (const ev::Isa isa : {ev::Isa::scalar, ev::Isa::neon, ev::Isa::wasm, ev::Isa::avx2, ev::Isa::avx512}) {
         if (ev::isa_supported(isa)) out.push_back(isa);
     }
     return out;

@@ -143,10 +143,10 @@ int compare(const cxxopts::ParseResult& arguments) {
     if (arguments.count("dump") == 0) throw std::runtime_error("which dump? See --help");
     const auto text = [&](const char* name) { return arguments[name].as<std::string>(); };
     ev::LoadOptions options;
-    for (const ev::Isa isa : {ev::Isa::scalar, ev::Isa::avx2, ev::Isa::avx512, ev::Isa::neon}) {
+    for (const ev::Isa isa : {ev::Isa::scalar, ev::Isa::avx2, ev::Isa::avx512, ev::Isa::neon, ev::Isa::wasm}) {
         if (text("isa") == ev::isa_name(isa)) options.isa = isa;
     }
-    if (!options.isa && !text("isa").empty()) throw std::runtime_error("--isa: scalar, avx2, avx512 or neon");
+    if (!options.isa && !text("isa").empty()) throw std::runtime_error("--isa: scalar, avx2, avx512, neon or wasm");
     for (const ev::Precision& p : {ev::Precision::f32, ev::Precision::bf16_weights, ev::Precision::bf16}) {
         if (text("precision") == p.name()) options.precision = p;
     }
@@ -220,7 +220,7 @@ int main(int argc, char** argv) {
             ("dump", "what dump_activations.py wrote", cxxopts::value<std::string>())  //
             ("model", "name of the model; without it, what the weights look like",
              cxxopts::value<std::string>()->default_value(""), "NAME")  //
-            ("isa", "scalar, avx2, avx512 or neon; without it, the best that is here",
+            ("isa", "scalar, avx2, avx512, neon or wasm; without it, the best that is here",
              cxxopts::value<std::string>()->default_value(""), "NAME")                                               //
             ("precision", "f32, bf16_weights or bf16", cxxopts::value<std::string>()->default_value("f32"), "NAME")  //
             ("bound", "how far a layer alone may be, beside its largest value", cxxopts::value<double>(), "X")       //

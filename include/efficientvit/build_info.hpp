@@ -136,6 +136,9 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
 #if defined(__FMA__)
     add_word(flags, "__FMA__");  // a compiler may then contract what is not in a kernel
 #endif
+#if defined(__wasm_relaxed_simd__)
+    add_word(flags, "__wasm_relaxed_simd__");
+#endif
 #if !defined(__cpp_exceptions)
     add_word(flags, "no-exceptions");
 #endif
@@ -173,6 +176,8 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
     info.system = "Windows ";
 #elif defined(__APPLE__)
     info.system = "macOS ";
+#elif defined(__wasi__)
+    info.system = "WASI ";
 #else
     info.system = "another system, ";
 #endif
@@ -180,6 +185,8 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
     info.system += "x86-64";
 #elif defined(EFFICIENTVIT_ARM64)
     info.system += "AArch64";
+#elif defined(__wasm__)
+    info.system += concat({"WebAssembly of ", std::to_string(8 * sizeof(void*)), " bits"});
 #else
     info.system += concat({"another architecture of ", std::to_string(8 * sizeof(void*)), " bits"});
 #endif

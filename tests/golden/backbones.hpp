@@ -7,8 +7,9 @@
 
 /// Names and shapes of a published model, in its order.
 inline std::vector<std::string> published(const std::string& model) {
-    std::ifstream in(std::filesystem::path(EFFICIENTVIT_TEST_DATA) / "names" / ("keys_" + model + ".json"));
-    const auto json = nlohmann::ordered_json::parse(in);
+    const ev::MappedFile file(std::filesystem::path(EFFICIENTVIT_TEST_DATA) / "names" / ("keys_" + model + ".json"));
+    const auto* const text = reinterpret_cast<const char*>(file.bytes().data());
+    const auto json = nlohmann::ordered_json::parse(text, text + file.bytes().size());
     std::vector<ev::Parameter> out;
     for (const auto& [name, shape] : json.items()) out.push_back({name, shape});
     return lines(out);

@@ -12,13 +12,17 @@
 namespace ev = efficientvit;
 
 TEST(Cpu, ANumberThatIsNoInstructionSetIsNotTakenForOne) {
-    for (const int number : {-1, 4, 99}) {
+    for (const int number : {-1, 5, 99}) {
         EXPECT_EQ(message_of<ev::ConfigError>([&] { ev::kernels::table(static_cast<ev::Isa>(number)); }),
                   "Isa(" + std::to_string(number) + ") is no instruction set");
     }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__wasm_simd128__)
+
+TEST(Cpu, WhatTheModuleIsCompiledForIsThere) { EXPECT_EQ(ev::best_isa(), ev::Isa::wasm); }
+
+#elif defined(__x86_64__) && defined(__GNUC__)
 
 TEST(Cpu, NothingThatItHasIsOverlooked) {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -29,6 +33,7 @@ TEST(Cpu, NothingThatItHasIsOverlooked) {
     EXPECT_EQ(ev::isa_supported(ev::Isa::avx2), avx2);
     EXPECT_EQ(ev::isa_supported(ev::Isa::avx512), avx512);
     EXPECT_FALSE(ev::isa_supported(ev::Isa::neon));
+    EXPECT_FALSE(ev::isa_supported(ev::Isa::wasm));
 
     const bool avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
     EXPECT_TRUE(ev::bf16_unit_supported(ev::Bf16Unit::none));

@@ -26,7 +26,7 @@ void mask_product(const kernels::Table& table, const kernels::MaskProduct& args)
 std::vector<const kernels::Table*> tables_of_bf16() {
     using efficientvit::Bf16Unit, efficientvit::Isa;
     std::vector<const kernels::Table*> out;
-    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::wasm, Isa::avx2, Isa::avx512}) {
         if (efficientvit::isa_supported(isa)) out.push_back(&kernels::bf16_weights_table<void>(isa));
     }
     for (const Bf16Unit unit : {Bf16Unit::avx512_bf16, Bf16Unit::amx, Bf16Unit::neon_bf16}) {

@@ -64,7 +64,7 @@ TEST(BuildInfo, IsaIsTheOneThatWeightsArePackedFor) {
 
 TEST(BuildInfo, WhatTheEnvironmentAsksForInVainIsTold) {
     const Variable isa("EFFICIENTVIT_ISA", "mmx");
-    EXPECT_EQ(ev::build_info().isa, "EFFICIENTVIT_ISA is 'mmx', known are scalar, avx2, avx512, neon");
+    EXPECT_EQ(ev::build_info().isa, "EFFICIENTVIT_ISA is 'mmx', known are scalar, avx2, avx512, neon, wasm");
 }
 
 }  // namespace

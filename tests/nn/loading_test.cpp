@@ -236,7 +236,7 @@ private:
 /// Another architecture's, and on a small CPU those of larger ones.
 std::vector<ev::Isa> foreign_isas() {
     std::vector<ev::Isa> out;
-    for (const ev::Isa isa : {ev::Isa::avx2, ev::Isa::avx512, ev::Isa::neon}) {
+    for (const ev::Isa isa : {ev::Isa::avx2, ev::Isa::avx512, ev::Isa::neon, ev::Isa::wasm}) {
         if (!ev::isa_supported(isa)) out.push_back(isa);
     }
     return out;
@@ -284,7 +284,7 @@ TEST(ForcedIsa, ThatIsUnknownOrNotThere) {
     {
         const Environment environment("sse9");
         const std::string message = message_of<ev::ConfigError>([&] { layer.load_state_dict(weights); });
-        expect_in("EFFICIENTVIT_ISA is 'sse9', known are scalar, avx2, avx512, neon", message);
+        expect_in("EFFICIENTVIT_ISA is 'sse9', known are scalar, avx2, avx512, neon, wasm", message);
     }
     EXPECT_FALSE(foreign_isas().empty());
     for (const ev::Isa isa : foreign_isas()) {

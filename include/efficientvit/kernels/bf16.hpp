@@ -248,6 +248,11 @@ EFFICIENTVIT_LOCAL const Table& bf16_weights_table(Isa isa) {
             static const Table neon_table = EFFICIENTVIT_PRODUCTS(operands, neon, neon, nullptr, "bf16_weights");
             return neon_table;
         }
+#elif defined(EFFICIENTVIT_WASM)
+        case Isa::wasm: {
+            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(operands, wasm, wasm, nullptr, "bf16_weights");
+            return wasm_table;
+        }
 #endif
         default:
             break;

@@ -25,6 +25,8 @@
 #endif
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define EFFICIENTVIT_ARM64 1
+#elif defined(__wasm_simd128__)
+#define EFFICIENTVIT_WASM 1
 #endif
 
 #include <efficientvit/foreign_macros.hpp>
@@ -36,14 +38,15 @@ enum class Isa {
     scalar,  ///< plain C++
     avx2,    ///< x86-64 with AVX2 and FMA
     avx512,  ///< x86-64 with AVX-512 F, BW, DQ and VL
-    neon     ///< AArch64
+    neon,    ///< AArch64
+    wasm     ///< WebAssembly with 128-bit SIMD
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
-/// "scalar", "avx2", "avx512" or "neon".
+/// "scalar", "avx2", "avx512", "neon" or "wasm".
 constexpr std::string_view isa_name(Isa isa) {
     switch (isa) {
         case Isa::avx2:
@@ -52,6 +55,8 @@ constexpr std::string_view isa_name(Isa isa) {
             return "avx512";
         case Isa::neon:
             return "neon";
+        case Isa::wasm:
+            return "wasm";
         case Isa::scalar:
             break;
     }
@@ -101,6 +106,8 @@ inline Isa detect_isa() {
 }
 #elif defined(EFFICIENTVIT_ARM64)
 inline Isa detect_isa() { return Isa::neon; }  // part of every AArch64
+#elif defined(EFFICIENTVIT_WASM)
+inline Isa detect_isa() { return Isa::wasm; }  // else the module would not have been accepted
 #else
 inline Isa detect_isa() { return Isa::scalar; }
 #endif
@@ -120,12 +127,12 @@ inline bool isa_supported(Isa isa) {
 }
 
 /// The ISA that models are packed for when their LoadOptions name none: the environment variable
-/// EFFICIENTVIT_ISA (scalar, avx2, avx512, neon) if it is set, else best_isa().
+/// EFFICIENTVIT_ISA (scalar, avx2, avx512, neon, wasm) if it is set, else best_isa().
 /// Throws ConfigError where the variable names an ISA that is unknown or that this CPU lacks.
 inline Isa default_isa() {
     const char* const forced = std::getenv("EFFICIENTVIT_ISA");
     if (forced == nullptr || *forced == '\0') return best_isa();
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon}) {
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon, Isa::wasm}) {
         if (isa_name(isa) != forced) continue;
         if (!isa_supported(isa)) {
             throw ConfigError(detail::concat(
@@ -133,7 +140,8 @@ inline Isa default_isa() {
         }
         return isa;
     }
-    throw ConfigError(detail::concat({"EFFICIENTVIT_ISA is '", forced, "', known are scalar, avx2, avx512, neon"}));
+    throw ConfigError(
+        detail::concat({"EFFICIENTVIT_ISA is '", forced, "', known are scalar, avx2, avx512, neon, wasm"}));
 }
 
 EFFICIENTVIT_END_NAMESPACE

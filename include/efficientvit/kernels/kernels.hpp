@@ -11,6 +11,8 @@
 #include <immintrin.h>
 #elif EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_ARM64)
 #include <arm_neon.h>
+#elif EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_WASM)
+#include <wasm_simd128.h>
 #endif
 
 #include <efficientvit/kernels/target.hpp>
@@ -139,6 +141,32 @@ struct Lanes {
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 
+#elif defined(EFFICIENTVIT_WASM)
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace wasm {
+#include <efficientvit/kernels/isa/wasm.hpp>
+namespace narrow = wasm;
+
+template <int Block>
+struct Lanes {
+    using V = Float4;
+    static constexpr int vectors = Block / 4;
+    // On x86-64 engines have 15 registers: 8 sums, 4 weights and a broadcast.
+    static constexpr int tile_pixels = Block == 16 ? 2 : 4;
+    static constexpr int tile_blocks = 1;
+    static constexpr int tile_addresses = Block == 16 ? 2 : 4;
+    static constexpr int tile_stem = 2;
+    static constexpr int tile_outer = Block == 16 ? 2 : 4;
+    static constexpr bool unrolled_depthwise = true;
+};
+
+#include <efficientvit/kernels/bodies.inl>
+}  // namespace wasm
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
 #endif
 
 #if defined(__GNUC__)
@@ -164,7 +192,7 @@ EFFICIENTVIT_BEGIN_TABLES
 
 /// The kernels of `isa`. Throws ConfigError where this CPU lacks it, or it is a number that is no Isa.
 EFFICIENTVIT_LOCAL inline const Table& table(Isa isa) {
-    if (isa < Isa::scalar || isa > Isa::neon) {
+    if (isa < Isa::scalar || isa > Isa::wasm) {
         throw ConfigError(detail::concat({"Isa(", std::to_string(static_cast<int>(isa)), ") is no instruction set"}));
     }
     if (!isa_supported(isa)) {
@@ -185,6 +213,11 @@ EFFICIENTVIT_LOCAL inline const Table& table(Isa isa) {
             static constexpr Table neon_table = EFFICIENTVIT_TABLE(neon);
             return neon_table;
         }
+#elif defined(EFFICIENTVIT_WASM)
+        case Isa::wasm: {
+            static constexpr Table wasm_table = EFFICIENTVIT_TABLE(wasm);
+            return wasm_table;
+        }
 #endif
         default:
             break;
@@ -199,6 +232,8 @@ EFFICIENTVIT_LOCAL inline const Table& table(Isa isa) {
     (isa == Isa::avx512 ? avx512::name : isa == Isa::avx2 ? avx2::name : scalar::name)
 #elif defined(EFFICIENTVIT_ARM64)
 #define EFFICIENTVIT_KERNEL_OF(isa, name) (isa == Isa::neon ? neon::name : scalar::name)
+#elif defined(EFFICIENTVIT_WASM)
+#define EFFICIENTVIT_KERNEL_OF(isa, name) (isa == Isa::wasm ? wasm::name : scalar::name)
 #else
 #define EFFICIENTVIT_KERNEL_OF(isa, name) scalar::name
 #endif

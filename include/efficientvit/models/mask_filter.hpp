@@ -6,6 +6,7 @@
 #include <efficientvit/images/mask_rle.hpp>
 #include <efficientvit/images/masks.hpp>
 #include <efficientvit/models/sam_predictor.hpp>
+#include <efficientvit/runtime/platform.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +16,6 @@
 #include <exception>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
@@ -134,10 +134,10 @@ public:
                 if (good(iou[k]))
                     examine(static_cast<std::size_t>(i), iou[k], low_res + std::ptrdiff_t(k) * plane, *room);
             }
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             rooms_.push_back(std::move(room));
         } catch (...) {
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             if (error_ == nullptr) error_ = std::current_exception();
         }
     }
@@ -160,7 +160,7 @@ private:
     bool good(float iou) const { return limits_.predicted_iou <= 0 || iou > static_cast<float>(limits_.predicted_iou); }
 
     std::unique_ptr<Room> take_room() {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (rooms_.empty()) {
             auto room = std::make_unique<Room>();
             room->mask.resize(geometry_.original);
@@ -195,7 +195,7 @@ private:
     std::unique_ptr<MaskEnlarger> enlarger_;
     std::vector<Point> points_;
     std::vector<std::vector<FoundMask>> found_;
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<std::unique_ptr<Room>> rooms_;
     std::exception_ptr error_;
 };

@@ -5,9 +5,12 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/runtime/affinity.hpp>
+#include <efficientvit/runtime/platform.hpp>
 
 #include <algorithm>
+#if EFFICIENTVIT_HAS_THREADS
 #include <thread>
+#endif
 
 #if defined(__linux__)
 #include <cmath>
@@ -145,7 +148,9 @@ inline int within_quota(int cpus, double quota) {
 /// /proc and /sys there: to be asked once, not in a loop.
 EFFICIENTVIT_COLD inline int available_threads() {
     int cpus = static_cast<int>(detail::allowed_cpus().size());
+#if EFFICIENTVIT_HAS_THREADS
     if (cpus == 0) cpus = static_cast<int>(std::thread::hardware_concurrency());
+#endif
 #if defined(__linux__)
     return detail::within_quota(cpus, detail::CpuQuota().cpus());
 #else

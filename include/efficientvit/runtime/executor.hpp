@@ -7,9 +7,12 @@
 #include <efficientvit/config.hpp>
 
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/platform.hpp>
 #include <efficientvit/runtime/process.hpp>
-#if EFFICIENTVIT_KERNELS_HERE
+#if EFFICIENTVIT_KERNELS_HERE && EFFICIENTVIT_HAS_THREADS
 #include <efficientvit/runtime/thread_pool.hpp>
+#elif EFFICIENTVIT_KERNELS_HERE
+#include <efficientvit/runtime/no_threads.hpp>
 #endif
 
 #include <memory>
@@ -52,8 +55,8 @@ private:
 }  // namespace detail
 #endif
 
-/// Threads that sleep until they are wanted. In a child of fork() it has none of them: its concurrency is 0, what is
-/// scheduled never runs, and its destructor returns at once.
+/// Threads that sleep until they are wanted. In a child of fork(), and where the platform has no threads, it has none
+/// of them: its concurrency is 0, what is scheduled never runs, and its destructor returns at once.
 class ThreadPoolExecutor final : public Executor {
 public:
     /// The most helpers that a pool may have.

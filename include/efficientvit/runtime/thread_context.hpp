@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-#if __has_include(<pthread.h>) && !defined(_WIN32)
+#if EFFICIENTVIT_HAS_THREADS && __has_include(<pthread.h>) && !defined(_WIN32)
 #define EFFICIENTVIT_POSIX_THREADS 1
 #include <pthread.h>
 #endif

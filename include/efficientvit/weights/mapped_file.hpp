@@ -12,6 +12,7 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/platform.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
@@ -39,7 +40,9 @@
 #pragma pop_macro("WIN32_LEAN_AND_MEAN")
 #else
 #include <fcntl.h>
+#if EFFICIENTVIT_HAS_MMAP
 #include <sys/mman.h>
+#endif
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -61,6 +64,16 @@ inline void refuse_nul(const std::filesystem::path& path) {
     if (path.native().find(std::filesystem::path::value_type{}) != std::filesystem::path::string_type::npos) {
         throw WeightsError(concat({path_text(path), ": a path cannot hold a NUL"}));
     }
+}
+
+/// Whether there is something of that name, at the end of links.
+inline bool file_exists(const std::filesystem::path& path) {
+#if defined(_WIN32)
+    std::error_code error;
+    return std::filesystem::exists(path, error);
+#else
+    return ::access(path.c_str(), F_OK) == 0;  // not all libraries with paths have files
+#endif
 }
 
 inline std::string system_message(int code) { return std::error_code(code, std::system_category()).message(); }
@@ -212,6 +225,9 @@ private:
     void unmap() {
         if (mapping_ != nullptr) UnmapViewOfFile(mapping_);
     }
+#elif !EFFICIENTVIT_HAS_MMAP
+    void map() {}
+    void unmap() {}
 #else
     void map() {
         void* const at = ::mmap(nullptr, file_.size(), PROT_READ, MAP_PRIVATE, file_.native(), 0);

@@ -143,7 +143,7 @@ private:
     }
 
     /// Instructions that PyTorch writes once, or never beside what no state dict needs.
-    EFFICIENTVIT_COLD void rare_step(std::uint64_t code) {
+    EFFICIENTVIT_COLD void rare_step(unsigned code) {
         switch (code) {
             case 'Q':  // BINPERSID
                 return push_storage();

@@ -18,7 +18,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -132,8 +131,7 @@ EFFICIENTVIT_COLD StateDict load_shards(const std::filesystem::path& path, const
             throw WeightsError(concat(
                 {file.path(), ": tensor ", in_quotes(tensor), " should be in the file ", in_quotes(name), what}));
         };
-        std::error_code error;
-        if (!std::filesystem::exists(shard, error)) {
+        if (!file_exists(shard)) {
             fail(concat({" beside it, which is missing; ", std::to_string(tensors.size()), " tensors are there"}),
                  tensors.front());
         }

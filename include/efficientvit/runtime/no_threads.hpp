@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What thread_pool.hpp and team.hpp are where the platform has no threads: a pool without any, as it is in a child of
+// fork(), and a forward without helpers, which the calling thread does alone.
+#pragma once
+
+#include <efficientvit/config.hpp>
+
+#include <efficientvit/foreign_macros.hpp>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+class Executor;
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+class ThreadPool {
+public:
+    ThreadPool(int, bool) {}
+    int threads() const { return 0; }
+    void schedule(void (*)(void*), void*) {}
+};
+
+class Team {
+public:
+    using Function = void (*)(void* argument, int chunk, int worker);
+    static Team* create(Executor*, int) { return nullptr; }
+    void release() {}
+    bool has_helpers() const { return false; }
+    void close() {}
+    void run(int, Function, void*) {}
+    static constexpr int max_chunks = 0xffff;
+};
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
