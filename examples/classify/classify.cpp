@@ -2,7 +2,6 @@
 //
 // What is on a picture: the most probable of ImageNet's classes, in the terminal and on a sheet.
 #include <efficientvit/images/codec.hpp>
-#include <efficientvit/images/imagenet_classes.hpp>
 #include <efficientvit/images/predictions.hpp>
 #include <efficientvit/images/preprocess.hpp>
 
@@ -11,11 +10,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "../common/classifiers.hpp"
 #include "../common/command_line.hpp"
 #include "../common/drawing.hpp"
 #include "../common/progress.hpp"
@@ -34,23 +32,6 @@ struct Result {
 };
 
 using Names = std::vector<std::string>;
-
-/// One name a line; without a file ImageNet's, if there are as many.
-Names class_names(const std::string& path, int count) {
-    Names names;
-    if (!path.empty()) {
-        names = examples::text_lines(path);
-        if (static_cast<int>(names.size()) != count) {
-            throw std::runtime_error(path + ": expected a name a line for " + std::to_string(count) +
-                                     " classes, found " + std::to_string(names.size()));
-        }
-    } else if (count == static_cast<int>(ev::imagenet_classes.size())) {
-        for (const std::string_view name : ev::imagenet_classes) names.emplace_back(name);
-    } else {
-        for (int i = 0; i < count; ++i) names.push_back("class " + std::to_string(i));
-    }
-    return names;
-}
 
 void print(const Result& result, const Names& names) {
     constexpr int width = 24;
@@ -101,7 +82,7 @@ ev::Image draw_sheet(const std::vector<Result>& results, const Names& names) {
 int classify(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
     const fs::path weights_path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(weights_path, arguments["entry"].as<std::string>());
+    const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
     const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
     const auto model = examples::make_model(name, weights);
@@ -109,11 +90,13 @@ int classify(const cxxopts::ParseResult& arguments) {
         throw examples::UsageError(name + " is no classifier; classify wants a cls_ model");
     }
 
-    // The name of the model, or else of its file, tells what its accuracy was measured with.
-    ev::ClsPreprocessing how = ev::cls_preprocessing(asked.empty() ? weights_path.stem().string() : asked);
-    if (arguments.count("size") != 0) how.size = arguments["size"].as<int>();
-    if (arguments.count("crop-ratio") != 0) how.crop_ratio = arguments["crop-ratio"].as<double>();
-    const Names names = class_names(arguments["classes"].as<std::string>(), model->info().n_classes);
+    if (model->info().n_classes == 0) {
+        throw examples::UsageError(examples::shown(weights_path) +
+                                   ": these weights have no last layer (num_classes=0), so there are no classes; embed "
+                                   "--features pre_logits writes what they give");
+    }
+    const ev::ClsPreprocessing how = examples::cls_preprocessing(arguments, asked, model->info(), weights);
+    const Names names = examples::class_names(arguments, model->info().n_classes);
     const int k = arguments["top"].as<int>();
     if (k < 1) throw examples::UsageError("--top must be 1 or more");
 
@@ -151,12 +134,9 @@ int classify(const cxxopts::ParseResult& arguments) {
 int main(int argc, char** argv) {
     cxxopts::Options options("classify", "Names what is on pictures, with an EfficientViT classifier.\n");
     examples::add_common_options(options);
+    examples::add_preprocessing_options(options);
     options.add_options()                                                                            //
         ("top", "classes to show for each picture", cxxopts::value<int>()->default_value("5"), "N")  //
-        ("size", "rows and columns that the network sees; else as its name says, or 224", cxxopts::value<int>(),
-         "N")  //
-        ("crop-ratio", "part of the short side that is seen; else as the name says, or 0.95", cxxopts::value<double>(),
-         "R")  //
         ("classes", "text file with a name a line, for a model of other classes than ImageNet's",
          cxxopts::value<std::string>()->default_value(""), "FILE")  //
         ("output", "PNG to draw: every picture with its classes; '' for none",

@@ -4,9 +4,15 @@
 // a message and a status.
 #pragma once
 
+// Commas in the names of pictures are theirs: cxxopts would split them.
+#if !defined(CXXOPTS_VECTOR_DELIMITER)
+#define CXXOPTS_VECTOR_DELIMITER '\0'
+#endif
+
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/runtime/context.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cxxopts.hpp>
 #include <exception>
@@ -24,18 +30,15 @@
 
 namespace examples {
 
-/// A mistake on the command line.
-class UsageError : public std::runtime_error {
-public:
-    using std::runtime_error::runtime_error;
-};
-
 /// Options that every example has.
 inline void add_common_options(cxxopts::Options& options) {
     options.add_options()  //
-        ("weights", "the model's weights: safetensors, or what PyTorch saves", cxxopts::value<std::string>(),
+        ("weights", "the model's weights: safetensors, or what PyTorch saves; or name the file before the pictures",
+         cxxopts::value<std::string>(),
          "FILE")  //
         ("entry", "of a PyTorch checkpoint, the part with the weights, such as state_dict_ema or ema.0.9998",
+         cxxopts::value<std::string>()->default_value(""), "NAME")  //
+        ("prefix", "what stands before the names of the model's weights, such as vit.; other weights are passed over",
          cxxopts::value<std::string>()->default_value(""), "NAME")  //
         ("model", "name of the model, such as efficientvit-b1-r256; without it, what the weights look like",
          cxxopts::value<std::string>()->default_value(""), "NAME")  //
@@ -45,14 +48,34 @@ inline void add_common_options(cxxopts::Options& options) {
         ("help", "print this and stop")                            //
         ("images", "a PNG or JPEG, or a folder of them", cxxopts::value<std::vector<std::string>>(), "PATH");
     options.parse_positional({"images"});
-    options.positional_help("PATH...");
+    options.positional_help("[WEIGHTS] PATH...");
+}
+
+/// Without --weights, the file among the paths that is called as no picture is: `classify b0.pt photos/`. Else none.
+inline std::string weights_among_paths(const cxxopts::ParseResult& arguments) {
+    if (arguments.count("weights") != 0 || arguments.count("images") == 0) return {};
+    for (const std::string& path : arguments["images"].as<std::vector<std::string>>()) {
+        std::error_code unknown;
+        if (!ev::detail::is_image_name(path) && !std::filesystem::is_directory(path, unknown)) return path;
+    }
+    return {};
+}
+
+/// The paths that the command line names, but for that of weights.
+inline std::vector<std::string> paths_of(const cxxopts::ParseResult& arguments) {
+    if (arguments.count("images") == 0) return {};
+    std::vector<std::string> paths = arguments["images"].as<std::vector<std::string>>();
+    const auto weights = std::find(paths.begin(), paths.end(), weights_among_paths(arguments));
+    if (weights != paths.end()) paths.erase(weights);
+    return paths;
 }
 
 /// The pictures that the command line names.
 inline std::vector<std::filesystem::path> images_of(const cxxopts::ParseResult& arguments) {
-    if (arguments.count("images") == 0) throw UsageError("which pictures? Name files or folders; see --help");
+    const std::vector<std::string> paths = paths_of(arguments);
+    if (paths.empty()) throw UsageError("which pictures? Name files or folders; see --help");
     std::vector<std::filesystem::path> images;
-    for (const std::string& path : arguments["images"].as<std::vector<std::string>>()) {
+    for (const std::string& path : paths) {
         for (const std::filesystem::path& image : ev::find_images(path)) images.push_back(image);
     }
     return images;
@@ -69,10 +92,20 @@ inline ev::Context context_of(const cxxopts::ParseResult& arguments) {
     }
 }
 
-/// The file that --weights names.
+/// The file of weights that the command line names.
 inline std::filesystem::path weights_of(const cxxopts::ParseResult& arguments) {
-    if (arguments.count("weights") == 0) throw UsageError("which weights? Say --weights FILE; see --help");
-    return arguments["weights"].as<std::string>();
+    const std::string path =
+        arguments.count("weights") != 0 ? arguments["weights"].as<std::string>() : weights_among_paths(arguments);
+    if (path.empty()) throw UsageError("which weights? Say --weights FILE; see --help");
+    return path;
+}
+
+/// The weights that --weights, --entry and --prefix name, without the prefix. Throws ev::WeightsError.
+inline ev::StateDict read_weights(const cxxopts::ParseResult& arguments) {
+    const std::filesystem::path path = weights_of(arguments);
+    const std::string prefix = arguments["prefix"].as<std::string>();
+    ev::StateDict all = read_weights(path, arguments["entry"].as<std::string>());
+    return prefix.empty() ? all : below_prefix(all, prefix);
 }
 
 /// Parses the command line, answers --help and --list-models, else calls body(arguments), whose result is the exit

@@ -6,7 +6,10 @@
 #include <efficientvit/models/make_model.hpp>
 #include <efficientvit/weights/load_weights.hpp>
 
+#include <algorithm>
 #include <string_view>
+
+#include "text.hpp"
 
 namespace examples {
 
@@ -14,14 +17,24 @@ ev::StateDict read_weights(const std::filesystem::path& path, const std::string&
     return ev::load_weights(path, {.entry = entry, .skip_extra_entries = true});
 }
 
-ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path,
-                            const std::string& entry) {
-    return ev::parse_weights(bytes, path.string(), {.entry = entry, .skip_extra_entries = true});
+ev::StateDict below_prefix(const ev::StateDict& weights, const std::string& prefix) {
+    ev::StateDict out;
+    out.set_source(weights.source());
+    for (const auto& [name, entry] : weights) {
+        if (name.starts_with(prefix)) {
+            out.insert(name.substr(prefix.size()), entry.dtype, entry.shape, entry.data, entry.owner);
+        }
+    }
+    if (out.empty()) {
+        throw ev::WeightsError("--prefix: no name of the weights begins with '" + prefix + "'; the first is '" +
+                               (weights.empty() ? "" : ev::detail::printable(weights.begin()->first)) + "'");
+    }
+    return out;
 }
 
 std::string identify(const ev::StateDict& weights, const std::filesystem::path& path) {
     std::string name = ev::identify(weights);
-    if (name.empty()) throw ev::WeightsError(path.string() + ": these look like the weights of no known model");
+    if (name.empty()) throw ev::WeightsError(shown(path) + ": " + ev::detail::unknown_weights(weights));
     return name;
 }
 
@@ -30,6 +43,11 @@ std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::Stat
     std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
     model->load_state_dict(weights, options);
     return model;
+}
+
+bool has_timm_names(const ev::StateDict& weights) {
+    return std::any_of(weights.begin(), weights.end(),
+                       [](const auto& tensor) { return tensor.first.find("stem.in_conv.") != std::string::npos; });
 }
 
 std::string backbone_name(const std::string& model) {

@@ -5,10 +5,8 @@
 
 #include <efficientvit/models/any_model.hpp>
 
-#include <cstddef>
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 
 namespace examples {
@@ -19,9 +17,8 @@ namespace ev = efficientvit;
 /// what is beside the weights is passed over. Throws ev::WeightsError.
 ev::StateDict read_weights(const std::filesystem::path& path, const std::string& entry = {});
 
-/// The same from a file's bytes, which may go afterwards.
-ev::StateDict parse_weights(std::span<const std::byte> bytes, const std::filesystem::path& path,
-                            const std::string& entry = {});
+/// What stands below a prefix, without it. Throws ev::WeightsError where there is nothing.
+ev::StateDict below_prefix(const ev::StateDict& weights, const std::string& prefix);
 
 /// What the model that these weights belong to is called. Throws ev::WeightsError, which names `path`, if they look
 /// like none.
@@ -31,6 +28,9 @@ std::string identify(const ev::StateDict& weights, const std::filesystem::path& 
 /// weights of another model.
 std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights,
                                          const ev::LoadOptions& options = {});
+
+/// Whether these weights have timm's names: then they were trained on timm's preprocessing.
+bool has_timm_names(const ev::StateDict& weights);
 
 /// The backbone of a model: "backbone_b1" for "cls_b1", "efficientvit_b1.r224_in1k", "seg_b1_ade20k". Throws
 /// ev::ConfigError for a name that there is not.

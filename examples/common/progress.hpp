@@ -99,15 +99,17 @@ inline void check_finite(const ev::Tensor& tensor, const std::string& name) {
 /// What went wrong with single pictures: each is named with its reason and counted, and the run goes on.
 class PictureLog {
 public:
-    PictureLog(std::string program, std::size_t pictures, Progress& progress)
-        : program_(std::move(program)), pictures_(pictures), progress_(progress) {}
+    PictureLog(std::string program, std::size_t pictures, Progress& progress,
+               ev::ReadOptions how = {.apply_orientation = true})
+        : program_(std::move(program)), pictures_(pictures), progress_(progress), how_(how) {}
 
-    /// Reads a picture, turned as the camera was held, and calls use(image). Whether nothing was thrown, for whatever
-    /// reason: a file that is broken, memory that does not suffice, a result that cannot be written.
+    /// Reads a picture, turned as the camera was held unless it was said otherwise, and calls use(image). Whether
+    /// nothing was thrown, for whatever reason: a file that is broken, memory that does not suffice, a result that
+    /// cannot be written.
     bool attempt(const std::filesystem::path& path, const std::function<void(const ev::Image&)>& use) {
         std::size_t* count = &unreadable_;
         try {
-            const ev::Image image = ev::read_image(path, {.apply_orientation = true});
+            const ev::Image image = ev::read_image(path, how_);
             count = &failed_;
             use(image);
             return true;
@@ -134,6 +136,7 @@ private:
     std::string program_;
     std::size_t pictures_, unreadable_ = 0, failed_ = 0;
     Progress& progress_;
+    ev::ReadOptions how_;
 };
 
 /// Calls each(path, image, progress) for every picture. One that fails, in being read or in each(), is named on

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text that comes from elsewhere: names of files on a terminal, lines of a list, what exceptions say.
+// Text that comes from elsewhere: names of files on a terminal, lines of a list, what exceptions say, mistakes of
+// users.
 #pragma once
 
 #include <efficientvit/weights/mapped_file.hpp>
@@ -19,6 +20,12 @@
 namespace examples {
 
 namespace ev = efficientvit;
+
+/// A mistake on the command line.
+class UsageError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
 
 /// A path for the terminal: what would disturb it, such as a line break or an escape sequence, is escaped.
 inline std::string shown(const std::filesystem::path& path) { return ev::detail::path_text(path); }

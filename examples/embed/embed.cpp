@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Features of many pictures as files for Python: SAM's image embeddings, or the last stage of a backbone. What is done
-// already is not done again. One file a picture or, with --shard N, one for N pictures and an index; those can be made
-// by many processes (ranks.hpp): `mpirun embed_mpi --shard 64 …`.
+// Features of many pictures as files for Python: SAM's image embeddings, a stage of a backbone, or what the last layer
+// of a classifier reads. What is done already is not done again. One file a picture or, with --shard N, one for N
+// pictures and an index; those can be made by many processes (ranks.hpp): `mpirun embed_mpi --shard 64 …`.
 #include <efficientvit/images/codec.hpp>
-#include <efficientvit/images/preprocess.hpp>
-#include <efficientvit/weights/mapped_file.hpp>
+#include <efficientvit/weights/safetensors.hpp>
 #include <efficientvit/weights/save_npy.hpp>
+#include <efficientvit/weights/save_safetensors.hpp>
 
 #include <chrono>
 #include <map>
@@ -16,6 +16,7 @@
 #include "../common/command_line.hpp"
 #include "../common/output_folder.hpp"
 #include "../common/progress.hpp"
+#include "embedder.hpp"
 #include "ranks.hpp"
 #include "shards.hpp"
 
@@ -23,6 +24,7 @@ namespace {
 
 namespace ev = efficientvit;
 namespace fs = std::filesystem;
+using examples::Embedder;
 using examples::Metadata;
 using examples::Ranks;
 using examples::Source;
@@ -32,7 +34,7 @@ using Bytes = std::vector<std::byte>;
 std::vector<fs::path> pictures_of(const cxxopts::ParseResult& arguments) {
     if (arguments.count("list") == 0) return examples::images_of(arguments);
     std::vector<fs::path> pictures;
-    if (arguments.count("images") != 0) pictures = examples::images_of(arguments);
+    if (!examples::paths_of(arguments).empty()) pictures = examples::images_of(arguments);
     const std::string list = arguments["list"].as<std::string>();
     for (const std::string& line : examples::text_lines(list)) {
         if (!line.empty()) pictures.emplace_back(line);
@@ -40,76 +42,6 @@ std::vector<fs::path> pictures_of(const cxxopts::ParseResult& arguments) {
     if (pictures.empty()) throw std::runtime_error(list + ": names no pictures");
     return pictures;
 }
-
-Bytes read_file(const fs::path& path) {
-    const ev::MappedFile file(path);
-    Bytes bytes(file.bytes().size());
-    file.read(file.bytes().data(), bytes);
-    return bytes;
-}
-
-/// A picture to its features.
-class Embedder {
-public:
-    /// `contents` tells these weights from others, as contents_of() does.
-    Embedder(const cxxopts::ParseResult& arguments, const ev::StateDict& weights, const std::string& contents,
-             int processes_here)
-        : context_(context(arguments, processes_here)) {
-        const fs::path path = examples::weights_of(arguments);
-        std::string name = arguments["model"].as<std::string>();
-        if (name.empty()) {
-            name = examples::identify(weights, path);
-            if (!name.starts_with("sam_")) name = examples::backbone_name(name);
-        }
-        model_ = examples::make_model(name, weights);
-        const ev::Task task = model_->info().task;
-        if (task != ev::Task::backbone && task != ev::Task::image_encoder) {
-            throw examples::UsageError(name + " gives no features; embed wants a backbone_ or sam_ model");
-        }
-        sam_ = task == ev::Task::image_encoder;
-        size_ = sam_ || arguments.count("size") == 0 ? model_->info().height : arguments["size"].as<int>();
-        if (size_ < 32 || size_ > 4096) throw examples::UsageError("--size must be 32 to 4096");
-        output_ = sam_ ? "image_embeddings" : "stage_final";
-        about_ = {{"model", model_->info().name},
-                  {"weights", examples::one_line(examples::path_bytes(path.filename()))},
-                  {"weights_contents", contents},
-                  {"output", output_},
-                  {"input_size", std::to_string(size_)}};
-    }
-
-    /// What the features are called.
-    const std::string& output() const { return output_; }
-    /// What they are of, so that a file can be told from another model's.
-    const Metadata& about() const { return about_; }
-
-    /// (1, C, H, W), valid until the next call. Throws std::runtime_error where it is not finite numbers.
-    const ev::Tensor& operator()(const ev::Image& image) {
-        if (sam_) {
-            ev::preprocess_sam(image, {.size = size_}, input_);
-        } else {
-            ev::preprocess_cls(image, {.size = size_, .crop_ratio = 1}, input_);
-        }
-        model_->forward(input_, outputs_, context_);
-        examples::check_finite(outputs_[output_], "features");
-        return outputs_[output_];
-    }
-
-private:
-    /// All cores of the machine, shared among its processes, unless --threads says otherwise.
-    static ev::Context context(const cxxopts::ParseResult& arguments, int processes_here) {
-        if (arguments.count("threads") != 0 || processes_here == 1) return examples::context_of(arguments);
-        return ev::Context({.threads = std::max(1, ev::available_threads() / processes_here)});
-    }
-
-    ev::Context context_;
-    std::unique_ptr<ev::AnyModel> model_;
-    bool sam_ = false;
-    int size_ = 0;
-    std::string output_;
-    Metadata about_;
-    ev::Tensor input_;
-    ev::NamedTensors outputs_;
-};
 
 /// NAME.npy and NAME.safetensors for each picture; beside NAME.npy alone NAME.npy.txt, which says of what it is.
 int one_by_one(const cxxopts::ParseResult& arguments, Embedder& embedder, const std::vector<fs::path>& paths) {
@@ -239,11 +171,11 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     if (first) {
         // All that can be wrong is found before the others begin.
         pictures = examples::sources_of(pictures_of(arguments));
-        const fs::path path = examples::weights_of(arguments);
-        const ev::StateDict read = examples::read_weights(path, arguments["entry"].as<std::string>());
+        const ev::StateDict read = examples::read_weights(arguments);
         contents = examples::contents_of(read);
         embedder = std::make_unique<Embedder>(arguments, read, contents, ranks.size_here());
-        if (ranks.size() > 1) weights = read_file(path);
+        // One file, whatever they were read from: the others may not see it, nor the parts of an index.
+        if (ranks.size() > 1) weights = ev::serialize_safetensors(read);
         const examples::OutputFolder made(folder, {});
         const examples::ShardPlan plan(folder, pictures, pictures_a_shard(arguments), embedder->about());
         plan.remove_leftovers();
@@ -258,8 +190,7 @@ int sharded(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     try {
         ranks.broadcast(weights);
         if (!first) {
-            const ev::StateDict parsed =
-                examples::parse_weights(weights, examples::weights_of(arguments), arguments["entry"].as<std::string>());
+            const ev::StateDict parsed = ev::parse_safetensors(weights, examples::weights_of(arguments).string());
             embedder = std::make_unique<Embedder>(arguments, parsed, contents, ranks.size_here());
         }
         weights = {};
@@ -285,8 +216,7 @@ int embed(const cxxopts::ParseResult& arguments, Ranks& ranks, Bytes& work) {
     if (arguments.count("shard") != 0) return sharded(arguments, ranks, work);
     if (ranks.size() > 1) throw examples::UsageError("several processes write shards: say --shard N");
     const std::vector<fs::path> paths = pictures_of(arguments);
-    const ev::StateDict weights =
-        examples::read_weights(examples::weights_of(arguments), arguments["entry"].as<std::string>());
+    const ev::StateDict weights = examples::read_weights(arguments);
     Embedder embedder(arguments, weights, examples::contents_of(weights), 1);
     return one_by_one(arguments, embedder, paths);
 }
@@ -302,7 +232,8 @@ int main(int argc, char** argv) {
     }
     cxxopts::Options options(
         "embed",
-        "Writes the features of pictures: SAM's image embeddings, or the last stage of a backbone, as\n"
+        "Writes the features of pictures: SAM's image embeddings, the last stage of a backbone or what --features\n"
+        "says, as\n"
         "NAME.safetensors (which also says of which model) and NAME.npy. Started again, it goes on where it was;\n"
         "what is there of changed pictures or of other weights under the same name is made again.\n");
     examples::add_common_options(options);
@@ -312,8 +243,15 @@ int main(int argc, char** argv) {
         ("format", "safetensors, npy or both", cxxopts::value<std::string>()->default_value("both"), "FORMAT")  //
         ("shard", "N pictures a file, shard-00000000.safetensors, ..., and index.csv; embed_mpi's ranks share them",
          cxxopts::value<int>(), "N")  //
-        ("size", "rows and columns that a backbone sees, the middle of the picture; 224 if not said",
-         cxxopts::value<int>(), "N")                                                        //
+        ("features",
+         "image_embeddings, stage_final, stage0, stage1, ..., or pre_logits: what a classifier's last layer reads",
+         cxxopts::value<std::string>()->default_value(""), "NAME")  //
+        ("size",
+         "rows and columns that a backbone sees, the middle of the picture; 224 if not said; of pre_logits as the "
+         "model's name says",
+         cxxopts::value<int>(), "N")  //
+        ("crop-ratio", "of pre_logits: part of the short side that is seen; else what the model was published with",
+         cxxopts::value<double>(), "R")                                                     //
         ("progress", "show how far it is even where that is no terminal, as under mpirun")  //
         ("overwrite", "compute what is there already, too");
     const int status = examples::run("embed", options, argc, argv, [&](const cxxopts::ParseResult& arguments) {

@@ -69,7 +69,7 @@ ev::Image draw_panels(const std::vector<Panel>& panels) {
 int features(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
     const fs::path weights_path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(weights_path, arguments["entry"].as<std::string>());
+    const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
     const std::string name = examples::backbone_name(asked.empty() ? examples::identify(weights, weights_path) : asked);
     const auto model = examples::make_model(name, weights);

@@ -4,7 +4,6 @@
 // or ADE20K (all sorts of scenes).
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/images/preprocess.hpp>
-#include <efficientvit/images/seg_classes.hpp>
 #include <efficientvit/images/segmentation.hpp>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "../common/drawing.hpp"
 #include "../common/output_folder.hpp"
 #include "../common/progress.hpp"
+#include "../common/segmenters.hpp"
 
 namespace {
 
@@ -53,7 +53,7 @@ std::string percent(double part) {
 
 /// The picture with a list of its classes on the right, as many as fit.
 ev::Image with_legend(const ev::Image& picture, const std::vector<Share>& shares,
-                      std::span<const ev::SegClass> classes) {
+                      std::span<const examples::SegClass> classes) {
     // Letters grow with the picture, so that they can be read on both.
     const int dot = std::max(1, picture.height() / 500);
     const int line = 18 * dot, margin = 10 * dot, box = 12 * dot, width = 180 * dot;
@@ -63,7 +63,7 @@ ev::Image with_legend(const ev::Image& picture, const std::vector<Share>& shares
     for (const Share& share : shares) {
         if (y + box > out.height()) break;
         const int x = picture.width() + margin;
-        const ev::SegClass& of = classes[static_cast<std::size_t>(share.label)];
+        const examples::SegClass& of = classes[static_cast<std::size_t>(share.label)];
         const std::string part = percent(share.part);
         const int part_left = out.width() - margin - examples::text_width(part, dot);
         examples::fill(out, x, y, box, box, of.color);
@@ -87,22 +87,21 @@ void check_shape(ev::ImageSize picture, const ev::SegPreprocessing& how) {
 int segment(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
     const fs::path weights_path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(weights_path, arguments["entry"].as<std::string>());
+    const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
     const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
     const auto model = examples::make_model(name, weights);
     if (model->info().task != ev::Task::segmentation) {
         throw examples::UsageError(name + " is no segmenter; segment wants a seg_ model");
     }
-    const bool streets = model->info().n_classes == static_cast<int>(ev::cityscapes_classes.size());
-    std::span<const ev::SegClass> classes = ev::ade20k_classes;
-    if (streets) classes = ev::cityscapes_classes;
+    const std::vector<examples::SegClass> classes =
+        examples::seg_classes(arguments["classes"].as<std::string>(), model->info());
     std::vector<ev::Rgb> colors;
-    for (const ev::SegClass& c : classes) colors.push_back(c.color);
+    for (const examples::SegClass& c : classes) colors.push_back(c.color);
 
     const std::string fit = arguments["fit"].as<std::string>();
     if (fit != "resize" && fit != "pad") throw examples::UsageError("--fit must be resize or pad, not '" + fit + "'");
-    const ev::SegPreprocessing how{.dataset = streets ? ev::SegDataset::cityscapes : ev::SegDataset::ade20k,
+    const ev::SegPreprocessing how{.dataset = examples::dataset_of(model->info()),
                                    .fit = fit == "pad" ? ev::SegFit::pad : ev::SegFit::resize};
     const double opacity = arguments["opacity"].as<double>();
     if (!(opacity >= 0 && opacity <= 1)) throw examples::UsageError("--opacity must be 0 to 1");
@@ -148,6 +147,8 @@ int main(int argc, char** argv) {
         ("output", "folder to write to", cxxopts::value<std::string>()->default_value("segmented"), "FOLDER")  //
         ("fit", "resize: to the size that the model was trained for; pad: at the picture's own size",
          cxxopts::value<std::string>()->default_value("resize"), "HOW")  //
+        ("classes", "text file with a name a line, for a model of other classes than the data set's",
+         cxxopts::value<std::string>()->default_value(""), "FILE")  //
         ("opacity", "of the colors over the picture", cxxopts::value<double>()->default_value("0.5"), "0..1");
     return examples::run("segment", options, argc, argv, segment);
 }

@@ -22,6 +22,7 @@
 
 #include "../../examples/digits/contact_sheet.hpp"
 #include "../../examples/digits/digits.hpp"
+#include "../../examples/evaluate/accuracy.hpp"
 
 namespace {
 
@@ -114,6 +115,28 @@ TEST_F(DigitsTest, EveryImageIsSeenAsInPyTorch) {
     EXPECT_GE(static_cast<double>(right), 0.98 * static_cast<double>(images.size()));
     RecordProperty("right", static_cast<int>(right));
     RecordProperty("largest_error", std::to_string(largest_error));
+}
+
+/// evaluate's own folders, labels and counts, on this network: top-1 and top-5 are PyTorch's on all 360.
+TEST_F(DigitsTest, EvaluationFindsThePyTorchAccuracy) {
+    const std::map<std::string, Expected> expected = read_expected();
+    digits::Network network;
+    network.load_state_dict(ev::load_safetensors(folder / "digits_b0.safetensors"));
+    ev::Context context;
+    ev::Tensor input(1, 3, digits::input_size, digits::input_size), logits;
+    examples::Accuracy here, in_torch;
+    for (const auto& [path, label] : examples::pictures_in_folders(folder / "images", {}, digits::classes)) {
+        digits::to_input(digits::load_image(path, label), input);
+        network.forward(input, logits, context);
+        here.add({logits.data(), static_cast<std::size_t>(logits.size())}, label);
+        const Expected& row = expected.at(path.lexically_relative(folder / "images").generic_string());
+        ASSERT_EQ(row.label, label) << path;
+        in_torch.add(row.logits, label);
+    }
+    EXPECT_EQ(here.pictures(), 360U);
+    EXPECT_EQ(here.top1(), in_torch.top1());
+    EXPECT_EQ(here.top5(), in_torch.top5());
+    EXPECT_GE(here.top1(), 353U);
 }
 
 TEST_F(DigitsTest, BfloatSeesAsMuch) {

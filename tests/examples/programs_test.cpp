@@ -27,7 +27,7 @@
 namespace {
 
 TEST_F(Programs, HelpAndModelsAreShown) {
-    for (const std::string program : {"classify", "segment", "embed", "features"}) {
+    for (const std::string program : {"classify", "segment", "embed", "features", "evaluate"}) {
         const Outcome help = run(program + " --help");
         EXPECT_EQ(help.status, 0);
         expect_in("--weights", help.text);
