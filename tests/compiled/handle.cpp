@@ -77,6 +77,20 @@ int main() {
     check(throws<ev::Error>([&] { (void)moved.pre_logits_shape(shape); }), "the pre-logits of a backbone");
     check(moved.n_classes() == 0 && moved.crop_ratio() == 1, "n_classes and crop_ratio of a backbone");
 
+    const std::string classifier_path = "compiled_classifier.safetensors";
+    write_classifier(classifier_path);
+    ev::ModelHandle classifier("", classifier_path);
+    check(classifier.n_classes() == 7 && classifier.crop_ratio() == 0.95, "n_classes and crop_ratio");
+    const ev::Shape features = classifier.pre_logits_shape(shape);
+    check(features == ev::Shape{2, 1280, 1, 1}, "pre_logits_shape");
+    std::vector<float> embedding(count(features));
+    classifier.forward_pre_logits(x, {embedding.data(), features});
+    check(embedding == reference_pre_logits(x), "forward_pre_logits");
+    check(throws<ev::Error>([&] {
+              classifier.forward_stage("stage1", x, {y.data(), last});
+          }),
+          "a stage of a classifier");
+
     ev::ModelHandle rounded("backbone_b0", path, {.threads = 2, .precision = ev::ModelHandleOptions::Precision::bf16});
     rounded.forward(x, {y.data(), last});
     check(y == reference_stages(x, true)[4] && y != expected[4], "forward in bfloat16");

@@ -180,6 +180,15 @@ TEST(PreLogits, WithoutClassesTheyAreAllThereIs) {
     any.forward_final(ev::view(x), ev::view(y), context);
     expect_equal(y);
 
+    ev::StateDict timm;
+    for (const auto& [name, entry] : weights) {
+        timm.insert(ev::detail::timm_name(name, ev::detail::Family::b), entry.dtype, entry.shape, entry.data,
+                    entry.owner);
+    }
+    any.load_state_dict(timm);
+    EXPECT_EQ(any.info().n_classes, 0);
+    expect_equal(any.forward(x, context)["pre_logits"]);
+
     any.load_state_dict(weights_of(Cls<7>::parameters()));  // and back to classes
     EXPECT_EQ(any.info().n_classes, 7);
     expect_equal(any.forward_pre_logits(x, context));

@@ -7,6 +7,7 @@ leave the same names with the same bytes. Ends with a message and status 1 where
 """
 
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -93,6 +94,13 @@ def kill_midway(output, shards):
     return left
 
 
+def write_index(index, part):
+    shutil.copy(WEIGHTS, part)
+    with open(part, "rb") as file:
+        names = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    pathlib.Path(index).write_text(json.dumps({"weight_map": {name: part for name in names if name != "__metadata__"}}))
+
+
 def main():
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
@@ -119,6 +127,14 @@ def main():
         status, text = run(2, "killed")
         check(status == 0 and f"{left} there already" in text, f"after the kill, {left} shards were left: {text}")
         check(digests("killed") == expected, "the resumed run leaves other files than one process")
+
+        # Weights in parts: rank 0 alone reads the index and them.
+        write_index("model.safetensors.index.json", "part-1.safetensors")
+        pathlib.Path("few.txt").write_text("\n".join(pictures[:4]) + "\n")
+        for ranks in (0, 2):
+            status, text = run(ranks, f"parts{ranks}", "--weights", "model.safetensors.index.json", "--list", "few.txt")
+            check(status == 0, f"{ranks} ranks with an index of weights: {text}")
+        check(digests("parts0") == digests("parts2"), "two ranks leave other files for an index of weights")
 
         # A broken picture has no row, the others stay, and the run says so.
         pathlib.Path(pictures[4]).write_text("no picture")
