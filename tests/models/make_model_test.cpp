@@ -114,6 +114,8 @@ TEST(ModelNames, ThatWeightsArePublishedUnder) {
         EXPECT_EQ(model->info().width, c.size) << c.asked;
         EXPECT_EQ(model->info().crop_ratio, c.crop) << c.asked;
     }
+    EXPECT_TRUE(ev::make_model("efficientvit-b0-r224")->info().round_up);
+    EXPECT_FALSE(ev::make_model("efficientvit_b0.r224_in1k")->info().round_up);
     EXPECT_EQ(ev::make_model("efficientvit-seg-l1-ade20k")->info().name, "seg_l1_ade20k");
     EXPECT_EQ(ev::make_model("efficientvit_sam_xl1")->info().name, "sam_xl1");
 }

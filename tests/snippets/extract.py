@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns the fenced blocks of Markdown files into sources: extract.py ROOT OUTPUT FILE.md...
 
-A ```cpp block with a main() is a program. The others, of all files, become one program more: each a block in main(), in
-the text's order, with the names of prelude.hpp around it. ```python blocks become one script a file. #line leads messages
+A ```c block, or a ```cpp block with a main(), is a program. The other ```cpp blocks, of all files, become one program
+more: each a block in main(), in the text's order, with the names of prelude.hpp around it. ```python blocks become one script a file. #line leads messages
 back to the Markdown. Prints the names of what it wrote, one a line. Sources that would be as they are stay untouched.
 """
 
@@ -36,6 +36,8 @@ def main():
             line = line_of(text, block.start(2))
             if block[1] == "cpp" and "int main(" in block[2]:
                 write(output / f"{stem}_{line}.cpp", f'#line {line} "{root / name}"\n{block[2]}')
+            elif block[1] == "c":
+                write(output / f"{stem}_{line}.c", f'#line {line} "{root / name}"\n{block[2]}')
             elif block[1] == "cpp":
                 fragments.append((line, root / name, block[2].splitlines()))
             elif block[1] == "python":

@@ -49,6 +49,8 @@ public:
     virtual bool loaded() const = 0;
     /// The instruction set that they are packed for.
     virtual Isa isa() const = 0;
+    /// What multiplies.
+    virtual std::string_view precision() const = 0;
     /// Bytes of scratch memory that forward and what is like it take at most in this Context for an input of this
     /// shape.
     virtual std::uint64_t workspace_bytes(const Shape& input, const Context& context) const = 0;
@@ -239,6 +241,7 @@ public:
     }
     bool loaded() const override { return network_.loaded(); }
     Isa isa() const override { return network_.isa(); }
+    std::string_view precision() const override { return network_.precision(); }
     std::uint64_t workspace_bytes(const Shape& input, const Context& context) const override {
         std::uint64_t bytes = 0;
         if constexpr (is_classifier) bytes = network_.pre_logits_workspace_bytes(input, context);

@@ -240,6 +240,7 @@ EFFICIENTVIT_COLD inline std::unique_ptr<AnyModel> make_model(std::string_view n
             const bool small = info.name == "cls_b0" || info.name == "cls_b1";
             const bool timm_b = info.height == 224 && info.name.find("_l") == std::string::npos;
             info.crop_ratio = (asked.from_timm ? timm_b : small) ? 0.95 : 1.0;
+            info.round_up = !asked.from_timm;
         }
         return model.make(std::move(info));
     }

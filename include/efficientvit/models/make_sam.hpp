@@ -21,7 +21,7 @@ EFFICIENTVIT_COLD inline std::vector<std::string> sam_names() {
 }
 
 /// The whole SAM of that name, without weights; the reference's names ("efficientvit-sam-l0", "efficientvit_sam_l0")
-/// are known too. Throws Error for an unknown name, listing those there are.
+/// are known too. Throws ConfigError for an unknown name, listing those there are.
 EFFICIENTVIT_COLD inline std::unique_ptr<AnySam> make_sam(std::string_view name) {
     std::string short_name(name);
     for (char& c : short_name) c = c == '-' ? '_' : c;
@@ -34,7 +34,7 @@ EFFICIENTVIT_COLD inline std::unique_ptr<AnySam> make_sam(std::string_view name)
     if (short_name == "sam_xl1") return std::make_unique<AnySamOf<SamXL1>>(short_name);
     std::string all;
     for (const std::string& known : sam_names()) all += detail::concat({all.empty() ? "" : ", ", known});
-    throw Error(detail::concat({"make_sam: no SAM '", name, "'; there are ", all}));
+    throw ConfigError(detail::concat({"make_sam: no SAM '", name, "'; there are ", all}));
 }
 
 EFFICIENTVIT_END_NAMESPACE

@@ -38,7 +38,8 @@ struct ModelInfo {
     int height = 224;            ///< of the usual input
     int width = 224;             ///< of the usual input
     int size_multiple = 1;       ///< what H and W must be multiples of
-    double crop_ratio = 1.0;     ///< of classification: the short side is resized to ceil(height / crop_ratio)
+    double crop_ratio = 1.0;     ///< of classification: the short side is resized to height / crop_ratio,
+    bool round_up = true;        ///< rounded up as the reference does, or down as timm does
     std::array<float, 3> mean{0.485f, 0.456f, 0.406f};  ///< R, G, B in [0, 1] are normalised by these
     std::array<float, 3> std{0.229f, 0.224f, 0.225f};   ///< likewise
 };
