@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads and stores of the stack within the loops that multiply and add.
 
-    find_spills.py OBJDUMP OBJECT [--except REGEX]
-    find_spills.py OBJDUMP [--except REGEX] -- COMPILER ARGUMENT ...
+    find_spills.py OBJDUMP OBJECT [--except REGEX] [--constants REGEX]
+    find_spills.py OBJDUMP [--except REGEX] [--constants REGEX] -- COMPILER ARGUMENT ...
 
 Disassembles an object file (x86-64 or AArch64), or what a compiler makes with -c -o behind these arguments, finds the
-innermost loops of each function by dominators, and prints those with multiply-adds in them that touch the stack. REGEX:
-functions to leave out. Status 0: none. A sum that is kept on the stack costs a load and a store for each of its additions,
+innermost loops of each function by dominators, and prints those with multiply-adds in them that touch the stack. --except:
+functions to leave out. --constants: functions whose loops may read the stack, where constants are, but not write it. Status
+0: none. A sum that is kept on the stack costs a load and a store for each of its additions,
 which no test of results notices.
 """
 import argparse
@@ -23,6 +24,7 @@ BRANCH = re.compile(r"^(j\w+|loop\w*|b|b\.\w+|bc\.\w+|cbn?z|tbn?z)\s+(?:.*[ ,])?
 END = re.compile(r"^(ret\w*|br|ud2|brk|hlt|udf)\b")
 JUMP = re.compile(r"^(jmp\w*|b)\s")
 STACK_X86, FRAME_X86 = re.compile(r"\(%[er]sp"), re.compile(r"\(%rbp")
+STORE = re.compile(r"^(st\w+\s|(v?mov|v?mask|vextract)\w*\s+[^(]*,\s*-?(0x[0-9a-f]+)?\(%)")
 STACK_ARM, FRAME_ARM = re.compile(r"\[sp\b"), re.compile(r"\[x29\b")
 
 
@@ -119,7 +121,7 @@ def spills(body):
             yield products, touching
 
 
-def check(objdump, path, left_out):
+def check(objdump, path, left_out, constants):
     """Prints what is found in an object file; the status to exit with."""
     seen, found = 0, 0
     for name, body in functions(objdump, path):
@@ -127,6 +129,8 @@ def check(objdump, path, left_out):
             continue
         seen += 1
         for products, touching in spills(body):
+            if constants and re.search(constants, name) and not any(STORE.match(text) for text in touching):
+                continue
             found += 1
             print(f"{name}: {len(touching)} accesses of the stack in a loop of {products} multiply-adds: {'; '.join(touching[:4])}")
     print(f"{seen} functions with multiply-adds, {found} loops that touch the stack")
@@ -141,13 +145,14 @@ def main():
     parser.add_argument("objdump")
     parser.add_argument("object", nargs="?")
     parser.add_argument("--except", dest="left_out")
+    parser.add_argument("--constants")
     arguments = parser.parse_args(own.split("\0"))
     if not command:
-        sys.exit(check(arguments.objdump, arguments.object, arguments.left_out))
+        sys.exit(check(arguments.objdump, arguments.object, arguments.left_out, arguments.constants))
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "unit.o")
         subprocess.run([*command.split("\0"), "-c", "-o", path], check=True)
-        sys.exit(check(arguments.objdump, path, arguments.left_out))
+        sys.exit(check(arguments.objdump, path, arguments.left_out, arguments.constants))
 
 
 if __name__ == "__main__":

@@ -96,6 +96,28 @@ EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, I
 
 // ---- multiply-accumulate ------------------------------------------------------------------------------------------
 
+// Whether one element of a vector multiplies all of another, as NEON's fmla can: a vector of a pixel's channels is then
+// loaded at once. bf16's words are not taken so: Clang makes broadcasts of them again, and GCC keeps sums on the stack.
+template <class V>
+concept MultipliesByElement = requires(V v) {
+    V::template fma_element<0>(v, v, v);
+};
+
+// The products of channel Element of each pixel's vector with the weights at w.
+template <class V, int Vectors, int M, int Element>
+EFFICIENTVIT_INLINE void add_products_of(V (&acc)[M * Vectors], const V (&value)[M], const float* w) {
+    V weight[Vectors];
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < Vectors; ++j) weight[j] = V::load(w + j * V::width);
+    EFFICIENTVIT_UNROLL
+    for (int m = 0; m < M; ++m) {
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < Vectors; ++j) {
+            acc[m * Vectors + j] = V::template fma_element<Element>(weight[j], value[m], acc[m * Vectors + j]);
+        }
+    }
+}
+
 // acc[m][j] += x[m * step + k] * w[k][j] for k < n: M pixels, Vectors vectors of output channels, which come from
 // Blocks neighbouring output blocks; `panel` is the distance between the weights of two blocks. Returns the end of the
 // first block's weights that it has read. All convolutions but the depthwise come down to this. Inlined, so that a
@@ -105,7 +127,22 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
                                                      const float* w, Index panel, int n) {
     constexpr int each = Blocks * Vectors;
     constexpr int halves = O == Operands::bf16_weights ? 2 : 1;  // channels of x that a word of weights is for
-    for (int k = 0; k < n; k += halves) {
+    int k = 0;
+    if constexpr (O == Operands::f32 && Blocks == 1 && MultipliesByElement<V>) {
+        static_assert(V::width == 4);
+        for (; k + 4 <= n; k += 4) {
+            V value[M];
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) value[m] = V::load(x + m * step + k);
+            constexpr int each_channel = Vectors * V::width;
+            add_products_of<V, Vectors, M, 0>(acc, value, w);
+            add_products_of<V, Vectors, M, 1>(acc, value, w + each_channel);
+            add_products_of<V, Vectors, M, 2>(acc, value, w + 2 * each_channel);
+            add_products_of<V, Vectors, M, 3>(acc, value, w + 3 * each_channel);
+            w += 4 * each_channel;
+        }
+    }
+    for (; k < n; k += halves) {
         EFFICIENTVIT_UNROLL
         for (int half = 0; half < halves; ++half) {
             // Each half is loaded anew: to keep what both come from takes registers that the sums need.

@@ -8,7 +8,11 @@ struct Float4 {
     float32x4_t v;
 
     static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {vld1q_f32(p)}; }
-    static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
+    static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) {
+        float x = *p;
+        EFFICIENTVIT_HOLD("w", x);
+        return {vdupq_n_f32(x)};
+    }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {vdupq_n_f32(x)}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) {
@@ -21,6 +25,11 @@ struct Float4 {
     EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+    // a * b[Element] + c
+    template <int Element>
+    static EFFICIENTVIT_INLINE Float4 fma_element(Float4 a, Float4 b, Float4 c) {
+        return {vfmaq_laneq_f32(c.v, a.v, b.v, Element)};
+    }
     static EFFICIENTVIT_INLINE Float4 add(Float4 a, Float4 b) { return {vaddq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 sub(Float4 a, Float4 b) { return {vsubq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 mul(Float4 a, Float4 b) { return {vmulq_f32(a.v, b.v)}; }

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Hot loops of AArch64 object files or libraries, and how fast LLVM's models of cores run them.
+
+    loops.py FILE ... [--only REGEX] [--least N]
+
+A loop is what lies between a branch backwards and its target, with N products of vectors at least and no other loop or call
+inside. Told are its products (multiply-adds of single numbers), instructions for each, loads, and for each core the cycles
+of one turn and the share of what the core can multiply and add at most.
+"""
+import argparse
+import re
+import subprocess
+
+import mca
+
+BACK = re.compile(r"^(b|b\.\w+|cbn?z|tbn?z)\s.*?0x([0-9a-f]+)")
+
+
+def instructions(path):
+    """(symbol, [(address, instruction)]) of each."""
+    command = ["llvm-objdump-19", "-d", "--demangle", "--no-show-raw-insn", "--no-leading-headers", f"--mattr={mca.FEATURES}", path]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    name, body = None, []
+    for line in text.splitlines():
+        head = re.match(r"^[0-9a-f]+ <(.*)>:$", line)
+        if head:
+            if body:
+                yield name, body
+            name, body = head.group(1), []
+            continue
+        instruction = re.match(r"^\s*([0-9a-f]+):\s+(.*)$", line)
+        if instruction:
+            text = re.sub(r"\s*(//| <).*$", "", instruction.group(2).replace("\t", " ")).strip()
+            body.append((int(instruction.group(1), 16), text))
+    if body:
+        yield name, body
+
+
+def innermost_loops(body):
+    """[begin, end) of each, as indices."""
+    at = {address: i for i, (address, _) in enumerate(body)}
+    found = []
+    for i, (_, text) in enumerate(body):
+        branch = BACK.match(text)
+        begin = at.get(int(branch.group(2), 16)) if branch else None
+        if begin is not None and begin <= i < begin + 2000 and any(mca.products(text) for _, text in body[begin : i + 1]):
+            found.append((begin, i + 1))
+    inner = sorted(a for a in found if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in found))
+    # Of loops that have code in common, as after a "continue", the first.
+    return [a for i, a in enumerate(inner) if i == 0 or inner[i - 1][1] <= a[0]]
+
+
+def loops(path, only=None, least=16):
+    for name, body in instructions(path):
+        if only and not re.search(only, name):
+            continue
+        for begin, end in innermost_loops(body):
+            code = [text for _, text in body[begin:end]]
+            if sum(mca.products(text) for text in code) >= least and not any(text.startswith("bl") for text in code):
+                yield name, body[begin][0], code
+
+
+def short(name):
+    name = re.sub(r"efficientvit::v\w+::kernels::", "", re.sub(r"\(.*", "", name.replace("(efficientvit", "<efficientvit").replace(")", "")))
+    return re.sub(r"^void ", "", name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--only", help="functions whose name has this in it")
+    parser.add_argument("--least", type=int, default=64, help="products in a turn (default 64)")
+    arguments = parser.parse_args()
+    mca.check()
+    for path in arguments.files:
+        found = list(loops(path, arguments.only, arguments.least))
+        times = [mca.cycles(core, [code for _, _, code in found]) for core in mca.CORES]
+        print(f"\n{path}\n\n| loop | products | instructions each | loads |" + "".join(f" {core.name} |" for core in mca.CORES))
+        print("|---|--:|--:|--:|" + "--:|" * len(mca.CORES))
+        for i, (name, address, code) in enumerate(found):
+            count = sum(mca.products(text) for text in code)
+            loads = sum(bool(mca.LOAD.match(text)) for text in code)
+            fmlas = [count / 4 / core.fmla for core in mca.CORES]
+            row = "".join(f" {time[i]:.1f} ({ideal / time[i]:.0%}) |" if time[i] else " |" for time, ideal in zip(times, fmlas))
+            print(f"| {short(name)} +{address:x} | {count} | {len(code) / count:.3f} | {loads} |{row}")
+
+
+if __name__ == "__main__":
+    main()
