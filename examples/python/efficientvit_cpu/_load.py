@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights from files, bytes and PyTorch modules to networks."""
+
+from __future__ import annotations
+
+import os
+import typing
+from collections.abc import Mapping
+
+from ._core import Model, Sam, StateDict
+
+#: A file's path, a file's bytes, or tensors by name.
+Weights = typing.Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Mapping[str, typing.Any]]
+
+
+def _state_dict(weights: Weights, entry: str | None) -> StateDict | dict[str, typing.Any]:
+    if isinstance(weights, (str, os.PathLike)):
+        os.stat(weights)  # FileNotFoundError and PermissionError, as open() raises them
+        return StateDict.read(os.fsencode(weights), entry or "")
+    if isinstance(weights, Mapping):
+        if entry is not None:
+            weights = weights[entry]
+        return {name: _plain(tensor) for name, tensor in weights.items()}
+    return StateDict.parse(weights, entry or "")
+
+
+def _plain(tensor: typing.Any) -> typing.Any:
+    """A tensor as an array without gaps in the CPU's memory. PyTorch's are seen without a copy where they are that."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu().contiguous()
+    elif not hasattr(tensor, "__dlpack__") or not getattr(tensor, "flags", {"C_CONTIGUOUS": True})["C_CONTIGUOUS"]:
+        import numpy
+
+        tensor = numpy.asarray(tensor, order="C")
+    return tensor
+
+
+def load(
+    weights: Weights,
+    name: str | None = None,
+    *,
+    threads: int = 1,
+    precision: str = "f32",
+    isa: str | None = None,
+    entry: str | None = None,
+    prefix: str = "",
+) -> Model:
+    """A network with its weights.
+
+    weights    a path or a file's bytes: safetensors, their index, or what torch.save wrote (nothing in it is executed); or
+               a dict of arrays
+    name       of model_names(), or as it is published ("efficientvit_b1.r288_in1k"), which also says what pictures it
+               expects; None: the network that the weights look like. A whole SAM gives its image encoder here: see load_sam()
+    threads    that work on one call; 0: as many as there are CPUs for
+    precision  "f32", "bf16" or "bf16_weights"
+    isa        "scalar", "avx2", "avx512" or "neon"; None: the best there is, or what EFFICIENTVIT_ISA says
+    entry      of a PyTorch checkpoint, what to read: "ema"; None: its state dict
+    prefix     only tensors whose names begin so are looked at
+
+    Raises WeightsError, ConfigError, FileNotFoundError.
+    """
+    return Model(_state_dict(weights, entry), name or "", threads, precision, isa or "", prefix)
+
+
+def load_sam(
+    weights: Weights,
+    name: str | None = None,
+    *,
+    threads: int = 1,
+    precision: str = "f32",
+    isa: str | None = None,
+    entry: str | None = None,
+    prefix: str = "",
+) -> Sam:
+    """A whole EfficientViT-SAM with its weights: "sam_l0", ..., "sam_xl1". Arguments and errors are those of load()."""
+    return Sam(_state_dict(weights, entry), name or "", threads, precision, isa or "", prefix)
+
+
+def from_torch(module: typing.Any, name: str | None = None, **options: typing.Any) -> Model | Sam:
+    """The network of a PyTorch module, timm's or the reference's, with the weights that it has now: a Model, or a Sam
+    where the module is a whole SAM. What the module computes is not looked at, only its state dict. `options` are those of
+    load(). timm's classifiers keep the pictures that their tag was trained on.
+
+    Raises WeightsError where the weights are of no network that there is.
+    """
+    weights = _state_dict(module.state_dict(), None)
+    if any(key.startswith("mask_decoder.") for key in weights):
+        return load_sam(weights, name, **options)
+    model = load(weights, name, **options)
+    published = getattr(module, "pretrained_cfg", None) or {}
+    if name is None and model.task == "classification" and published.get("architecture") and published.get("tag"):
+        return load(weights, f"{published['architecture']}.{published['tag']}", **options)
+    return model

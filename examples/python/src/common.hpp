@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Between Python and the library: arrays, pictures, options, weights. Calls hold the GIL but for the computing itself.
+#pragma once
+
+#include <efficientvit/compiled/networks.hpp>
+#include <efficientvit/images/image.hpp>
+#include <efficientvit/runtime/call_pool.hpp>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace python {
+
+namespace nb = nanobind;
+namespace ev = efficientvit;
+using namespace nb::literals;
+
+/// An array of the caller's that is read, without a gap.
+template <class T>
+using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+/// An array that is written.
+template <class T>
+using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+
+/// A Python sequence of numbers as a text: "(1, 3, 224, 224)".
+std::string shape_text(const std::int64_t* shape, std::size_t count);
+
+/// `x` as floats: what it is, where that is float32 without gaps, else a copy. NumPy, DLPack, the buffer protocol.
+/// Throws TypeError for what is no array of floats, ShapeError for another number of dimensions than `ndim`.
+Input<float> floats_of(nb::handle x, std::size_t ndim, const char* name);
+
+/// The same as a view of an NCHW tensor, which lives as long as the array.
+inline ev::ConstTensorView view_of(const Input<float>& x) {
+    const auto extent = [&](std::size_t i) { return static_cast<std::ptrdiff_t>(x.shape(i)); };
+    return {x.data(), {extent(0), extent(1), extent(2), extent(3)}};
+}
+
+/// A new NumPy array, and where its elements lie. T is float, bool or std::uint8_t.
+template <class T>
+struct NewArray {
+    nb::object array;
+    T* data;
+
+    explicit NewArray(std::initializer_list<std::ptrdiff_t> shape);
+};
+
+/// `out` where it is a writable float32 array of this shape, else throws ShapeError or TypeError.
+float* data_of(nb::handle out, const std::vector<std::int64_t>& shape);
+
+/// A picture: of PIL, or an array (H, W, 3) or (H, W) of bytes. Throws TypeError, ShapeError, ImageError.
+ev::Image image_of(nb::handle picture);
+
+/// The weights that load() reads: a path's bytes as os.fsencode() gives them.
+ev::StateDict read_weights(const nb::bytes& path, const std::string& entry);
+/// From a file's bytes.
+ev::StateDict parse_weights(nb::handle bytes, const std::string& entry);
+/// From a dict of arrays, which `arrays` keeps alive.
+ev::StateDict weights_of_dict(const nb::dict& tensors, std::vector<nb::ndarray<nb::ro, nb::device::cpu>>& arrays);
+
+/// "f32", "bf16_weights", "bf16"; None or "avx2". Throws ConfigError.
+ev::LoadOptions load_options(const std::string& precision, const std::string& isa, const std::string& prefix);
+/// Throws ConfigError for fewer than 0 threads.
+ev::ContextOptions context_options(int threads);
+
+void bind_models(nb::module_& m);
+void bind_sam(nb::module_& m);
+
+}  // namespace python
