@@ -32,6 +32,14 @@ struct WithoutNoLayer<Sequence<Kept...>, First, Rest...> {
                                              WithoutNoLayer<Sequence<Kept..., First>, Rest...>>::type;
 };
 
+/// The map in this place, its padding cleared.
+inline FeatureMap map_at(const Session& session, float* place, FeatureMap map) {
+    if (session.measuring()) return map;
+    map.data = place + Index{map.padding} * map.block;
+    clear_padding(map);
+    return map;
+}
+
 template <class... Layers>
 class Sequence {
 public:
@@ -153,32 +161,24 @@ private:
         return {{first, session.workspace.take(sizes[1])}};
     }
 
-    /// Runs layer Nth into its place.
-    template <int Nth>
-    FeatureMap run_between(Session& session, const FeatureMap& x, const Places& places) const {
-        FeatureMap map = behind<Nth>(x);
-        if (!session.measuring()) {
-            map.data = places.data[Nth % 2] + Index{map.padding} * map.block;
-            clear_padding(map);
-        }
-        layer<Nth>().run(session, x, map, nullptr);
-        return map;
-    }
-
     template <int Nth, int End>
     void step_to(Session& session, const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual,
                  const Places& places) const {
+        const auto& layer = std::get<static_cast<std::size_t>(Nth)>(layers_);
         if constexpr (Nth + 1 == End) {
-            layer<Nth>().run(session, x, y, residual);
+            layer.run(session, x, y, residual);
         } else {
-            step_to<Nth + 1, End>(session, run_between<Nth>(session, x, places), y, residual, places);
+            const FeatureMap map = map_at(session, places.data[Nth % 2], behind<Nth>(x));
+            layer.run(session, x, map, nullptr);
+            step_to<Nth + 1, End>(session, map, y, residual, places);
         }
     }
 
     template <int Nth, class Visit>
     void step_visiting(Session& session, const FeatureMap& x, int last, const Places& places,
                        const Visit& visit) const {
-        const FeatureMap map = run_between<Nth>(session, x, places);
+        const FeatureMap map = map_at(session, places.data[Nth % 2], behind<Nth>(x));
+        std::get<static_cast<std::size_t>(Nth)>(layers_).run(session, x, map, nullptr);
         visit(Nth, map);
         if constexpr (Nth + 1 < count) {
             if (Nth < last) step_visiting<Nth + 1>(session, map, last, places, visit);
