@@ -11,6 +11,7 @@
 
 #include <Eigen/Core>
 
+#include <cstdlib>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -26,7 +27,8 @@ struct BuildInfo {
     std::string compiler;   ///< and its version: "g++ 12.2.0"
     std::string libraries;  ///< the standard library's version and Eigen's
     std::string language;   ///< __cplusplus
-    std::string flags;      ///< what optimisation, -m flags, sanitizers and the like left in the compiler's macros
+    std::string flags;      ///< what optimisation, sanitizers and the like left in the compiler's macros
+    std::string baseline;   ///< what -m, -march and -mcpu allow: as in the namespace's name, and by the macros
     std::string system;     ///< operating system and architecture: "Linux x86-64"
     std::string cpu;        ///< its name where it tells one, and the best instruction set that kernels could use here
     std::string isa;        ///< what weights are packed for where LoadOptions name nothing, and whether that is forced
@@ -75,47 +77,47 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
 
 }  // namespace detail
 
-/// Tells of the translation unit that calls it. Throws nothing but std::bad_alloc: an environment variable that names
-/// what this CPU lacks is told of. Asks Linux for the use of AMX where the CPU has that, as loading in bf16 does.
-///
-/// Static, since units with different flags must not share it.
-[[maybe_unused]] EFFICIENTVIT_COLD static BuildInfo build_info() {
-    using detail::concat, detail::dotted, detail::add_word;
-    BuildInfo info;
-    info.version = EFFICIENTVIT_VERSION;
+namespace detail {
 
+// Static, all of them: units with different flags must not share what tells of flags.
+
+[[maybe_unused]] EFFICIENTVIT_COLD static std::string compiler_text() {
 #if defined(__clang__)
-    info.compiler = concat({"clang++ ", __clang_version__});
+    return concat({"clang++ ", __clang_version__});
 #elif defined(__GNUC__)
-    info.compiler = concat({"g++ ", __VERSION__});
+    return concat({"g++ ", __VERSION__});
 #elif defined(_MSC_FULL_VER)
-    info.compiler = concat({"MSVC ", std::to_string(_MSC_FULL_VER)});
+    return concat({"MSVC ", std::to_string(_MSC_FULL_VER)});
 #else
-    info.compiler = "unknown";
+    return "unknown";
 #endif
+}
 
+[[maybe_unused]] EFFICIENTVIT_COLD static std::string libraries_text() {
 #if defined(_GLIBCXX_RELEASE)
-    info.libraries = concat({"libstdc++ ", std::to_string(_GLIBCXX_RELEASE), " of ", std::to_string(__GLIBCXX__)});
+    const std::string library =
+        concat({"libstdc++ ", std::to_string(_GLIBCXX_RELEASE), " of ", std::to_string(__GLIBCXX__)});
 #elif defined(_LIBCPP_VERSION)
-    info.libraries = concat({"libc++ ", std::to_string(_LIBCPP_VERSION)});
+    const std::string library = concat({"libc++ ", std::to_string(_LIBCPP_VERSION)});
 #elif defined(_MSVC_STL_UPDATE)
-    info.libraries = concat({"Microsoft's ", std::to_string(_MSVC_STL_UPDATE)});
+    const std::string library = concat({"Microsoft's ", std::to_string(_MSVC_STL_UPDATE)});
 #else
-    info.libraries = "unknown standard library";
+    const std::string library = "unknown standard library";
 #endif
 #if defined(EIGEN_PATCH_VERSION)  // since 5.0
-    info.libraries += concat({", Eigen ", dotted(EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION, EIGEN_PATCH_VERSION)});
+    return concat({library, ", Eigen ", dotted(EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION, EIGEN_PATCH_VERSION)});
 #else
-    info.libraries += concat({", Eigen ", dotted(EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)});
+    return concat({library, ", Eigen ", dotted(EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)});
 #endif
+}
 
-#if defined(_MSVC_LANG)
-    info.language = concat({"C++ ", std::to_string(_MSVC_LANG)});
+#if defined(__has_feature)
+#define EFFICIENTVIT_HAS_FEATURE(name) __has_feature(name)
 #else
-    info.language = concat({"C++ ", std::to_string(__cplusplus)});
+#define EFFICIENTVIT_HAS_FEATURE(name) 0
 #endif
-
-    std::string& flags = info.flags;
+[[maybe_unused]] EFFICIENTVIT_COLD static std::string flags_text() {
+    std::string flags;
 #if defined(NDEBUG)
     add_word(flags, "NDEBUG");
 #endif
@@ -123,21 +125,6 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
     add_word(flags, "__OPTIMIZE_SIZE__");
 #elif defined(__OPTIMIZE__)
     add_word(flags, "__OPTIMIZE__");
-#endif
-#if defined(__AVX512F__)
-    add_word(flags, "__AVX512F__");
-#elif defined(__AVX2__)
-    add_word(flags, "__AVX2__");
-#elif defined(__AVX__)
-    add_word(flags, "__AVX__");
-#elif defined(__SSE4_2__)
-    add_word(flags, "__SSE4_2__");
-#endif
-#if defined(__FMA__)
-    add_word(flags, "__FMA__");  // a compiler may then contract what is not in a kernel
-#endif
-#if defined(__wasm_relaxed_simd__)
-    add_word(flags, "__wasm_relaxed_simd__");
 #endif
 #if !defined(__cpp_exceptions)
     add_word(flags, "no-exceptions");
@@ -156,43 +143,84 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
 #if defined(_GLIBCXX_USE_CXX11_ABI) && !_GLIBCXX_USE_CXX11_ABI
     add_word(flags, "_GLIBCXX_USE_CXX11_ABI=0");
 #endif
-#if defined(__has_feature)
-#define EFFICIENTVIT_HAS_FEATURE(name) __has_feature(name)
-#else
-#define EFFICIENTVIT_HAS_FEATURE(name) 0
-#endif
 #if defined(__SANITIZE_ADDRESS__) || EFFICIENTVIT_HAS_FEATURE(address_sanitizer)
     add_word(flags, "sanitize=address");
 #endif
 #if defined(__SANITIZE_THREAD__) || EFFICIENTVIT_HAS_FEATURE(thread_sanitizer)
     add_word(flags, "sanitize=thread");
 #endif
+    return flags.empty() ? "none that show" : flags;
+}
 #undef EFFICIENTVIT_HAS_FEATURE
-    if (flags.empty()) flags = "none that show";
 
+/// The baseline's letters, and its macros that are defined.
+#define EFFICIENTVIT_TEXT_(...) #__VA_ARGS__
+#define EFFICIENTVIT_TEXT(...) EFFICIENTVIT_TEXT_(__VA_ARGS__)
+// clang-format off
+#define EFFICIENTVIT_NAMED_BITS(row, a, b, c, d) \
+    {#a, EFFICIENTVIT_BIT(a) == 1}, {#b, EFFICIENTVIT_BIT(b) == 1}, \
+    {#c, EFFICIENTVIT_BIT(c) == 1}, {#d, EFFICIENTVIT_BIT(d) == 1}
+// clang-format on
+[[maybe_unused]] EFFICIENTVIT_COLD static std::string baseline_text() {
+    struct Feature {
+        const char* macro;
+        bool defined;
+    };
+    constexpr Feature features[] = {EFFICIENTVIT_FEATURES(EFFICIENTVIT_NAMED_BITS)};
+    std::string text = EFFICIENTVIT_TEXT(EFFICIENTVIT_BASELINE);
+    for (const Feature& feature : features) {
+        if (feature.defined) add_word(text, feature.macro);
+    }
+    return text.empty() ? "the architecture's own" : text;
+}
+#undef EFFICIENTVIT_TEXT_
+#undef EFFICIENTVIT_TEXT
+#undef EFFICIENTVIT_NAMED_BITS
+
+[[maybe_unused]] EFFICIENTVIT_COLD static std::string system_text() {
 #if defined(__linux__)
-    info.system = "Linux ";
+    const std::string_view system = "Linux ";
 #elif defined(_WIN32)
-    info.system = "Windows ";
+    const std::string_view system = "Windows ";
 #elif defined(__APPLE__)
-    info.system = "macOS ";
+    const std::string_view system = "macOS ";
 #elif defined(__wasi__)
-    info.system = "WASI ";
+    const std::string_view system = "WASI ";
 #else
-    info.system = "another system, ";
+    const std::string_view system = "another system, ";
 #endif
 #if defined(EFFICIENTVIT_X86)
-    info.system += "x86-64";
+    return concat({system, "x86-64"});
 #elif defined(EFFICIENTVIT_ARM64)
-    info.system += "AArch64";
+    return concat({system, "AArch64"});
 #elif defined(__wasm__)
-    info.system += concat({"WebAssembly of ", std::to_string(8 * sizeof(void*)), " bits"});
+    return concat({system, "WebAssembly of ", std::to_string(8 * sizeof(void*)), " bits"});
 #else
-    info.system += concat({"another architecture of ", std::to_string(8 * sizeof(void*)), " bits"});
+    return concat({system, "another architecture of ", std::to_string(8 * sizeof(void*)), " bits"});
 #endif
+}
 
+}  // namespace detail
+
+/// Tells of the translation unit that calls it. Throws nothing but std::bad_alloc: an environment variable that names
+/// what this CPU lacks is told of. Asks Linux for the use of AMX where the CPU has that, as loading in bf16 does.
+///
+/// Static, since units with different flags must not share it.
+[[maybe_unused]] EFFICIENTVIT_COLD static BuildInfo build_info() {
+    BuildInfo info;
+    info.version = EFFICIENTVIT_VERSION;
+    info.compiler = detail::compiler_text();
+    info.libraries = detail::libraries_text();
+#if defined(_MSVC_LANG)
+    info.language = detail::concat({"C++ ", std::to_string(_MSVC_LANG)});
+#else
+    info.language = detail::concat({"C++ ", std::to_string(__cplusplus)});
+#endif
+    info.flags = detail::flags_text();
+    info.baseline = detail::baseline_text();
+    info.system = detail::system_text();
     const std::string name = detail::cpu_name();
-    info.cpu = concat({name, name.empty() ? "" : ", ", isa_name(best_isa()), " at best"});
+    info.cpu = detail::concat({name, name.empty() ? "" : ", ", isa_name(best_isa()), " at best"});
     info.isa = detail::choice("EFFICIENTVIT_ISA", [] { return isa_name(default_isa()); });
     info.bf16 = detail::choice("EFFICIENTVIT_BF16", [] { return bf16_unit_name(bf16_unit(default_isa())); });
 #if defined(EFFICIENTVIT_COMPILED)
@@ -207,8 +235,8 @@ EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose)
 EFFICIENTVIT_COLD inline std::ostream& operator<<(std::ostream& out, const BuildInfo& info) {
     return out << "efficientvit: " << info.version << "\ncompiler: " << info.compiler
                << "\nlibraries: " << info.libraries << "\nlanguage: " << info.language << "\nflags: " << info.flags
-               << "\nsystem: " << info.system << "\nCPU: " << info.cpu << "\nISA: " << info.isa
-               << "\nbf16: " << info.bf16 << "\nkernels: " << info.kernels << "\n";
+               << "\nbaseline: " << info.baseline << "\nsystem: " << info.system << "\nCPU: " << info.cpu
+               << "\nISA: " << info.isa << "\nbf16: " << info.bf16 << "\nkernels: " << info.kernels << "\n";
 }
 
 EFFICIENTVIT_END_NAMESPACE

@@ -48,7 +48,17 @@ TEST(BuildInfo, EveryLineSaysSomething) {
         ASSERT_NE(colon, std::string::npos) << line;
         EXPECT_GT(line.size(), colon + 2) << line;
     }
-    EXPECT_EQ(lines, 10);
+    EXPECT_EQ(lines, 11);
+}
+
+TEST(BuildInfo, BaselineTellsWhatTheFlagsAllow) {
+    const std::string baseline = ev::build_info().baseline;
+#if defined(__AVX2__)
+    EXPECT_NE(baseline.find("__AVX2__"), std::string::npos) << baseline;
+#elif defined(__x86_64__) && !defined(__SSE3__) && !defined(_GLIBCXX_DEBUG)
+    EXPECT_EQ(baseline, "the architecture's own");
+#endif
+    EXPECT_EQ(baseline.find("EFFICIENTVIT_BASELINE"), std::string::npos) << baseline;
 }
 
 TEST(BuildInfo, IsaIsTheOneThatWeightsArePackedFor) {
