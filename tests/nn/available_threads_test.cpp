@@ -115,7 +115,7 @@ std::vector<std::vector<int>> cpus_of(int threads, bool pinned) {
         std::vector<std::vector<int>> cpus;
         std::size_t count;
     } asked;
-    ev::ThreadPoolExecutor pool(threads, pinned);
+    ev::ThreadPoolExecutor pool({.threads = threads, .pinned = pinned});
     asked.count = static_cast<std::size_t>(pool.concurrency());
     const auto task = [](void* argument) {
         Asked& a = *static_cast<Asked*>(argument);

@@ -166,7 +166,8 @@ public:
         workers_ = std::max(threads, 1);
         if (workers_ == 1 || trace_ != nullptr) return;
         if (executor == nullptr) {
-            pool_ = std::make_unique<ThreadPoolExecutor>(threads - 1, options.pin_helpers);
+            pool_ = std::make_unique<ThreadPoolExecutor>(
+                ThreadPoolOptions{.threads = threads - 1, .pinned = options.pin_helpers});
             executor = pool_.get();
         }
         team_.reset(detail::Team::create(executor, threads));

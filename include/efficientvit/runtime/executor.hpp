@@ -55,6 +55,13 @@ private:
 }  // namespace detail
 #endif
 
+/// How a ThreadPoolExecutor is made.
+struct ThreadPoolOptions {
+    int threads = 1;      ///< helpers, at least one
+    bool pinned = false;  ///< each is bound to a CPU of its own for good (Linux), as far as the calling thread may run
+                          ///< on others than its own; nothing where the system refuses
+};
+
 /// Threads that sleep until they are wanted. In a child of fork(), and where the platform has no threads, it has none
 /// of them: its concurrency is 0, what is scheduled never runs, and its destructor returns at once.
 class ThreadPoolExecutor final : public Executor {
@@ -62,11 +69,12 @@ public:
     /// The most helpers that a pool may have.
     static constexpr int max_threads = 4096;
 
-    /// `threads` helpers, at least one. `pinned`: each is bound to a CPU of its own for good (Linux), as far as the
-    /// calling thread has others to run on than its own; nothing where the system refuses. Throws ConfigError for more
-    /// than max_threads, std::system_error where the system has no more threads.
-    explicit ThreadPoolExecutor(int threads, bool pinned = false)
-        : pool_(new_pool(threads < 1 ? 1 : threads, pinned)) {}
+    /// Starts the threads. Throws ConfigError for more than max_threads, std::system_error where the system has no more
+    /// threads.
+    explicit ThreadPoolExecutor(const ThreadPoolOptions& options)
+        : pool_(new_pool(options.threads < 1 ? 1 : options.threads, options.pinned)) {}
+    /// So many threads, and all else as usual.
+    explicit ThreadPoolExecutor(int threads) : ThreadPoolExecutor(ThreadPoolOptions{.threads = threads}) {}
 
     int concurrency() const override { return pool_->concurrency(); }
     void schedule(void (*task)(void*), void* argument) override { pool_->schedule(task, argument); }
