@@ -4,9 +4,9 @@
 #pragma once
 
 #include <efficientvit/images/mask.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <span>
@@ -28,8 +28,8 @@ inline std::vector<int> box_nms(std::span<const MaskBox> boxes, std::span<const 
     std::vector<int> order(boxes.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-        const float x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
-        return std::isnan(y) ? false : std::isnan(x) || x > y;
+        const float &x = scores[static_cast<std::size_t>(a)], &y = scores[static_cast<std::size_t>(b)];
+        return detail::is_nan(y) ? false : detail::is_nan(x) || x > y;
     });
     // In float, as torchvision has it.
     struct Corners {

@@ -178,7 +178,7 @@ private:
             enlarger_->run(low_res, thresholds, enlarger_->active(low_res, thresholds), {0, geometry_.original.height},
                            room.mask.pixels.data(), nullptr, room.scratch.data());
         const float stability = s.stability_score();
-        if (limits_.stability > 0 && !(stability >= static_cast<float>(limits_.stability))) {
+        if (limits_.stability > 0 && (s.outer == 0 || !(stability >= static_cast<float>(limits_.stability)))) {
             return;
         }
         if (near_crop_edge(s.box, crop_, image_)) return;

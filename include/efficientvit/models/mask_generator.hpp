@@ -10,6 +10,7 @@
 #include <efficientvit/images/mask_regions.hpp>
 #include <efficientvit/images/mask_rle.hpp>
 #include <efficientvit/models/mask_filter.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 
 #include <algorithm>
 #include <array>
@@ -85,7 +86,7 @@ EFFICIENTVIT_COLD inline void check(const MaskGeneratorOptions& o) {
     };
     if (o.points_per_batch < 1) fail("points_per_batch", o.points_per_batch, "1 or more");
     if (o.crop_n_layers < 0 || o.crop_n_layers > 8) fail("crop_n_layers", o.crop_n_layers, "0 to 8");
-    if (!(o.crop_overlap_ratio >= 0 && o.crop_overlap_ratio < 1)) {
+    if (is_nan(o.crop_overlap_ratio) || !(o.crop_overlap_ratio >= 0 && o.crop_overlap_ratio < 1)) {
         fail("crop_overlap_ratio", o.crop_overlap_ratio, "0 to less than 1");
     }
     if (o.crop_n_points_downscale_factor < 1) {
@@ -96,7 +97,7 @@ EFFICIENTVIT_COLD inline void check(const MaskGeneratorOptions& o) {
                                       {"stability_score_offset", o.stability_score_offset},
                                       {"box_nms_thresh", o.box_nms_thresh},
                                       {"crop_nms_thresh", o.crop_nms_thresh}}) {
-        if (!std::isfinite(value)) fail(name, value, "a number");
+        if (!is_finite(value)) fail(name, value, "a number");
     }
     if (o.point_grids.empty()) {
         if (o.points_per_side < 1 || o.points_per_side > 4096) {
@@ -110,8 +111,8 @@ EFFICIENTVIT_COLD inline void check(const MaskGeneratorOptions& o) {
     }
     for (const std::vector<Point>& grid : o.point_grids) {
         for (const Point& p : grid) {
-            if (!(p.x >= 0 && p.x <= 1)) fail("x of a point in point_grids", p.x, "0 to 1");
-            if (!(p.y >= 0 && p.y <= 1)) fail("y of a point in point_grids", p.y, "0 to 1");
+            if (is_nan(p.x) || !(p.x >= 0 && p.x <= 1)) fail("x of a point in point_grids", p.x, "0 to 1");
+            if (is_nan(p.y) || !(p.y >= 0 && p.y <= 1)) fail("y of a point in point_grids", p.y, "0 to 1");
         }
     }
 }

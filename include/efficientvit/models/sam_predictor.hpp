@@ -302,8 +302,9 @@ private:
         if (prompt.points.empty() && !prompt.box && !prompt.mask_input) {
             refuse(i, count, {" has neither points nor box nor mask_input, expected one of them"});
         }
-        const auto inside = [&](double x, double y) {
-            return x >= 0 && x <= original_.width && y >= 0 && y <= original_.height;  // false for NaN
+        const auto inside = [&](const double& x, const double& y) {
+            return !detail::is_nan(x) && !detail::is_nan(y) && x >= 0 && x <= original_.width && y >= 0 &&
+                   y <= original_.height;
         };
         for (std::size_t j = 0; j < prompt.points.size(); ++j) {
             const SamPoint& p = prompt.points[j];

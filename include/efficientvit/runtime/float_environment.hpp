@@ -37,6 +37,11 @@ inline bool is_finite(const float& x) {
     std::memcpy(&bits, &x, sizeof bits);
     return (bits & 0x7f800000U) != 0x7f800000U;
 }
+inline bool is_finite(const double& x) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7ff0000000000000U) != 0x7ff0000000000000U;
+}
 
 /// Sets IEEE defaults (round to nearest, denormals kept, exceptions masked) while it lives, then puts back what
 /// was.

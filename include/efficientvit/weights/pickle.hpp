@@ -10,6 +10,7 @@
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
@@ -123,7 +124,7 @@ constexpr PickleValue unnamed(PickleObject object) {
 
 /// As Python's repr() has it: the shortest text that gives the same number, always with a dot or an exponent.
 EFFICIENTVIT_COLD inline std::string real_text(double value) {
-    if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+    if (!is_finite(value)) return is_nan(value) ? "nan" : value > 0 ? "inf" : "-inf";
     std::array<char, 40> text{};
     const double size = std::abs(value);
     const bool plain = value == 0 || (size >= 1e-4 && size < 1e16);
