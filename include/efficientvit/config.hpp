@@ -13,14 +13,14 @@
 //    vector code, mean the same under all flags, and may cross between such units.
 //
 // Macros that stay defined behind these headers. For programs: EFFICIENTVIT_VERSION, EFFICIENTVIT_VERSION_MAJOR,
-// EFFICIENTVIT_VERSION_MINOR, EFFICIENTVIT_VERSION_PATCH. For the headers alone: EFFICIENTVIT_AMX, EFFICIENTVIT_ARM64,
-// EFFICIENTVIT_BEGIN_NAMESPACE, EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE, EFFICIENTVIT_BEGIN_TABLES,
-// EFFICIENTVIT_CODE_NAMESPACE, EFFICIENTVIT_COLD, EFFICIENTVIT_COMPILED, EFFICIENTVIT_DOOR, EFFICIENTVIT_DOOR_OF,
-// EFFICIENTVIT_DOOR_OF_, EFFICIENTVIT_END_NAMESPACE, EFFICIENTVIT_END_PLAIN_NAMESPACE, EFFICIENTVIT_END_TABLES,
-// EFFICIENTVIT_HAS_MMAP, EFFICIENTVIT_HAS_THREADS, EFFICIENTVIT_KERNELS_HERE, EFFICIENTVIT_LOCAL,
-// EFFICIENTVIT_NEON_BF16, EFFICIENTVIT_PLAIN_NAMESPACE, EFFICIENTVIT_POSIX_THREADS, EFFICIENTVIT_VERSION_NAME,
-// EFFICIENTVIT_VERSION_NAME_, EFFICIENTVIT_WASM, EFFICIENTVIT_X86, and those of baseline.hpp. Macros of others are put
-// aside meanwhile, see foreign_macros.hpp.
+// EFFICIENTVIT_VERSION_MINOR, EFFICIENTVIT_VERSION_PATCH. For the headers alone: EFFICIENTVIT_ALWAYS_INLINE,
+// EFFICIENTVIT_AMX, EFFICIENTVIT_ARM64, EFFICIENTVIT_BEGIN_NAMESPACE, EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE,
+// EFFICIENTVIT_BEGIN_TABLES, EFFICIENTVIT_CODE_NAMESPACE, EFFICIENTVIT_COLD, EFFICIENTVIT_COMPILED, EFFICIENTVIT_DOOR,
+// EFFICIENTVIT_DOOR_OF, EFFICIENTVIT_DOOR_OF_, EFFICIENTVIT_END_NAMESPACE, EFFICIENTVIT_END_PLAIN_NAMESPACE,
+// EFFICIENTVIT_END_TABLES, EFFICIENTVIT_FLATTEN, EFFICIENTVIT_HAS_MMAP, EFFICIENTVIT_HAS_THREADS,
+// EFFICIENTVIT_KERNELS_HERE, EFFICIENTVIT_LOCAL, EFFICIENTVIT_NEON_BF16, EFFICIENTVIT_PLAIN_NAMESPACE,
+// EFFICIENTVIT_POSIX_THREADS, EFFICIENTVIT_VERSION_NAME, EFFICIENTVIT_VERSION_NAME_, EFFICIENTVIT_WASM,
+// EFFICIENTVIT_X86, and those of baseline.hpp. Macros of others are put aside meanwhile, see foreign_macros.hpp.
 #pragma once
 
 #include <efficientvit/baseline.hpp>
@@ -67,6 +67,22 @@
 #define EFFICIENTVIT_COLD __attribute__((cold))
 #else
 #define EFFICIENTVIT_COLD
+#endif
+
+// For functions of the plain namespace that copy or compare values, which a compiler may do with vectors: units have no
+// copy of them that the linker could keep for other units.
+#if defined(__GNUC__)
+#define EFFICIENTVIT_ALWAYS_INLINE __attribute__((always_inline))
+#else
+#define EFFICIENTVIT_ALWAYS_INLINE
+#endif
+
+// For functions that fill standard containers where weights are loaded: what they call becomes part of them. A standard
+// container's functions have the same name in all units, so that the linker would take those of one for all.
+#if defined(__GNUC__)
+#define EFFICIENTVIT_FLATTEN __attribute__((flatten))
+#else
+#define EFFICIENTVIT_FLATTEN
 #endif
 
 // For functions that own statics or thread_locals, and inline variables: each shared library has its own. g++ would

@@ -21,7 +21,7 @@ struct Shape {
     std::ptrdiff_t h = 0;  ///< rows
     std::ptrdiff_t w = 0;  ///< columns
     /// Whether all extents are equal.
-    bool operator==(const Shape&) const = default;
+    EFFICIENTVIT_ALWAYS_INLINE bool operator==(const Shape&) const = default;
 };
 
 /// A tensor that somebody else owns, to read from: a pointer to N*C*H*W floats, row-major, without gaps. Unlike Eigen's
@@ -36,7 +36,7 @@ struct TensorView {
     float* data = nullptr;  ///< the first float
     Shape shape{};          ///< N, C, H, W
     /// To read from.
-    constexpr operator ConstTensorView() const { return {data, shape}; }
+    EFFICIENTVIT_ALWAYS_INLINE constexpr operator ConstTensorView() const { return {data, shape}; }
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE

@@ -30,7 +30,7 @@ struct Rgb {
     std::uint8_t green = 0;  ///< 0 to 255
     std::uint8_t blue = 0;   ///< 0 to 255
     /// Whether all members are equal.
-    bool operator==(const Rgb&) const = default;
+    EFFICIENTVIT_ALWAYS_INLINE bool operator==(const Rgb&) const = default;
 };
 
 /// Rows and columns, in pixels.
@@ -38,7 +38,7 @@ struct ImageSize {
     int height = 0;  ///< rows
     int width = 0;   ///< columns
     /// Whether all members are equal.
-    bool operator==(const ImageSize&) const = default;
+    EFFICIENTVIT_ALWAYS_INLINE bool operator==(const ImageSize&) const = default;
 };
 
 EFFICIENTVIT_END_PLAIN_NAMESPACE

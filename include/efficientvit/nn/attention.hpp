@@ -109,9 +109,7 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
         const auto read = [&](const char* name, Index size) {  // zeros if it is missing
-            std::vector<float> values = aggreg.read(name);
-            values.resize(static_cast<std::size_t>(size));
-            return values;
+            return aggreg.read(name, static_cast<std::size_t>(size), 0);
         };
         packed.scales.push_back(
             {c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),

@@ -92,14 +92,12 @@ public:
         if (out_features == 0) return;  // left out: a classifier with num_classes=0
         const auto outs = static_cast<std::size_t>(out_features);
         const auto read = [&](const char* name, std::size_t count, float otherwise) {
-            std::vector<float> values = p.weights.read(name);
-            if (values.empty()) values.assign(count, otherwise);
-            return values;
+            return p.weights.read(name, count, otherwise);
         };
         const ChannelLayout out = ChannelLayout::plain(out_features);
         linear_.weights = detail::pack_dense(read("linear.weight", outs * C.in_features, 0),
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
-        linear_.bias = detail::pack_bias(C.use_bias ? read("linear.bias", outs, 0) : std::vector<float>(outs), out);
+        linear_.bias = detail::pack_bias(C.use_bias ? read("linear.bias", outs, 0) : detail::filled(outs, 0.0f), out);
         if (C.norm == Norm::ln) {
             norm_ = {detail::pack_bias(read("norm.weight", outs, 1), out),
                      detail::pack_bias(read("norm.bias", outs, 0), out)};

@@ -85,12 +85,12 @@ public:
     EFFICIENTVIT_COLD LoadReport load_state_dict(const StateDict& weights, const std::vector<Parameter>& wanted,
                                                  const LoadOptions& options, std::int64_t* open_extent = nullptr) {
         const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
-        const MatchedWeights matched(weights, wanted, options);
+        MatchedWeights matched(weights, wanted, options);
         Derived loaded;
         loaded.load({WeightReader(matched), &kernels_for(options)});
         static_cast<Derived&>(*this) = std::move(loaded);
         if (open_extent != nullptr) *open_extent = matched.open_extent();
-        return matched.report();
+        return matched.take_report();
     }
 
     /// Names and shapes of the state dict, in the reference's order (without num_batches_tracked).

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,8 +31,8 @@ public:
         : parameters_(parameters), prefix_(std::move(prefix)) {}
     Describer at(std::string_view name) const { return Describer(parameters_, concat({prefix_, name, "."})); }
     Describer at(int index) const { return at(std::to_string(index)); }
-    void add(std::string_view name, std::vector<std::int64_t> shape) const {
-        parameters_.push_back({concat({prefix_, name}), std::move(shape)});
+    EFFICIENTVIT_FLATTEN void add(std::string_view name, std::initializer_list<std::int64_t> shape) const {
+        parameters_.push_back({concat({prefix_, name}), shape});
     }
 
 private:
@@ -62,14 +63,10 @@ struct ScaleShift {
 
 inline ScaleShift read_batch_norm(const Packer& p, int channels, double eps) {
     const auto count = static_cast<std::size_t>(channels);
-    const auto read = [&](const char* name, float otherwise) {
-        std::vector<float> values = p.weights.read(name);
-        if (values.empty()) values.assign(count, otherwise);
-        return values;
-    };
+    const auto read = [&](const char* name, float otherwise) { return p.weights.read(name, count, otherwise); };
     const std::vector<float> weight = read("weight", 1), bias = read("bias", 0);
     const std::vector<float> mean = read("running_mean", 0), variance = read("running_var", 1);
-    ScaleShift out{std::vector<double>(count), std::vector<double>(count)};
+    ScaleShift out{filled(count, 0.0), filled(count, 0.0)};
     for (std::size_t c = 0; c < count; ++c) {
         out.scale[c] = double{weight[c]} / std::sqrt(double{variance[c]} + eps);
         out.shift[c] = double{bias[c]} - double{mean[c]} * out.scale[c];
@@ -82,12 +79,10 @@ inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights
                           double norm_eps, double input_scale = 1.0) {
     const auto outs = static_cast<std::size_t>(out_channels);
     const Packer conv = p.at("conv");
-    Folded f{conv.weights.read("weight"), {}};
-    if (f.weight.empty()) f.weight.assign(outs * weights_a_channel, 0.0f);
-    if (use_bias) f.bias = conv.weights.read("bias");
-    if (f.bias.empty()) f.bias.assign(outs, 0.0f);
+    Folded f{conv.weights.read("weight", outs * weights_a_channel, 0), {}};
+    f.bias = use_bias ? conv.weights.read("bias", outs, 0) : filled(outs, 0.0f);
     if (norm == Norm::none && input_scale == 1.0) return f;
-    ScaleShift n{std::vector<double>(outs, 1.0), std::vector<double>(outs, 0.0)};
+    ScaleShift n{filled(outs, 1.0), filled(outs, 0.0)};
     if (norm == Norm::bn2d) n = read_batch_norm(p.at("norm"), out_channels, norm_eps);
     for (std::size_t c = 0; c < outs; ++c) {
         const double scale = n.scale[c] * input_scale;

@@ -57,9 +57,7 @@ inline FeatureMap new_place_map(Session& session, const ChannelLayout& layout, i
 
 /// The values of a tensor; where it is missing (only without strict) `count` times `otherwise`.
 inline std::vector<float> read_or(const Packer& p, const char* name, int count, float otherwise) {
-    std::vector<float> values = p.weights.read(name);
-    if (values.empty()) values.assign(static_cast<std::size_t>(count), otherwise);
-    return values;
+    return p.weights.read(name, static_cast<std::size_t>(count), otherwise);
 }
 
 /// torch.nn.Linear on tokens. State dict: weight, bias.

@@ -129,6 +129,8 @@ public:
 
     /// What was loaded and what passed over.
     const LoadReport& report() const { return report_; }
+    /// The same, which is gone here afterwards.
+    LoadReport take_report() { return std::move(report_); }
 
     /// What Parameter::any was found to be; 0 where no tensor has it, or all that have it are left out.
     std::int64_t open_extent() const { return open_extent_; }
@@ -237,6 +239,14 @@ private:
     std::int64_t open_extent_ = 0;
 };
 
+namespace detail {
+/// A vector of equal values. Not by the vector's own constructor, of which the linker keeps one unit's for all.
+template <class T>
+EFFICIENTVIT_FLATTEN std::vector<T> filled(std::size_t count, T value) {
+    return std::vector<T>(count, value);
+}
+}  // namespace detail
+
 /// Reads the tensors of one layer: a handle on MatchedWeights and the layer's place in the model. Cheap to pass
 /// by value; the MatchedWeights must outlive it.
 class WeightReader {
@@ -261,10 +271,11 @@ public:
     /// Whether there is a tensor of that name.
     bool has(std::string_view name) const { return weights_->find(full_name(name)) != nullptr; }
 
-    /// The values of a tensor as float, row-major; empty if it is missing, which happens only without strict.
-    std::vector<float> read(std::string_view name) const {
+    /// The values of a tensor as float, row-major; if it is missing, which happens only without strict, `count` times
+    /// `otherwise`.
+    std::vector<float> read(std::string_view name, std::size_t count, float otherwise) const {
         const Entry* entry = weights_->find(full_name(name));
-        return entry == nullptr ? std::vector<float>{} : to_float(*entry);
+        return entry == nullptr ? detail::filled(count, otherwise) : to_float(*entry);
     }
 
     /// The model's name for it.
