@@ -139,6 +139,9 @@ TEST_P(NoAllocation, WhereTheTypeIsForgotten) {
     ev::NamedTensors y;
     model.forward(x, y, context);
     EXPECT_EQ(count([&] { model.forward(x, y, context); }), 0);
+    ev::Tensor stage(1, 1, 1, 1);
+    model.forward_stage("stage2", x, stage, context);
+    EXPECT_EQ(count([&] { model.forward_stage("stage2", x, stage, context); }), 0);
 }
 
 TEST_P(NoAllocation, TheFirstTakesWhatItSaidAndNoMore) {

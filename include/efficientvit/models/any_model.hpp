@@ -21,6 +21,28 @@
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
+namespace detail {
+
+/// What output i of such a network is called.
+inline const char* output_name(const ModelInfo& info, std::size_t i) {
+    constexpr const char* stages[] = {"stage0", "stage1", "stage2", "stage3", "stage4",  "stage5",
+                                      "stage6", "stage7", "stage8", "stage9", "stage10", "stage11"};
+    static_assert(std::size(stages) == std::size_t{IntList::capacity});
+    switch (info.task) {
+        case Task::classification:
+            return info.n_classes == 0 ? "pre_logits" : "logits";
+        case Task::segmentation:
+            return "segout";
+        case Task::image_encoder:
+            return "image_embeddings";
+        case Task::backbone:
+            break;
+    }
+    return stages[i];
+}
+
+}  // namespace detail
+
 /// Any network of this library. Made by make_model(), or from a type of one's own: `AnyModelOf<Mine> model({.name =
 /// "mine"});`.
 class AnyModel {
@@ -88,9 +110,8 @@ public:
     template <class X, class Y>
     void forward_stage(std::string_view stage, const X& x, Y&& y, Context& context) const {
         const auto in = view(x);
-        std::vector<Output> stages = outputs(in.shape);
-        const int number = stage_number(stage, stages);
-        write_to(y, stages[static_cast<std::size_t>(number)].shape, "forward_stage", [&](const TensorView& out) {
+        const int number = stage_number(stage);
+        write_to(y, stage_shape(number, in.shape), "forward_stage", [&](const TensorView& out) {
             compute_stage(number, {in.data, in.shape}, out, context);
         });
     }
@@ -128,11 +149,13 @@ protected:
 
     /// What forward does, without its templates.
     virtual void forward_all(const ConstTensorView& x, NamedTensors& y, Context& context) const = 0;
+    /// How many stages a backbone has; 0 for other networks.
+    virtual int stages() const { return 0; }
+    /// The shape of a backbone's stage for an input of this shape. Throws ShapeError.
+    virtual Shape stage_shape(int /*stage*/, const Shape& input) const { return input; }
     /// What forward_stage does, likewise; the stage is there, and y has its shape.
     virtual void compute_stage(int /*stage*/, const ConstTensorView& /*x*/, const TensorView& /*y*/,
-                               Context& /*context*/) const {
-        throw Error(detail::concat({"forward_stage: ", info_.name, " has no stages"}));
-    }
+                               Context& /*context*/) const {}
     /// What forward_pre_logits does, likewise.
     virtual void compute_pre_logits(const ConstTensorView& /*x*/, const TensorView& /*y*/, Context& /*context*/) const {
         refuse_pre_logits();
@@ -146,21 +169,23 @@ private:
         detail::check_output(out, shape, where);
         compute(out);
     }
-    EFFICIENTVIT_COLD int stage_number(std::string_view stage, const std::vector<Output>& outputs) const {
+    int stage_number(std::string_view stage) const {
+        for (int i = 0; i < stages(); ++i) {
+            if (detail::output_name(info_, static_cast<std::size_t>(i)) == stage) return i;
+        }
+        if (stage != "stage_final" || stages() == 0) refuse_stage(stage);
+        return stages() - 1;
+    }
+    [[noreturn]] EFFICIENTVIT_COLD void refuse_stage(std::string_view stage) const {
+        const std::string where = detail::concat({"forward_stage: ", info_.name, " has no ", detail::in_quotes(stage)});
+        if (stages() == 0) {
+            throw Error(detail::concat({where, ": it gives ", detail::output_name(info_, 0),
+                                        "; its backbone has stages, and loads the same weights"}));
+        }
         std::string names;
-        for (std::size_t i = 0; i < outputs.size(); ++i) {
-            const bool last = i + 1 == outputs.size();
-            if (info_.task == Task::backbone && (outputs[i].name == stage || (last && stage == "stage_final"))) {
-                return static_cast<int>(i);
-            }
-            names += detail::concat({names.empty() ? "" : ", ", outputs[i].name});
-        }
-        if (info_.task == Task::backbone) {
-            throw Error(detail::concat({"forward_stage: ", info_.name, " has no ", detail::in_quotes(stage),
-                                        "; there are ", names, " and stage_final"}));
-        }
-        throw Error(detail::concat({"forward_stage: ", info_.name, " has no ", detail::in_quotes(stage), ": it gives ",
-                                    names, "; its backbone has stages, and loads the same weights"}));
+        for (int i = 0; i < stages(); ++i)
+            names += detail::concat({i == 0 ? "" : ", ", detail::output_name(info_, static_cast<std::size_t>(i))});
+        throw Error(detail::concat({where, "; there are ", names, " and stage_final"}));
     }
     [[noreturn]] EFFICIENTVIT_COLD void refuse_pre_logits() const {
         throw Error(detail::concat({"forward_pre_logits: ", info_.name, " is no classifier"}));
@@ -170,24 +195,6 @@ private:
 };
 
 namespace detail {
-
-/// What output i of such a network is called.
-inline const char* output_name(const ModelInfo& info, std::size_t i) {
-    constexpr const char* stages[] = {"stage0", "stage1", "stage2", "stage3", "stage4",  "stage5",
-                                      "stage6", "stage7", "stage8", "stage9", "stage10", "stage11"};
-    static_assert(std::size(stages) == std::size_t{IntList::capacity});
-    switch (info.task) {
-        case Task::classification:
-            return info.n_classes == 0 ? "pre_logits" : "logits";
-        case Task::segmentation:
-            return "segout";
-        case Task::image_encoder:
-            return "image_embeddings";
-        case Task::backbone:
-            break;
-    }
-    return stages[i];
-}
 
 /// Lends tensors to a backbone's forward for as long as this lives.
 template <class Features>
@@ -297,12 +304,13 @@ protected:
             compute(x, view(items[0].tensor), context);
         }
     }
+    int stages() const override { return is_backbone ? static_cast<int>(output_count) : 0; }
+    Shape stage_shape(int stage, const Shape& input) const override {
+        if constexpr (is_backbone) return Network::stage_shapes(input)[static_cast<std::size_t>(stage)];
+        return AnyModel::stage_shape(stage, input);
+    }
     void compute_stage(int stage, const ConstTensorView& x, const TensorView& y, Context& context) const override {
-        if constexpr (is_backbone) {
-            network_.forward_stage(stage, x, y, context);
-        } else {
-            AnyModel::compute_stage(stage, x, y, context);
-        }
+        if constexpr (is_backbone) network_.forward_stage(stage, x, y, context);
     }
     void compute_pre_logits(const ConstTensorView& x, const TensorView& y, Context& context) const override {
         if constexpr (is_classifier) {
