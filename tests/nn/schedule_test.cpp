@@ -24,6 +24,8 @@ using ev::detail::Machine;
 using ev::kernels::Operands;
 
 constexpr Core small_core{256 << 10, 8 << 20, 2}, large_core{2 << 20, 32 << 20, 2};
+// Raspberry Pi 4: four cores, one cache; little cores of a phone.
+constexpr Core cluster{1 << 20, 0, 1, 4}, little_cluster{128 << 10, 0, 1, 2};
 
 struct MBConvCase {
     const char* name;
@@ -66,6 +68,11 @@ INSTANTIATE_TEST_SUITE_P(
         MBConvCase{"b0 stem DSConv", 1, 8, 112, 1, 8, 1, 1, f32, large_core, false, 1, 56, 0, 1, 2, 1},
         MBConvCase{"b0 1.0", 1, 8, 112, 4, 16, 2, 1, f32, large_core, false, 1, 8, 32, 2, 2, 1},
         MBConvCase{"b0 1.0, small cache", 1, 8, 112, 4, 16, 2, 1, f32, small_core, false, 1, 4, 16, 2, 2, 1},
+        // One thread has a cluster's cache for itself, each of four a quarter of it.
+        MBConvCase{"b0 1.0, cluster", 1, 8, 112, 4, 16, 2, 1, f32, cluster, false, 1, 8, 32, 2, 2, 1},
+        MBConvCase{"b0 1.0, cluster, 4 threads", 1, 8, 112, 4, 16, 2, 4, f32, cluster, false, 4, 4, 16, 2, 2, 4},
+        MBConvCase{"b0 1.0, little cores, 2 threads", 1, 8, 112, 4, 16, 2, 2, f32, little_cluster, false, 2, 2, 8, 2, 2,
+                   2},
         // Threads take bands of rows: as many as there are threads, since edges are expanded twice.
         MBConvCase{"b0 1.0, 4 threads", 1, 8, 112, 4, 16, 2, 4, f32, large_core, false, 4, 14, 29, 2, 2, 4},
         // A small map in one step, and threads take blocks of channels.
@@ -148,7 +155,18 @@ TEST(Schedules, KnowTheCore) {
     EXPECT_GE(core.l2_bytes, 64 << 10);
     EXPECT_LE(core.l2_bytes, Index{1} << 30);
     EXPECT_GE(core.l3_bytes, 0);
+    EXPECT_GE(core.l2_cores, 1);
     EXPECT_TRUE(core.fma_units == 1 || core.fma_units == 2);
+}
+
+TEST(Schedules, CountCpusOfALinuxList) {
+    using ev::detail::count_cpus;
+    EXPECT_EQ(count_cpus("0"), 1);
+    EXPECT_EQ(count_cpus("0-3"), 4);
+    EXPECT_EQ(count_cpus("0-3,8"), 5);
+    EXPECT_EQ(count_cpus("4,6,10-11"), 4);
+    EXPECT_EQ(count_cpus(""), 0);
+    EXPECT_EQ(count_cpus("?"), 0);
 }
 
 #if defined(EFFICIENTVIT_X86)

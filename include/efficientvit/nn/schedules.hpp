@@ -21,11 +21,19 @@ inline int chunks_of(int workers, int items) { return std::max(1, std::min(worke
 
 constexpr int quotient_up(int a, int b) { return (a + b - 1) / b; }
 
-/// Floats that may wait in the second-level cache from one part of a fused layer to the next: half of the cache, at
-/// most 512 KB, beyond which nothing was gained on caches of 1 and 2 MB.
-inline Index waiting_floats(const Core& core) {
+/// Floats that may wait in the second-level cache from one part of a fused layer to the next: half of a worker's share,
+/// at most 512 KB, beyond which nothing was gained on caches of 1 and 2 MB.
+inline Index waiting_floats(const Machine& machine) {
     constexpr Index most = 128 * 1024, least = 8 * 1024;
-    return std::clamp(static_cast<Index>(core.l2_bytes) / Index{2 * sizeof(float)}, least, most);
+    return std::clamp(static_cast<Index>(machine.l2_share()) / Index{2 * sizeof(float)}, least, most);
+}
+
+/// Floats that the rows of a ring may take: more than what waits where the cache is small, since few rows at a time
+/// expand more of them twice, but no more than a worker's share of it, if that is 64 KB at least.
+inline Index ring_floats(const Machine& machine) {
+    constexpr Index wanted = 64 * 1024, least = 16 * 1024;
+    const Index share = std::max<Index>(static_cast<Index>(machine.l2_share()) / Index{sizeof(float)}, least);
+    return std::min(std::max(waiting_floats(machine), wanted), share);
 }
 
 // ---- MBConv and DSConv ----------------------------------------------------------------------------------------------
@@ -76,7 +84,7 @@ struct InvertedBottleneckRows {
 inline InvertedBottleneckRows rows_of_step(const InvertedBottleneckSizes& layer, const FeatureMap& x,
                                            const FeatureMap& y, const Machine& machine, int slice_channels) {
     const int block = block_width(layer.mid_channels), lanes = block_count(layer.mid_channels) * block;
-    const Index whole_floats = waiting_floats(machine.core), step_floats = whole_floats / 2;
+    const Index whole_floats = waiting_floats(machine), step_floats = whole_floats / 2;
     const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
     const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
     // In bf16 what waits is half as large, and not sliced.
@@ -93,7 +101,7 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
                                            const FeatureMap& y, const Machine& machine) {
     // A slice is so many channels that adding it to the sums costs nothing beside it.
     constexpr int slice_channels = 512;
-    const Index most_ring_floats = std::max<Index>(waiting_floats(machine.core), 64 * 1024);
+    const Index most_ring_floats = ring_floats(machine);
     const int workers = machine.workers;
     const bool rounded = machine.operands == kernels::Operands::bf16;
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels), lanes = blocks * block;
@@ -119,7 +127,7 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
     }
 
     const Index slice_lanes =
-        std::max<Index>(slice_channels, waiting_floats(machine.core) / std::max(1, y.height * y.width));
+        std::max<Index>(slice_channels, waiting_floats(machine) / std::max(1, y.height * y.width));
     const int slices = whole && !rounded ? static_cast<int>((lanes + slice_lanes - 1) / slice_lanes) : 1;
     s.slice_blocks = quotient_up(blocks, 2 * slices) * 2;  // pairs are expanded together
     // In bf16 the projection reads what has been rounded, and the depthwise convolution writes one group at a time.
@@ -157,7 +165,7 @@ struct FusedBottleneckSchedule {
 /// these are longer.
 inline FusedBottleneckSchedule schedule_fused(int mid_channels, Index weights, const FeatureMap& y,
                                               const Machine& machine) {
-    const Index most = waiting_floats(machine.core);
+    const Index most = waiting_floats(machine);
     const Index step_floats = weights >= 2 * most ? most : most / 2;
     const int block = block_width(mid_channels), blocks = block_count(mid_channels);
     const int fitting = static_cast<int>(std::max<Index>(1, step_floats / (Index{blocks} * block * y.width)));

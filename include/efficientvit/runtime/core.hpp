@@ -6,6 +6,7 @@
 
 #include <efficientvit/kernels/args.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -23,6 +24,7 @@ struct Core {
     std::ptrdiff_t l2_bytes = 1 << 20;  ///< second-level cache, which other cores may share
     std::ptrdiff_t l3_bytes = 0;        ///< third-level cache of all cores; 0: none, or not known
     int fma_units = 2;                  ///< vectors of the widest kind that it multiplies and adds in a cycle
+    int l2_cores = 1;                   ///< cores of one cluster, which share the second-level cache
     bool operator==(const Core&) const = default;
 };
 
@@ -31,7 +33,27 @@ struct Machine {
     int workers = 1;  ///< threads that share a forward
     kernels::Operands operands = kernels::Operands::f32;
     Core core{};
+
+    /// Of the second-level cache, what one worker may count on.
+    std::ptrdiff_t l2_share() const { return core.l2_bytes / std::min(workers, core.l2_cores); }
 };
+
+/// How many CPUs a list names as Linux writes it: "0-3,8" has five.
+constexpr int count_cpus(const char* list) {
+    const auto number = [&] {
+        int n = 0;
+        for (; *list >= '0' && *list <= '9'; ++list) n = 10 * n + (*list - '0');
+        return n;
+    };
+    int count = 0;
+    while (*list >= '0' && *list <= '9') {
+        const int first = number();
+        if (*list == '-') ++list, count += number() - first;
+        ++count;
+        if (*list == ',') ++list;
+    }
+    return count;
+}
 
 #if defined(EFFICIENTVIT_X86)
 /// Bytes of the data cache that leaf 4 (Intel) or 0x8000001d (AMD) describes, and its level; level 0 behind the last.
@@ -91,24 +113,47 @@ inline Core detect_core() {
     return core;
 }
 #elif defined(__linux__)
-/// From /sys, whose files say "512K"; of the first CPU, since all that share its frequency domain are alike.
+/// Reads numbers from a file below /sys/devices/system/cpu/cpu<cpu>. Whether all were there.
+template <class... To>
+bool read_cpu_file(int cpu, const char* name, const char* format, To*... to) {
+    char path[96];
+    std::snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/%s", cpu, name);
+    std::FILE* const file = std::fopen(path, "r");
+    if (file == nullptr) return false;
+    const bool read_all = std::fscanf(file, format, to...) == static_cast<int>(sizeof...(to));
+    std::fclose(file);
+    return read_all;
+}
+
+/// The first of the fastest CPUs: where there are little cores too, busy threads are moved to the big ones.
+inline int fastest_cpu() {
+    int best = 0;
+    long most = 0, capacity = 0;
+    for (int cpu = 0; read_cpu_file(cpu, "cpu_capacity", "%ld", &capacity); ++cpu) {
+        if (capacity > most) most = capacity, best = cpu;
+    }
+    return best;
+}
+
+/// From /sys, whose files say "512K".
 inline Core detect_core() {
     Core core;
+    const int cpu = fastest_cpu();
     for (int index = 0; index < 8; ++index) {
-        const auto read = [&](const char* name, const char* format, auto*... to) {
-            char path[96];
-            std::snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
-            std::FILE* const file = std::fopen(path, "r");
-            if (file == nullptr) return false;
-            const bool read_all = std::fscanf(file, format, to...) == static_cast<int>(sizeof...(to));
-            std::fclose(file);
-            return read_all;
+        const auto read = [&](const char* file, const char* format, auto* to) {
+            char name[48];
+            std::snprintf(name, sizeof name, "cache/index%d/%s", index, file);
+            return read_cpu_file(cpu, name, format, to);
         };
         int level = 0;
         long kilobytes = 0;
         if (!read("level", "%d", &level)) break;
         if (!read("size", "%ldK", &kilobytes) || kilobytes <= 0) continue;
-        if (level == 2) core.l2_bytes = std::ptrdiff_t{kilobytes} * 1024;
+        char sharers[64] = "";
+        if (level == 2) {
+            core.l2_bytes = std::ptrdiff_t{kilobytes} * 1024;
+            if (read("shared_cpu_list", "%63s", &sharers)) core.l2_cores = std::max(1, count_cpus(sharers));
+        }
         if (level == 3) core.l3_bytes = std::ptrdiff_t{kilobytes} * 1024;
     }
     return core;
