@@ -13,24 +13,27 @@ import sys
 # Macros that may differ between two units whose functions merge, by the reason why.
 HARMLESS = {
     "the name of a CPU, or of one that code is tuned for: not what it may use":
-        r"__(tune_)?(k8|amdfam10|bdver\d|btver\d|znver\d|nocona|core2|core_avx2|corei7(_avx)?|\w*(mont|mont_plus|lake|lake_s)|"
-        r"atom|bonnell|slm|nehalem|westmere|\w+bridge|haswell|broadwell|skylake_avx512|icelake_\w+|lujiazui|yongfeng|shijidadao|"
-        r"\w+rapids(_d)?|\w+forest|grandridge|kn[lm])(__)?",
+        r"__(tune_)?(k8|amdfam10|bdver\d|btver\d|znver\d|nocona|core2|core_avx2|corei7(_avx)?|\w+mont(_plus)?|"
+        r"\w+lake(_s)?|atom|bonnell|slm|nehalem|westmere|\w+bridge|haswell|broadwell|skylake_avx512|icelake_\w+|"
+        r"lujiazui|yongfeng|shijidadao|\w+rapids(_d)?|\w+forest|grandridge|kn[lm])(__)?",
     "instructions that only intrinsics give, and none that this library calls":
-        r"__(CLDEMOTE|CLFLUSHOPT|CLWB|CLZERO|ENQCMD|FSGSBASE|HRESET|INVPCID|(WIDE)?KL|LWP|MOVDIR64B|MOVDIRI|MWAITX|MWAIT|PCONFIG|"
-        r"PKU|PTWRITE|RDPID|RDPRU|RDRND|RDSEED|SERIALIZE|SGX|SHSTK|TSXLDTRK|UINTR|USER_?MSR|WAITPKG|WBNOINVD|XSAVE(C|OPT|S)?)__|"
+        r"__(CLDEMOTE|CLFLUSHOPT|CLWB|CLZERO|ENQCMD|FSGSBASE|HRESET|INVPCID|(WIDE)?KL|LWP|MOVDIR64B|MOVDIRI|MWAITX|"
+        r"MWAIT|PCONFIG|PKU|PTWRITE|RDPID|RDPRU|RDRND|RDSEED|SERIALIZE|SGX|SHSTK|TSXLDTRK|UINTR|USER_?MSR|WAITPKG|"
+        r"WBNOINVD|XSAVE(C|OPT|S)?)__|"
         r"__ARM_FEATURE_MEMORY_TAGGING",
     "part of every x86-64": r"__(MMX|MMX_WITH_SSE|SSE|SSE2|SSE_MATH|SSE2_MATH)__",
     "what others that are in the table say too":
-        r"__ABM__|__AMX(BF16|FP16|INT8|TILE|COMPLEX|FP8|TF32|AVX512|MOVRS|TRANSPOSE)__|__EVEX(256|512)__|__BIGGEST_ALIGNMENT__|"
-        r"__FP_FAST_FMA\w*|__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16|__GCC_IEC_559\w*|__FLT_EVAL_METHOD\w*|__FLT16_\w+|"
+        r"__ABM__|__AMX(BF16|FP16|INT8|TILE|COMPLEX|FP8|TF32|AVX512|MOVRS|TRANSPOSE)__|__EVEX(256|512)__|"
+        r"__BIGGEST_ALIGNMENT__|__FP_FAST_FMA\w*|__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16|__GCC_IEC_559\w*|"
+        r"__FLT_EVAL_METHOD\w*|__FLT16_\w+|"
         r"__ARM_(NEON_)?FP|__ARM_FP16_\w+|__ARM_FEATURE_SVE_(BITS|\w+_OPERATORS)|__ARM_FEATURE_COPROC",
     "the level of the architecture, which is behind the table's digits": r"__ARM_ARCH(_PROFILE)?",
     "of caches, not of instructions": r"__GCC_(CON|DE)STRUCTIVE_SIZE",
     "of where code lies, not of what it does": r"__(pie|PIE|pic|PIC)__",
 }
 # Another ABI, byte order or C library: such units fit together neither with this library nor without.
-OTHER_ABI = re.compile(r"-m(16|32|x32|iamcu|big-endian|general-regs-only|android|bionic|musl|uclibc|glibc|soft-float|long-double-\d+)")
+OTHER_ABI = re.compile(r"-m(16|32|x32|iamcu|big-endian|general-regs-only|android|bionic|musl|uclibc|glibc|soft-float|"
+                       r"long-double-\d+)")
 HARMLESS = [(re.compile(pattern), reason) for reason, pattern in HARMLESS.items()]
 
 
@@ -40,7 +43,7 @@ def run(command, text=""):
 
 
 def flags_of(compiler):
-    """All flags of a compiler that might allow instructions: options without a value, and the values of -march, -mcpu."""
+    """All flags of a compiler that might allow instructions: options without a value, values of -march and -mcpu."""
     flags = set()
     for option in re.findall(r"^\s+(-m[\w.-]+)\s", run([*compiler, "-Q", "--help=target"]).stdout, re.M):
         flags.add(option)

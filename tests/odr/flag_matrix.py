@@ -21,9 +21,9 @@ import sys
 HERE = pathlib.Path(__file__).parent
 # The first set is the plain one; all are scheduled alike, so that code differs by its instructions alone.
 FLAGS = {
-    "x86_64": ["", "-mssse3", "-msse4.1", "-msse4.2", "-mavx", "-mavx2", "-mavx2 -mfma", "-mf16c", "-mbmi2", "-mavxvnni",
-               "-march=nehalem", "-march=sandybridge", "-march=haswell", "-march=znver3", "-march=znver4",
-               "-march=skylake-avx512", "-march=icelake-server", "-march=sapphirerapids"],
+    "x86_64": ["", "-mssse3", "-msse4.1", "-msse4.2", "-mavx", "-mavx2", "-mavx2 -mfma", "-mf16c", "-mbmi2",
+               "-mavxvnni", "-march=nehalem", "-march=sandybridge", "-march=haswell", "-march=znver3",
+               "-march=znver4", "-march=skylake-avx512", "-march=icelake-server", "-march=sapphirerapids"],
     "aarch64": ["-march=armv8-a", "-march=armv8-a+lse", "-march=armv8.2-a+dotprod", "-march=armv8.2-a+fp16",
                 "-march=armv8.2-a+bf16", "-march=armv8.2-a+i8mm", "-march=armv8.2-a+sve", "-march=armv8.6-a"],
 }
@@ -95,7 +95,8 @@ def main():
     base = [*compiler, "-std=c++20", "-O2", "-DEFFICIENTVIT_COMPILED", *folders, "-pthread"]
     sets = []
     for flags in FLAGS[machine]:
-        asked = subprocess.run([*compiler, *flags.split(), "-x", "c++", "-E", "-"], input="", capture_output=True, text=True)
+        asked = subprocess.run([*compiler, *flags.split(), "-x", "c++", "-E", "-"], input="", capture_output=True,
+                               text=True)
         if asked.returncode == 0:
             sets.append(flags)
     if len(sets) < FEWEST[machine]:
@@ -120,11 +121,11 @@ def main():
         ours = [name for name in plain if OURS.search(name)]
         shared = [name for name in ours if is_plain(name)]
         if len(ours) < 50 or len(shared) < 10:
-            sys.exit(f"only {len(ours)} symbols of ours, {len(shared)} in the plain namespace: not what this test is about")
+            sys.exit(f"only {len(ours)} symbols of ours, {len(shared)} of them plain: not what this test is about")
         merged = {name for flags in sets[1:] for name, code in units[flags].items()
                   if not OURS.search(name) and code and plain.get(name, code) != code}
-        print(f"{machine}: {len(sets)} sets of flags, {len(ours)} mergeable symbols of ours in the plain unit, common with others: "
-              f"{len(shared)}, all in the plain namespace; of the standard library with other code somewhere: {len(merged)}")
+        print(f"{machine}: {len(sets)} sets of flags; of {len(ours)} mergeable symbols of ours in the plain unit "
+              f"{len(shared)} are in the plain namespace; of the standard library with other code: {len(merged)}")
 
         first = jobs[f"main of {sets[0]}"][1]
         links = []
@@ -132,8 +133,8 @@ def main():
             objects = [first, jobs[flags][1], *([] if i == 0 else [jobs[sets[0]][1]]), kernels]
             links.append(([*compiler, *objects, "-pthread"], work / f"program_{i}"))
         last = len(sets) - 1
-        widest = ([*compiler, jobs[f"main of {sets[last]}"][1], jobs[sets[last]][1], kernels, "-pthread"], work / "widest")
-        programs = list(pool.map(compile_unit, [*links, widest]))
+        widest = [*compiler, jobs[f"main of {sets[last]}"][1], jobs[sets[last]][1], kernels, "-pthread"]
+        programs = list(pool.map(compile_unit, [*links, (widest, work / "widest")]))
     if emulator == "none":
         print("not run: no qemu-user")
     else:
@@ -145,7 +146,8 @@ def main():
 def emulated(programs, sets, cpus, emulator):
     """Those programs that an old CPU does not run."""
     def status(program, cpu):
-        done = subprocess.run([*emulator, "-cpu", cpu, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run([*emulator, "-cpu", cpu, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
         return done.returncode, done.stdout.strip()
 
     for cpu in cpus:
