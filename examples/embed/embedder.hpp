@@ -42,6 +42,7 @@ public:
         if (output_ == pre_logits) {
             how_ = cls_preprocessing(arguments, asked, info, weights);
             about_["crop_ratio"] = std::to_string(how_.crop_ratio);
+            about_["rounding"] = how_.round_up ? "up" : "down";  // of the resized picture's short side
         } else {
             how_ = {.size = info.height, .crop_ratio = 1};
             if (output_ != embeddings && arguments.count("size") != 0) how_.size = arguments["size"].as<int>();
