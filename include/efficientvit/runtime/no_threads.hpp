@@ -4,9 +4,11 @@
 // fork(), and a forward without helpers, which the calling thread does alone.
 #pragma once
 
-#include <efficientvit/config.hpp>
+#include <efficientvit/runtime/platform.hpp>
 
 #include <efficientvit/foreign_macros.hpp>
+
+#if !EFFICIENTVIT_HAS_THREADS
 
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 class Executor;
@@ -35,5 +37,7 @@ public:
 
 }  // namespace detail
 EFFICIENTVIT_END_NAMESPACE
+
+#endif
 
 #include <efficientvit/foreign_macros_end.hpp>
