@@ -9,10 +9,12 @@ load() gives a Model, load_sam() a Sam for SamPredictor and SamAutomaticMaskGene
 PyTorch module in memory. efficientvit_cpu.compat has the names of the reference's Python code.
 """
 
-from ._core import Model, Sam, __version__, build_info, model_names
+from ._core import Model, Sam, build_info, model_names, version
 from ._errors import ConfigError, EfficientViTError, ImageError, PromptError, ShapeError, WeightsError
 from ._load import from_torch, load, load_sam
 from ._sam import SamAutomaticMaskGenerator, SamPredictor
+
+__version__ = version()
 
 __all__ = [
     "ConfigError",
@@ -31,4 +33,5 @@ __all__ = [
     "load",
     "load_sam",
     "model_names",
+    "version",
 ]

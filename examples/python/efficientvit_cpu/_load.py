@@ -17,11 +17,15 @@ def _state_dict(weights: Weights, entry: str | None) -> StateDict | dict[str, ty
     if isinstance(weights, (str, os.PathLike)):
         os.stat(weights)  # FileNotFoundError and PermissionError, as open() raises them
         return StateDict.read(os.fsencode(weights), entry or "")
-    if isinstance(weights, Mapping):
-        if entry is not None:
-            weights = weights[entry]
-        return {name: _plain(tensor) for name, tensor in weights.items()}
-    return StateDict.parse(weights, entry or "")
+    if isinstance(weights, (bytes, bytearray, memoryview)):
+        return StateDict.parse(weights, entry or "")
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights is a {type(weights).__name__}, expected a path, a file's bytes or a dict of arrays")
+    return _arrays(weights if entry is None else weights[entry])
+
+
+def _arrays(tensors: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    return {name: _plain(tensor) for name, tensor in tensors.items()}
 
 
 def _plain(tensor: typing.Any) -> typing.Any:
@@ -83,7 +87,7 @@ def from_torch(module: typing.Any, name: str | None = None, **options: typing.An
 
     Raises WeightsError where the weights are of no network that there is.
     """
-    weights = _state_dict(module.state_dict(), None)
+    weights = _arrays(module.state_dict())
     if any(key.startswith("mask_decoder.") for key in weights):
         return load_sam(weights, name, **options)
     model = load(weights, name, **options)

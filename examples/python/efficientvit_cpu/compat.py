@@ -159,7 +159,8 @@ class EfficientViTSamPredictor(SamPredictor):
                 return None
             points = numpy.asarray(_plain(x), numpy.float64).reshape(*shape, 2) * back
             # Rounding may lead a point of the edge out of the picture.
-            return numpy.minimum(points, (width, height), where=points < (width + 0.01, height + 0.01), out=points)
+            edge = points < (width + 0.01, height + 0.01)
+            return numpy.where(edge, numpy.minimum(points, (width, height)), points)
 
         points = picture(point_coords, () if point_coords is None else tuple(point_coords.shape[:-1]))
         corners = picture(boxes, (-1, 2))
@@ -172,7 +173,8 @@ class EfficientViTSamPredictor(SamPredictor):
             return_logits,
         )
         given = [x for x in (point_coords, boxes, mask_input) if x is not None]
-        return _like(given[0], *out)
+        masks, iou, low_res = _like(given[0], *out)
+        return masks, iou, low_res
 
 
 class EfficientViTSamAutomaticMaskGenerator(SamAutomaticMaskGenerator):
@@ -185,15 +187,14 @@ class EfficientViTSamAutomaticMaskGenerator(SamAutomaticMaskGenerator):
 # ---- The model zoo -----------------------------------------------------------------------------------------------------
 
 
-def _create(kind: type, network: str, folder: str, name: str, pretrained: bool, weight_url: Array, options: Array) -> Array:
-    model = kind(network, **options)
-    if pretrained:
-        if weight_url is None:
-            weight_url = os.path.join("assets", "checkpoints", folder, name.replace("-", "_") + ".pt")
-        elif "://" in str(weight_url):
-            raise ConfigError(f"weight_url is {str(weight_url)!r}: download it, and give the file's path")
-        model.load_state_dict(os.path.expanduser(weight_url))
-    return model
+def _give_weights(model: _Module, folder: str, pretrained: bool, weight_url: str | None) -> None:
+    if not pretrained:
+        return
+    if weight_url is None:
+        weight_url = os.path.join("assets", "checkpoints", folder, model.name.replace("-", "_") + ".pt")
+    elif "://" in os.fspath(weight_url):
+        raise ConfigError(f"weight_url is {weight_url!r}: download it, and give the file's path")
+    model.load_state_dict(os.path.expanduser(weight_url))
 
 
 def create_efficientvit_cls_model(
@@ -201,7 +202,9 @@ def create_efficientvit_cls_model(
 ) -> EfficientViTCls:
     """A classifier: "efficientvit-b1-r288", "efficientvit-l2". Weights are read from weight_url, a path, or from where the
     reference keeps them, assets/checkpoints/efficientvit_cls; `options` are those of load(): threads, precision, isa."""
-    return _create(EfficientViTCls, name, "efficientvit_cls", name, pretrained, weight_url, options)
+    model = EfficientViTCls(name, **options)
+    _give_weights(model, "efficientvit_cls", pretrained, weight_url)
+    return model
 
 
 def create_efficientvit_seg_model(
@@ -209,14 +212,18 @@ def create_efficientvit_seg_model(
 ) -> EfficientViTSeg:
     """A segmenter: "efficientvit-seg-l1-ade20k", or "efficientvit-seg-l1" and dataset="ade20k"."""
     full = name if dataset is None or name.endswith(dataset) else f"{name}-{dataset}"
-    return _create(EfficientViTSeg, full, "efficientvit_seg", full, pretrained, weight_url, options)
+    model = EfficientViTSeg(full, **options)
+    _give_weights(model, "efficientvit_seg", pretrained, weight_url)
+    return model
 
 
 def create_efficientvit_sam_model(
     name: str, pretrained: bool = True, weight_url: str | None = None, **options: typing.Any
 ) -> EfficientViTSam:
     """A SAM: "efficientvit-sam-l0"."""
-    return _create(EfficientViTSam, name, "efficientvit_sam", name, pretrained, weight_url, options)
+    model = EfficientViTSam(name, **options)
+    _give_weights(model, "efficientvit_sam", pretrained, weight_url)
+    return model
 
 
 def create_cls_model(name: str, pretrained: bool = True, weight_url: str | None = None, **options: typing.Any) -> EfficientViTCls:

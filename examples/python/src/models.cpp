@@ -256,7 +256,8 @@ void bind_models(nb::module_& m) {
             new (self) Model(own, name, threads, options);
         },
         "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "", "prefix"_a = "",
-        nb::sig("def __init__(self, weights: StateDict | dict, name: str = '', threads: int = 1, precision: str = "
+        nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
+                "precision: str = "
                 "'f32', isa: str = '', prefix: str = '') -> None"));
     c.def(
         "__call__", &Model::call, "x"_a, "out"_a = nb::none(),

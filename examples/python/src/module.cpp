@@ -220,8 +220,9 @@ ev::ContextOptions context_options(int threads) {
 NB_MODULE(_core, m) {
     namespace nb = nanobind;
     m.doc() = "EfficientViT's networks as compiled code; efficientvit_cpu is what to import.";
-    m.attr("__version__") = EFFICIENTVIT_VERSION;
     nb::register_exception_translator(python::translate);
+    m.def(
+        "version", [] { return EFFICIENTVIT_VERSION; }, nb::sig("def version() -> str"), "The library's: \"0.1.0\".");
     m.def(
         "build_info",
         [] {

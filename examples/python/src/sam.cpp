@@ -275,7 +275,8 @@ void bind_sam(nb::module_& m) {
                 new (self) Sam(own, name, threads, options);
             },
             "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "", "prefix"_a = "",
-            nb::sig("def __init__(self, weights: StateDict | dict, name: str = '', threads: int = 1, precision: str = "
+            nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
+                    "precision: str = "
                     "'f32', isa: str = '', prefix: str = '') -> None"))
         .def_prop_ro(
             "name", [](const Sam& s) { return s.sam().name(); }, "\"sam_l0\", ...")
@@ -309,13 +310,15 @@ void bind_sam(nb::module_& m) {
                 return std::make_shared<EncodedImage>(std::move(sam), view_of(array), ev::ImageSize{height, width});
             },
             "sam"_a, "embedding"_a, "height"_a, "width"_a)
-        .def("embedding",
-             [](const EncodedImage& e) {
-                 const ev::Tensor& from = e.predictor().get_embedding();
-                 const NewArray<float> to({from.dimension(0), from.dimension(1), from.dimension(2), from.dimension(3)});
-                 std::copy_n(from.data(), from.size(), to.data);
-                 return to.array;
-             })
+        .def(
+            "embedding",
+            [](const EncodedImage& e) {
+                const ev::Tensor& from = e.predictor().get_embedding();
+                const NewArray<float> to({from.dimension(0), from.dimension(1), from.dimension(2), from.dimension(3)});
+                std::copy_n(from.data(), from.size(), to.data);
+                return to.array;
+            },
+            nb::sig("def embedding(self) -> numpy.typing.NDArray[numpy.float32]"))
         .def_prop_ro(
             "original_size",
             [](const EncodedImage& e) {
@@ -331,9 +334,15 @@ void bind_sam(nb::module_& m) {
             },
             nb::sig("def input_size(self) -> tuple[int, int]"))
         .def("predict", &predict, "points"_a.none(), "boxes"_a.none(), "masks"_a.none(), "multimask_output"_a,
-             "return_logits"_a);
+             "return_logits"_a,
+             nb::sig(
+                 "def predict(self, points: typing.Any, boxes: typing.Any, masks: typing.Any, multimask_output: bool, "
+                 "return_logits: bool) -> tuple[numpy.typing.NDArray[typing.Any], "
+                 "numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]"));
 
     m.def("generate_masks", &generate_masks, "sam"_a, "image"_a, "options"_a,
+          nb::sig("def generate_masks(sam: Sam, image: typing.Any, options: dict[str, typing.Any]) -> list[dict[str, "
+                  "typing.Any]]"),
           "Masks of everything in a picture; SamAutomaticMaskGenerator calls it.");
 }
 

@@ -15,7 +15,7 @@ def test_types():
     assert (FOLDER / "py.typed").exists()
     stub = (FOLDER / "_core.pyi").read_text()
     names = {node.name for node in ast.walk(ast.parse(stub)) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
-    assert {"Model", "Sam", "__call__", "features", "preprocess", "segment", "build_info", "model_names"} <= names
+    assert {"Model", "Sam", "__call__", "features", "preprocess", "segment", "build_info", "model_names", "version"} <= names
 
 
 def test_docstrings():
