@@ -2,13 +2,16 @@
 //
 // The one file that knows all networks. It takes a minute to compile; the examples beside it take seconds.
 #include "models.hpp"
+#include "sam_models.hpp"
 
 #include <efficientvit/models/make_model.hpp>
+#include <efficientvit/models/make_sam.hpp>
 #include <efficientvit/weights/load_weights.hpp>
 
 #include <algorithm>
 #include <string_view>
 
+#include "../segment_anything/shapes_sam.hpp"
 #include "text.hpp"
 
 namespace examples {
@@ -60,6 +63,19 @@ std::string model_list() {
     std::string list;
     for (const std::string& name : ev::model_names()) list += name + '\n';
     return list;
+}
+
+std::unique_ptr<ev::AnySam> make_sam(std::string name, const ev::StateDict& weights,
+                                     const std::filesystem::path& path) {
+    std::unique_ptr<ev::AnySam> sam;
+    if (name == "shapes" || (name.empty() && is_shapes_sam(weights))) {
+        sam = std::make_unique<ev::AnySamOf<ShapesSam>>("shapes");
+    } else {
+        if (name.empty()) name = identify(weights, path);
+        sam = ev::make_sam(name);
+    }
+    sam->load_state_dict(weights);
+    return sam;
 }
 
 }  // namespace examples

@@ -7,7 +7,6 @@
 #define CXXOPTS_VECTOR_DELIMITER '\0'
 
 #include <efficientvit/images/codec.hpp>
-#include <efficientvit/models/make_sam.hpp>
 #include <efficientvit/models/mask_generator.hpp>
 #include <efficientvit/models/sam_predictor.hpp>
 #include <efficientvit/weights/replacement_file.hpp>
@@ -31,9 +30,9 @@
 #include "../common/command_line.hpp"
 #include "../common/output_folder.hpp"
 #include "../common/progress.hpp"
+#include "../common/sam_models.hpp"
 #include "coco.hpp"
 #include "overlay.hpp"
-#include "shapes_sam.hpp"
 
 namespace {
 
@@ -85,18 +84,7 @@ std::optional<ev::SamPrompt> prompt_of(const std::vector<std::string>& points, c
 std::unique_ptr<ev::AnySam> load_sam(const cxxopts::ParseResult& arguments) {
     const fs::path path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(path, arguments["entry"].as<std::string>());
-    std::unique_ptr<ev::AnySam> sam;
-    std::string name = arguments["model"].as<std::string>();
-    if (name == "shapes" || (name.empty() && examples::is_shapes_sam(weights))) {
-        sam = std::make_unique<ev::AnySamOf<examples::ShapesSam>>("shapes");
-    } else {
-        if (name.empty()) name = examples::identify(weights, path);
-        if (name.find("sam") == std::string::npos)
-            throw examples::UsageError(name + " is no SAM; segment_anything wants one");
-        sam = ev::make_sam(name);
-    }
-    sam->load_state_dict(weights);
-    return sam;
+    return examples::make_sam(arguments["model"].as<std::string>(), weights, path);
 }
 
 /// FNV-1a, 64 bits, of a file's bytes.
