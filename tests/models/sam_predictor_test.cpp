@@ -332,4 +332,75 @@ TEST(SamLoading, WholeFilesAreStrict) {
     EXPECT_TRUE(sam.loaded());
 }
 
+/// The parameters of a decoder under the names of a file, with an encoder of another kind beside them.
+ev::StateDict file_of(const std::string& wrapper, const std::vector<std::string>& beside, bool prompts, bool masks) {
+    ev::StateDict file;
+    const auto add = [&](const std::string& part, const std::vector<ev::Parameter>& parameters) {
+        for (const ev::Parameter& p : parameters)
+            file.insert(wrapper + part + p.name, p.shape, golden_tensor(p.name, p.shape));
+    };
+    if (prompts) add("prompt_encoder.", NarrowSam::Prompts::parameters());
+    if (masks) add("mask_decoder.", NarrowSam::Masks::parameters());
+    for (const std::string& name : beside) file.insert(wrapper + name, {1}, {0.5F});
+    return file;
+}
+
+/// SAM's, MobileSAM's and MedSAM's image encoders are others; what decodes has the same names in all of them.
+TEST(SamLoading, DecodersOfOtherSams) {
+    const std::vector<std::string> original{"image_encoder.pos_embed", "image_encoder.blocks.0.norm1.weight",
+                                            "image_encoder.neck.0.weight"},
+        mobile{"image_encoder.patch_embed.seq.0.c.weight", "image_encoder.layers.0.blocks.0.conv1.c.weight",
+               "image_encoder.neck.3.bias"},
+        with_pixels{"image_encoder.blocks.0.attn.rel_pos_h", "pixel_mean", "pixel_std"};
+    for (const std::string wrapper : {"", "module.", "model.", "module.model."}) {
+        for (const auto& beside : {original, mobile, with_pixels, {}}) {
+            const ev::StateDict file = file_of(wrapper, beside, true, true);
+            NarrowSam::Prompts prompts;
+            EXPECT_TRUE(prompts.load_state_dict(file).missing.empty()) << wrapper;
+            NarrowSam::Masks masks;
+            EXPECT_TRUE(masks.load_state_dict(file).missing.empty()) << wrapper;
+        }
+    }
+    // Each part in a file of its own, with and without its name before it.
+    NarrowSam::Prompts prompts;
+    EXPECT_NO_THROW(prompts.load_state_dict(file_of("", {}, true, false)));
+    NarrowSam::Masks masks, bare, other_eps;
+    EXPECT_NO_THROW(masks.load_state_dict(file_of("", {}, false, true)));
+    EXPECT_NO_THROW(bare.load_state_dict(golden_weights(NarrowSam::Masks::parameters())));
+    EXPECT_THROW(prompts.load_state_dict(file_of("", {}, false, true)), ev::WeightsError);
+    EXPECT_THROW(masks.load_state_dict(file_of("", {}, true, false)), ev::WeightsError);
+    // What belongs to the part itself, such as SAM-HQ's token, is not passed over.
+    const std::string message = message_of<ev::WeightsError>([&] {
+        masks.load_state_dict(file_of("", {"image_encoder.pos_embed", "mask_decoder.hf_token.weight"}, true, true));
+    });
+    EXPECT_NE(message.find("unexpected:\n  \"mask_decoder.hf_token.weight"), std::string::npos) << message;
+    EXPECT_EQ(message.find("pos_embed"), std::string::npos) << message;
+}
+
+/// Weights are the same whatever stands before their names, and norm_eps is the decoder's.
+TEST(SamLoading, OtherSamsNormEps) {
+    static constexpr ev::MaskDecoderConfig meta = [] {
+        ev::MaskDecoderConfig c = NarrowSam::Masks::config;
+        c.norm_eps = 1e-2;  // far enough from 1e-6 to be seen
+        return c;
+    }();
+    const ev::StateDict file = file_of("", {"image_encoder.pos_embed"}, true, true);
+    NarrowSam::Prompts prompts;
+    prompts.load_state_dict(file);
+    const ev::Tensor embedding = golden_tensor_of("embedding", {1, 40, 9, 14}), positions = prompts.get_dense_pe(),
+                     dense = prompts.embed_dense(), sparse = prompts.embed_sparse(std::vector<ev::SamPoint>{{70, 50}});
+    ev::Context context;
+    const auto masks_of = [&](auto decoder, const ev::StateDict& weights) {
+        decoder.load_state_dict(weights);
+        ev::Tensor masks, iou;
+        decoder.forward(const_view(embedding), const_view(positions), const_view(sparse), const_view(dense), {}, masks,
+                        iou, context);
+        return masks;
+    };
+    const ev::StateDict bare = golden_weights(NarrowSam::Masks::parameters());
+    const ev::Tensor ours = masks_of(NarrowSam::Masks(), file), theirs = masks_of(ev::MaskDecoder<meta>(), file);
+    EXPECT_TRUE(same_bits(ours, masks_of(NarrowSam::Masks(), bare)));
+    EXPECT_GT(relative_error(theirs, to_map(ours)), 1e-4);
+}
+
 }  // namespace

@@ -129,7 +129,8 @@ EFFICIENTVIT_COLD inline Family family_of(const std::vector<Parameter>& wanted) 
 }
 
 inline bool is_known_wrapper(std::string_view component) {
-    for (const std::string_view known : {"model.", "net.", "network.", "encoder.", "image_encoder.", "backbone."}) {
+    for (const std::string_view known : {"model.", "net.", "network.", "encoder.", "image_encoder.", "prompt_encoder.",
+                                         "mask_decoder.", "backbone."}) {
         if (component == known) return true;
     }
     return false;
@@ -216,9 +217,25 @@ EFFICIENTVIT_COLD inline std::vector<std::string> fitting_prefixes(const StateDi
     return out;
 }
 
+/// What a SAM's file holds beside one of its three parts, which stands below `wrapper`.
+EFFICIENTVIT_COLD inline std::vector<std::string> beside_part_of_sam(std::string_view wrapper) {
+    constexpr std::array<std::string_view, 5> all{"image_encoder.", "prompt_encoder.", "mask_decoder.", "pixel_mean",
+                                                  "pixel_std"};
+    std::vector<std::string> out;
+    for (const std::string_view part : all) {
+        if (!part.ends_with('.') || !wrapper.ends_with(part)) continue;
+        wrapper.remove_suffix(part.size());
+        for (const std::string_view other : all) {
+            if (other != part) out.push_back(concat({wrapper, other}));
+        }
+        break;
+    }
+    return out;
+}
+
 /// The beginnings of names that a published model holds beside what is wanted, and that are passed over: the heads
-/// beside a bare backbone, and SAM's prompt encoder and mask decoder beside its image encoder. Empty for a layer,
-/// and for a model that has such a part itself.
+/// beside a bare backbone, and the other parts of a SAM beside its image encoder, prompt encoder or mask decoder. Empty
+/// for a layer, and for a model that has such a part itself.
 EFFICIENTVIT_COLD inline std::vector<std::string> passed_over(const std::vector<Parameter>& wanted,
                                                               const NameRule& rule) {
     bool bare = !wanted.empty();
@@ -227,21 +244,18 @@ EFFICIENTVIT_COLD inline std::vector<std::string> passed_over(const std::vector<
         if (!parameter.name.starts_with("input_stem.") && !parameter.name.starts_with("stages.")) bare = false;
         if (parameter.name.starts_with("neck.")) neck = true;
     }
+    std::string_view outer = rule.wrapper();
+    if (!bare && !neck && !outer.ends_with("prompt_encoder.") && !outer.ends_with("mask_decoder.")) return {};
     std::vector<std::string> out;
-    const auto add = [&out](std::string_view outer, std::initializer_list<std::string_view> words) {
+    const auto add = [&](std::initializer_list<std::string_view> words) {
         for (const std::string_view word : words) out.push_back(concat({outer, word}));
     };
-    std::string_view outer = rule.wrapper();
-    if (!bare && !neck) return out;
-    if (bare && rule.naming() != Naming::official) add(outer, {"head."});
+    if (bare && rule.naming() != Naming::official) add({"head."});
     if (bare && outer.ends_with("backbone.")) {
         outer.remove_suffix(std::string_view("backbone.").size());
-        add(outer, {"head.", "neck.", "norm."});
+        add({"head.", "neck.", "norm."});
     }
-    if (outer.ends_with("image_encoder.")) {
-        outer.remove_suffix(std::string_view("image_encoder.").size());
-        add(outer, {"prompt_encoder.", "mask_decoder.", "pixel_mean", "pixel_std"});
-    }
+    for (std::string& name : beside_part_of_sam(outer)) out.push_back(std::move(name));
     return out;
 }
 
