@@ -122,6 +122,7 @@ public:
         } catch (const ev::Error&) {  // broken: made anew
         }
         predictor.set_image(image, context);
+        examples::check_finite(predictor.get_embedding(), "embeddings");
         ev::StateDict state = predictor.embedding_state();
         state.metadata()["weights"] = weights_;
         state.metadata()["picture"] = picture;
@@ -149,19 +150,15 @@ public:
     explicit Program(const cxxopts::ParseResult& arguments)
         : paths_(examples::images_of(arguments)),
           everything_(arguments.count("everything") != 0),
-          prompt_(prompt_of(points_of(arguments), arguments["box"].as<std::string>())),
-          folder_(arguments["output"].as<std::string>(), paths_) {
-        if (arguments.count("prompts") != 0) prompts_ = examples::read_prompts(arguments["prompts"].as<std::string>());
-        if (int{everything_} + int{prompt_.has_value()} + int{arguments.count("prompts") != 0} != 1) {
+          prompt_(prompt_of(points_of(arguments), arguments["box"].as<std::string>())) {
+        const bool from_file = arguments.count("prompts") != 0;
+        if (int{everything_} + int{prompt_.has_value()} + int{from_file} != 1) {
             throw examples::UsageError("say what is wanted: --point and --box, or --everything, or --prompts FILE");
         }
-        options_.points_per_side = arguments["points-per-side"].as<int>();
-        options_.pred_iou_thresh = arguments["pred-iou"].as<double>();
-        options_.stability_score_thresh = arguments["stability"].as<double>();
-        options_.crop_n_layers = arguments["crop-layers"].as<int>();
-        options_.min_mask_region_area = arguments["min-area"].as<int>();
-        options_.output_mode = ev::MaskOutput::coco_rle;
+        if (from_file) read_prompts(arguments["prompts"].as<std::string>());
+        read_options(arguments);
         sam_ = load_sam(arguments);
+        predictor_ = std::make_unique<ev::SamPredictor>(*sam_);
         const std::string weights = fingerprint(examples::weights_of(arguments));
         made_with_ = {{"weights", weights}, {"model", sam_->name()}};
         if (everything_) {
@@ -169,13 +166,11 @@ public:
                                         options_.stability_score_thresh, options_.crop_n_layers,
                                         options_.min_mask_region_area};
         } else {
-            const std::vector<std::string> points = points_of(arguments);
-            made_with_["prompts"] = {
-                arguments.count("prompts") == 0 ? "" : fingerprint(arguments["prompts"].as<std::string>()), points,
-                arguments["box"].as<std::string>()};
+            made_with_["prompts"] = {from_file ? fingerprint(arguments["prompts"].as<std::string>()) : "",
+                                     points_of(arguments), arguments["box"].as<std::string>()};
         }
         cache_ = std::make_unique<EmbeddingCache>(!everything_ && arguments.count("no-cache") == 0, weights);
-        predictor_ = std::make_unique<ev::SamPredictor>(*sam_);
+        folder_.emplace(arguments["output"].as<std::string>(), paths_);  // last: what failed before leaves none
     }
 
     int run(ev::Context& context) {
@@ -192,8 +187,8 @@ public:
                 const std::size_t masks =
                     everything_ ? find_everything(path, image, context) : answer(path, image, context);
                 progress.hide();
-                std::cout << path.filename().string() << ": " << masks << (masks == 1 ? " mask" : " masks") << " -> "
-                          << folder_.file(path, "_overlay.png").string() << std::endl;
+                std::cout << examples::shown(path.filename()) << ": " << masks << (masks == 1 ? " mask" : " masks")
+                          << " -> " << examples::shown(folder_->file(path, "_overlay.png")) << std::endl;
                 progress.show();
             });
         write_annotations();
@@ -201,10 +196,33 @@ public:
     }
 
 private:
+    void read_options(const cxxopts::ParseResult& arguments) {
+        options_.points_per_side = arguments["points-per-side"].as<int>();
+        options_.pred_iou_thresh = arguments["pred-iou"].as<double>();
+        options_.stability_score_thresh = arguments["stability"].as<double>();
+        options_.crop_n_layers = arguments["crop-layers"].as<int>();
+        options_.min_mask_region_area = arguments["min-area"].as<int>();
+        options_.output_mode = ev::MaskOutput::coco_rle;
+    }
+
+    /// What is not about one of the pictures is named: most likely a misspelling.
+    void read_prompts(const fs::path& path) {
+        prompts_ = examples::read_prompts(path);
+        for (const auto& [name, prompts] : prompts_) {
+            const auto is_it = [&](const fs::path& picture) {
+                return examples::path_bytes(picture.filename()) == name;
+            };
+            if (std::none_of(paths_.begin(), paths_.end(), is_it)) {
+                std::cerr << "segment_anything: " << examples::shown(path) << ": prompts for '"
+                          << examples::one_line(name) << "', which is none of the pictures\n";
+            }
+        }
+    }
+
     /// Whether a run with the same weights and settings left its result, which is written last.
     bool is_done(const fs::path& path) const {
         try {
-            const fs::path result = folder_.file(path, ".json");
+            const fs::path result = folder_->file(path, ".json");
             return fs::exists(result) && examples::read_json(result).value("made_with", json()) == made_with_;
         } catch (const std::exception&) {
             return false;
@@ -215,6 +233,7 @@ private:
         const bool alone = paths_.size() == 1;
         std::optional<examples::Progress> bar;
         options_.progress = [&](std::size_t done, std::size_t all) {
+            examples::check_finite(predictor_->get_embedding(), "embeddings");
             if (!alone) return;
             if (!bar) bar.emplace(all);
             bar->to(done);
@@ -224,7 +243,7 @@ private:
         std::vector<ev::Mask> masks;
         for (const ev::MaskRecord& r : records)
             masks.push_back(ev::decode_rle(ev::from_coco_string(r.coco_rle, image.size())));
-        ev::write_gray_png(folder_.file(path, "_mask.png"), image.size(), examples::numbered(masks, image.size()));
+        ev::write_gray_png(folder_->file(path, "_mask.png"), image.size(), examples::numbered(masks, image.size()));
         finish(path, image, masks, records, {});
         return records.size();
     }
@@ -232,13 +251,15 @@ private:
     std::size_t answer(const fs::path& path, const ev::Image& image, ev::Context& context) {
         std::vector<ev::SamPrompt> prompts;
         if (prompt_) prompts.push_back(*prompt_);
-        const auto found = prompts_.find(path.filename().string());
+        const auto found = prompts_.find(examples::path_bytes(path.filename()));
         if (found != prompts_.end()) prompts = found->second;
-        if (prompts.empty()) std::cerr << "segment_anything: " << path.string() << ": no prompts for this picture\n";
+        if (prompts.empty())
+            std::cerr << "segment_anything: " << examples::shown(path) << ": no prompts for this picture\n";
         cache_->set_image(*predictor_, path, image, context);
         std::vector<ev::Mask> masks;
         std::vector<ev::MaskRecord> records;
         for (ev::SamPrediction& answer : predictor_->predict(prompts, {}, context)) {
+            examples::check_finite(answer.low_res, "masks");
             const auto best =
                 static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) - answer.iou.begin());
             ev::MaskRecord record;
@@ -255,7 +276,7 @@ private:
             std::vector<std::uint8_t> pixels = masks[i].pixels;
             for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(pixel * 255);
             const std::string number = masks.size() == 1 ? "" : "_" + std::to_string(i + 1);
-            ev::write_gray_png(folder_.file(path, "_mask" + number + ".png"), image.size(), pixels);
+            ev::write_gray_png(folder_->file(path, "_mask" + number + ".png"), image.size(), pixels);
         }
         finish(path, image, masks, records, prompts);
         return masks.size();
@@ -264,7 +285,7 @@ private:
     /// The overlay, then the result, by which a later run knows that all is there.
     void finish(const fs::path& path, const ev::Image& image, const std::vector<ev::Mask>& masks,
                 const std::vector<ev::MaskRecord>& records, const std::vector<ev::SamPrompt>& prompts) const {
-        ev::write_png(folder_.file(path, "_overlay.png"), examples::overlay(image, masks, prompts));
+        ev::write_png(folder_->file(path, "_overlay.png"), examples::overlay(image, masks, prompts));
         json annotations = json::array();
         for (std::size_t i = 0; i < records.size(); ++i) {
             json one = examples::annotation(records[i], image.size());
@@ -274,11 +295,13 @@ private:
             }
             annotations.push_back(std::move(one));
         }
-        const json result{
-            {"image", {{"file_name", path.filename().string()}, {"width", image.width()}, {"height", image.height()}}},
-            {"annotations", std::move(annotations)},
-            {"made_with", made_with_}};
-        write_text(folder_.file(path, ".json"), result.dump() + "\n");
+        const json result{{"image",
+                           {{"file_name", examples::one_line(examples::path_bytes(path.filename()))},
+                            {"width", image.width()},
+                            {"height", image.height()}}},
+                          {"annotations", std::move(annotations)},
+                          {"made_with", made_with_}};
+        write_text(folder_->file(path, ".json"), result.dump() + "\n");
     }
 
     /// All results in one file of COCO's form.
@@ -289,7 +312,7 @@ private:
         int image_id = 0, id = 0;
         for (const fs::path& path : paths_) {
             if (!is_done(path)) continue;
-            json result = examples::read_json(folder_.file(path, ".json"));
+            json result = examples::read_json(folder_->file(path, ".json"));
             result["image"]["id"] = ++image_id;
             all["images"].push_back(result["image"]);
             for (json& one : result["annotations"]) {
@@ -298,14 +321,14 @@ private:
                 all["annotations"].push_back(one);
             }
         }
-        write_text(folder_.folder() / "annotations.json", all.dump() + "\n");
+        write_text(folder_->folder() / "annotations.json", all.dump() + "\n");
     }
 
     std::vector<fs::path> paths_;
     bool everything_;
     std::optional<ev::SamPrompt> prompt_;
     std::map<std::string, std::vector<ev::SamPrompt>> prompts_;
-    examples::OutputFolder folder_;
+    std::optional<examples::OutputFolder> folder_;
     ev::MaskGeneratorOptions options_;
     std::unique_ptr<ev::AnySam> sam_;
     json made_with_;

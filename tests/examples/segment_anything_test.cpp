@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The program segment_anything as a person runs it, with the small SAM of drawn shapes and weights made from names, so
+// what the masks show means nothing.
+#include <efficientvit/images/codec.hpp>
+#include <efficientvit/images/mask_rle.hpp>
+#include <efficientvit/weights/safetensors.hpp>
+#include <efficientvit/weights/save_safetensors.hpp>
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "../../examples/segment_anything/shapes_sam.hpp"
+#include "programs.hpp"
+
+namespace {
+
+using nlohmann::json;
+
+const std::string everything = " --everything --points-per-side 3 --pred-iou -100 --stability 0 --min-area 0 ";
+
+class SegmentAnything : public Programs {
+protected:
+    void SetUp() override {
+        Programs::SetUp();
+        if (!fs::exists(weights_ / "shapes.safetensors"))
+            save_weights<examples::ShapesSam>(weights_ / "shapes.safetensors");
+    }
+    Outcome segment(const std::string& arguments) const {
+        return run("segment_anything" + weights("shapes") + arguments);
+    }
+    json read(const std::string& file) const { return json::parse(contents(file)); }
+    void write(const std::string& file, const std::string& text) const {
+        std::ofstream(scratch_ / file, std::ios::binary) << text;
+    }
+    /// The pixels of a mask in a file, and those that the JSON beside it tells.
+    void expect_same_mask(const std::string& png, const json& annotation) const {
+        const ev::Image mask = ev::read_image(scratch_ / png);
+        const json& segmentation = annotation["segmentation"];
+        ASSERT_EQ(segmentation["size"], (json{mask.height(), mask.width()}));
+        const ev::Mask told =
+            ev::decode_rle(ev::from_coco_string(segmentation["counts"].get<std::string>(), mask.size()));
+        std::int64_t area = 0, different = 0;
+        for (int y = 0; y < mask.height(); ++y) {
+            for (int x = 0; x < mask.width(); ++x) {
+                area += told.at(y, x);
+                different += mask.at(y, x).red != told.at(y, x) * 255 ? 1 : 0;
+            }
+        }
+        EXPECT_EQ(different, 0) << png;
+        EXPECT_EQ(annotation["area"], area);
+    }
+};
+
+TEST_F(SegmentAnything, AClickBecomesAMask) {
+    const Outcome out = segment("--point 30,20 --point 5,6,0 photos/china.png");
+    ASSERT_EQ(out.status, 0) << out.text;
+    expect_in("china.png: 1 mask -> segmented/china_overlay.png", out.text);
+    EXPECT_EQ(files("segmented"),
+              (std::set<std::string>{"annotations.json", "china.json", "china_mask.png", "china_overlay.png"}));
+    const json result = read("segmented/china.json");
+    ASSERT_EQ(result["annotations"].size(), 1U);
+    expect_same_mask("segmented/china_mask.png", result["annotations"][0]);
+    EXPECT_EQ(ev::read_image(scratch_ / "segmented/china_overlay.png").size(),
+              ev::read_image(scratch_ / "photos/china.png").size());
+}
+
+TEST_F(SegmentAnything, ABoxBecomesAMask) {
+    const Outcome out = segment("--box 10,10,60.5,70 --output boxes photos");
+    ASSERT_EQ(out.status, 0) << out.text;
+    expect_same_mask("boxes/flower_mask.png", read("boxes/flower.json")["annotations"][0]);
+    const json all = read("boxes/annotations.json");
+    EXPECT_EQ(all["images"].size(), 2U);
+    ASSERT_EQ(all["annotations"].size(), 2U);
+    EXPECT_EQ(all["categories"][0]["id"], all["annotations"][0]["category_id"]);
+    EXPECT_EQ(all["annotations"][1]["image_id"], all["images"][1]["id"]);
+    EXPECT_NE(all["annotations"][0]["id"], all["annotations"][1]["id"]);
+}
+
+TEST_F(SegmentAnything, OneFileHasThePromptsOfAFolder) {
+    write("prompts.json", R"({"china.png": [{"points": [[30, 20], [5, 6, 0]]}, {"box": [1, 2, 50, 60]}],
+                              "flower.jpg": {"points": [[40, 40, 1]], "multimask": false}, "chna.png": []})");
+    const Outcome out = segment("--prompts prompts.json photos");
+    ASSERT_EQ(out.status, 0) << out.text;
+    expect_in("prompts for 'chna.png', which is none of the pictures", out.text);
+    const json annotations = read("segmented/china.json")["annotations"];
+    ASSERT_EQ(annotations.size(), 2U);
+    expect_same_mask("segmented/china_mask_1.png", annotations[0]);
+    expect_same_mask("segmented/china_mask_2.png", annotations[1]);
+    EXPECT_EQ(read("segmented/annotations.json")["annotations"].size(), 3U);
+    // As the command line would have it.
+    ASSERT_EQ(segment("--point 30,20 --point 5,6,0 --output alone photos/china.png").status, 0);
+    EXPECT_EQ(read("alone/china.json")["annotations"][0], annotations[0]);
+}
+
+TEST_F(SegmentAnything, EverythingIsNumbered) {
+    const Outcome out = segment(everything + "photos");
+    ASSERT_EQ(out.status, 0) << out.text;
+    const json annotations = read("segmented/china.json")["annotations"];
+    ASSERT_GT(annotations.size(), 0U);
+    for (const json& one : annotations) {
+        for (const char* key : {"bbox", "predicted_iou", "stability_score", "point_coords", "crop_box"}) {
+            EXPECT_TRUE(one.contains(key)) << key;
+        }
+    }
+    const ev::Image numbers = ev::read_image(scratch_ / "segmented/china_mask.png");
+    for (const std::uint8_t number : numbers.bytes()) ASSERT_LE(number, annotations.size());
+    EXPECT_EQ(files("photos"), (std::set<std::string>{"china.png", "flower.jpg"}));  // no embeddings kept
+}
+
+TEST_F(SegmentAnything, EmbeddingsAreKeptBesideThePictures) {
+    const fs::path cache = scratch_ / "photos/china.png.embedding.safetensors";
+    const auto mask = [&](const std::string& arguments) {
+        const Outcome out = segment("--point 30,20 " + arguments + " --output out photos/china.png");
+        EXPECT_EQ(out.status, 0) << out.text;
+        const std::string result = contents("out/china_mask.png");
+        fs::remove_all(scratch_ / "out");
+        return result;
+    };
+    const std::string expected = mask("--no-cache");
+    EXPECT_FALSE(fs::exists(cache));
+    EXPECT_EQ(mask(""), expected);
+    ASSERT_TRUE(fs::exists(cache));
+    EXPECT_EQ(mask(""), expected);
+
+    // Another embedding under the same name is what the next run uses: it made none of its own.
+    const ev::StateDict state = ev::load_safetensors(cache);
+    ev::StateDict other;
+    for (const auto& [name, entry] : state) {
+        std::vector<float> values = ev::to_float(entry);
+        if (values.size() > 1000) std::reverse(values.begin(), values.end());
+        other.insert(name, entry.shape, values);
+    }
+    other.metadata() = state.metadata();
+    ev::save_safetensors(cache, other);
+    EXPECT_NE(mask(""), expected);
+
+    // Not where it is another picture's, or broken, or other weights'.
+    fs::copy_file(fixture_path("chelsea.png"), scratch_ / "photos/china.png", fs::copy_options::overwrite_existing);
+    const std::string second = mask("--no-cache");
+    EXPECT_EQ(mask(""), second);
+    std::ofstream(cache) << "broken";
+    EXPECT_EQ(mask(""), second);
+    ev::StateDict changed;
+    const ev::StateDict before = ev::load_safetensors(weights_ / "shapes.safetensors");
+    for (const auto& [name, entry] : before) {
+        std::vector<float> values = ev::to_float(entry);
+        values[0] += 0.25F;
+        changed.insert(name, entry.shape, values);
+    }
+    ev::save_safetensors(scratch_ / "changed.safetensors", changed);
+    const auto changed_mask = [&](const std::string& arguments) {
+        EXPECT_EQ(run("segment_anything --threads 1 --weights changed.safetensors --point 30,20 --output out " +
+                      arguments + " photos/china.png")
+                      .status,
+                  0);
+        return contents("out/china_mask.png");
+    };
+    const std::string third = changed_mask("--no-cache");
+    fs::remove_all(scratch_ / "out");
+    EXPECT_EQ(changed_mask(""), third);
+}
+
+TEST_F(SegmentAnything, AKilledRunGoesOnWhereItWas) {
+    constexpr std::size_t pictures = 10;
+    for (std::size_t i = 2; i < pictures; ++i)
+        fs::copy_file(fixture_path("china.png"), scratch_ / "photos" / ("a" + std::to_string(i) + ".png"));
+    const std::string arguments = everything + "--points-per-side 7 photos";
+    const Outcome killed = shell("cd '" + scratch_.path().string() +
+                                 "'; " EFFICIENTVIT_EXAMPLES_DIR "/segment_anything" + weights("shapes") + arguments +
+                                 " & pid=$!; while [ ! -e segmented/a3.json ] && kill -0 $pid; do sleep 0.002; done; "
+                                 "kill -KILL $pid; wait $pid");
+    EXPECT_EQ(killed.status, 137) << killed.text;
+    EXPECT_FALSE(fs::exists(scratch_ / "segmented/annotations.json"));
+    const auto kept = fs::last_write_time(scratch_ / "segmented/a2_overlay.png");
+    write("segmented/a3.json", contents("segmented/a3.json").substr(0, 100));  // as a system that crashed leaves it
+    const Outcome out = segment(arguments);
+    ASSERT_EQ(out.status, 0) << out.text;
+    expect_in(" of 10 pictures are done already", out.text);
+    expect_in("a3.png: ", out.text);
+    EXPECT_EQ(out.text.find("a2.png"), std::string::npos);
+    EXPECT_EQ(fs::last_write_time(scratch_ / "segmented/a2_overlay.png"), kept);
+
+    const Outcome whole = segment(arguments + " --output whole");
+    ASSERT_EQ(whole.status, 0) << whole.text;
+    EXPECT_EQ(files("segmented"), files("whole"));
+    EXPECT_EQ(contents("segmented/annotations.json"), contents("whole/annotations.json"));
+    EXPECT_EQ(contents("segmented/a3_mask.png"), contents("whole/a3_mask.png"));
+    // Other settings are another run.
+    const Outcome other = segment("--everything --points-per-side 2 photos/a2.png");
+    EXPECT_EQ(other.text.find("done already"), std::string::npos) << other.text;
+}
+
+TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
+    write("prompts.json", R"({"china.png": [{"point": [1, 2]}]})");
+    write("broken.json", R"({"china.png": )");
+    write("list.json", "[1, 2]");
+    struct Mistake {
+        std::string arguments, message;
+    };
+    for (const Mistake& m :
+         {Mistake{"photos", "say what is wanted"},
+          {"--point 1,2 --everything photos", "say what is wanted"},
+          {"--point 1 photos", "--point is '1', expected X,Y or X,Y,LABEL"},
+          {"--point 1,2,3,4 photos", "--point is '1,2,3,4'"},
+          {"--point 1,x photos", "'1,x'"},
+          {"--point 1,2,7 photos", "a label is 1 or 0, not in '1,2,7'"},
+          {"--box 1,2,3 photos", "--box is '1,2,3', expected X0,Y0,X1,Y1"},
+          {"--prompts none.json photos", "none.json: cannot be opened"},
+          {"--prompts broken.json photos", "broken.json: "},
+          {"--prompts list.json photos", "list.json: expected {"},
+          {"--prompts prompts.json photos", "china.png: a prompt has points, box and multimask, not 'point'"},
+          {"--point 1,2 --model sam_l7 photos", "sam_l7"},
+          {"--point 1,2 --model sam_l0 photos", "does not fit the model"},
+          {"--point 1,2", "which pictures"}}) {
+        const Outcome out = segment(m.arguments);
+        EXPECT_EQ(out.status, 1) << m.arguments;
+        expect_in(m.message, out.text);
+    }
+    const Outcome classifier = run("segment_anything" + weights("cls_b0") + "--point 1,2 photos");
+    EXPECT_EQ(classifier.status, 1);
+    expect_in("no SAM 'cls_b0'", classifier.text);
+    EXPECT_EQ(files("."), (std::set<std::string>{"broken.json", "list.json", "photos", "prompts.json"}));
+    EXPECT_EQ(files("photos").size(), 2U);
+}
+
+TEST_F(SegmentAnything, OnePictureThatFailsIsNamedAndTheOthersAreDone) {
+    std::ofstream(scratch_ / "photos/broken.png") << "not a picture";
+    fs::copy_file(fixture_path("small.png"), scratch_ / "photos/not\xffutf8 \x1b[31m.png");
+    // A point that is in one of the pictures only.
+    const Outcome out = segment("--point 90,90 photos");
+    EXPECT_EQ(out.status, 1);
+    expect_in("broken.png", out.text);
+    expect_in("1 of 4 pictures could not be read", out.text);
+    expect_in("1 of 4 pictures could not be processed", out.text);
+    expect_in("point 0 is (90, 90), expected x in [0, ", out.text);
+    EXPECT_EQ(out.text.find('\x1b'), std::string::npos);
+    EXPECT_TRUE(fs::exists(scratch_ / "segmented/china_mask.png"));
+    EXPECT_EQ(read("segmented/annotations.json")["images"].size(), 2U);
+
+    ev::StateDict bad;
+    const ev::StateDict whole = ev::load_safetensors(weights_ / "shapes.safetensors");
+    for (const auto& [name, entry] : whole) {
+        std::vector<float> values = ev::to_float(entry);
+        values[0] = std::numeric_limits<float>::quiet_NaN();
+        bad.insert(name, entry.shape, values);
+    }
+    ev::save_safetensors(scratch_ / "bad.safetensors", bad);
+    for (const std::string& what : {std::string(" --point 9,9 "), everything}) {
+        const Outcome nan =
+            run("segment_anything --threads 1 --weights bad.safetensors --output bad" + what + "photos/china.png");
+        EXPECT_EQ(nan.status, 1);
+        expect_in("are its weights damaged", nan.text);
+        EXPECT_EQ(files("bad").count("china.json"), 0U);
+    }
+}
+
+}  // namespace
