@@ -6,7 +6,7 @@
 #pragma once
 
 #include <efficientvit/images/mask.hpp>
-#include <efficientvit/images/mask_kernels.hpp>
+#include <efficientvit/images/row_kernels.hpp>
 #include <efficientvit/runtime/context.hpp>
 
 #include <algorithm>
@@ -93,7 +93,7 @@ inline Range inputs_of(const kernels::LinearTaps& taps, Range outputs) {
 class MaskEnlarger {
 public:
     MaskEnlarger(Workspace& workspace, const MaskGeometry& geometry, Isa isa)
-        : geometry_(geometry), kernels_(kernels::mask_kernels(isa)) {
+        : geometry_(geometry), kernels_(kernels::row_kernels(isa)) {
         const MaskGeometry& g = geometry;
         low_rows_ = linear_taps(workspace, g.low_res.height, g.frame, g.input.height);
         low_columns_ = linear_taps(workspace, g.low_res.width, g.frame, g.input.width);
@@ -180,17 +180,17 @@ private:
 
         const auto expand_low = [&](int row) {  // into low[row % 2]
             if (std::exchange(low_row[row & 1], row) == row) return;
-            kernels_.expand({low_res + std::ptrdiff_t{row} * geometry_.low_res.width, low_columns_, middle.begin,
-                             middle.end, low[row & 1]});
+            kernels_.expand_mask({low_res + std::ptrdiff_t{row} * geometry_.low_res.width, low_columns_, middle.begin,
+                                  middle.end, low[row & 1]});
         };
         const auto expand_input = [&](int row) {  // into wide[row % 2]
             if (std::exchange(wide_row[row & 1], row) == row) return;
             const int first = low_rows_.first[row], second = low_rows_.second[row];
             expand_low(first);
             expand_low(second);
-            kernels_.mix({low[first & 1], low[second & 1], low_rows_.weight0[row], low_rows_.weight1[row], middle.begin,
-                          middle.end, mixed});
-            kernels_.expand({mixed, columns_, columns.begin, columns.end, wide[row & 1]});
+            kernels_.mix_masks({low[first & 1], low[second & 1], low_rows_.weight0[row], low_rows_.weight1[row],
+                                middle.begin, middle.end, mixed});
+            kernels_.expand_mask({mixed, columns_, columns.begin, columns.end, wide[row & 1]});
         };
         out.box.y0 = -1;
         for (int y = rows.begin; y < rows.end; ++y) {
@@ -206,7 +206,7 @@ private:
                 .low = t.threshold - t.offset,
                 .pixels = pixels + at,
                 .columns = set_columns};
-            kernels_.threshold(row);
+            kernels_.threshold_mask(row);
             out.area += row.area;
             out.inner += row.inner;
             out.outer += row.outer;
@@ -224,7 +224,7 @@ private:
     }
 
     MaskGeometry geometry_;
-    kernels::MaskKernels kernels_;
+    kernels::RowKernels kernels_;
     kernels::LinearTaps low_rows_, low_columns_, rows_, columns_;
 };
 

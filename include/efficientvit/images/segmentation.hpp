@@ -5,7 +5,7 @@
 #pragma once
 
 #include <efficientvit/images/image.hpp>
-#include <efficientvit/images/upsample_argmax.hpp>
+#include <efficientvit/images/row_kernels.hpp>
 #include <efficientvit/runtime/context.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/tensor.hpp>
@@ -101,7 +101,7 @@ void upsample_argmax(const X& logits, ImageSize frame, ImageSize size, LabelMap&
         detail::with_float_defaults([&] { return detail::upsample_spans(width, frame.width, size.width); });
     constexpr int band = 16;  // rows that a thread takes at once
     const kernels::Table& table = kernels::table(default_isa());
-    const auto kernel = kernels::upsample_argmax_row(table.isa);
+    const auto kernel = kernels::row_kernels(table.isa).upsample_argmax;
     context.run(table, [&](detail::Session& session) {
         const kernels::Index floats = kernels::Index{x.shape.c} * (kernels::Index{width} + 4);
         std::vector<float*> blended;

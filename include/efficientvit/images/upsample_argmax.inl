@@ -1,25 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One row of labels from class planes at a coarser size: bicubic across and down, and the largest class, without the
-// row's full-size values ever being in memory. Included by upsample_argmax.hpp once for each width of vectors, inside
+// row's full-size values ever being in memory. Included by row_kernels.hpp once for each width of vectors, inside
 // its region and namespace.
-
-#if defined(__GNUC__) && (!defined(__i386__) || defined(__SSE__))  // without SSE there is no such type to return
-using Floats = float __attribute__((vector_size(EFFICIENTVIT_LANES * 4)));
-using Ints = int __attribute__((vector_size(EFFICIENTVIT_LANES * 4)));
-#else
-using Floats = float;
-using Ints = int;
-#endif
-
-EFFICIENTVIT_INLINE Floats load(const float* p) {
-    Floats v;
-    EFFICIENTVIT_COPY(&v, p, sizeof(v));
-    return v;
-}
-
-// A vector of equal values: what `0 +` broadcasts.
-EFFICIENTVIT_INLINE Floats all(float x) { return Floats{} + x; }
 
 // The four input rows blended into one row of each class, with the edge values repeated twice on either side.
 EFFICIENTVIT_INLINE void blend_rows(const UpsampleArgmaxRow& a) {
@@ -34,7 +17,7 @@ EFFICIENTVIT_INLINE void blend_rows(const UpsampleArgmaxRow& a) {
         int x = 0;
         for (; x + lanes <= a.width; x += lanes) {
             const Floats v = load(r0 + x) * w0 + load(r1 + x) * w1 + load(r2 + x) * w2 + load(r3 + x) * w3;
-            EFFICIENTVIT_COPY(out + x, &v, sizeof(v));
+            store(out + x, v);
         }
         for (; x < a.width; ++x) {
             out[x] = r0[x] * a.row_weights[0] + r1[x] * a.row_weights[1] + r2[x] * a.row_weights[2] +
