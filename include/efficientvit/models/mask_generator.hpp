@@ -10,6 +10,7 @@
 #include <efficientvit/images/mask_regions.hpp>
 #include <efficientvit/images/mask_rle.hpp>
 #include <efficientvit/models/mask_filter.hpp>
+#include <efficientvit/models/sam_prompt_check.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
 
 #include <algorithm>
@@ -70,15 +71,6 @@ struct MaskRecord {
 };
 
 namespace detail {
-
-/// "0.5", "32", "nan".
-EFFICIENTVIT_COLD inline std::string number_text(double value) {
-    std::string text = std::to_string(value);
-    if (text.find('.') == std::string::npos) return text;
-    while (text.back() == '0') text.pop_back();
-    if (text.back() == '.') text.pop_back();
-    return text;
-}
 
 EFFICIENTVIT_COLD inline void check(const MaskGeneratorOptions& o) {
     const auto fail = [](std::string_view name, double found, std::string_view expected) {

@@ -9,11 +9,13 @@
 #include <efficientvit/images/preprocess.hpp>
 #include <efficientvit/models/any_sam.hpp>
 #include <efficientvit/models/sam.hpp>
+#include <efficientvit/models/sam_picture.hpp>
+#include <efficientvit/models/sam_prompt.hpp>
+#include <efficientvit/models/sam_prompt_check.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -25,14 +27,6 @@
 #include <efficientvit/foreign_macros.hpp>
 
 EFFICIENTVIT_BEGIN_NAMESPACE
-
-/// What is asked of a picture, in its own pixels: points, a box, a mask of before, or some of these together.
-struct SamPrompt {
-    std::vector<SamPoint> points{};               ///< x, y, label 1 (object), 0 (background) or -1 (no point)
-    std::optional<Box> box{};                     ///< around the object
-    std::optional<ConstTensorView> mask_input{};  ///< a mask of an earlier prediction's low_res, (1, 1, 256, 256)
-    bool multimask_output = true;                 ///< several masks, for an ambiguous prompt such as a point; else one
-};
 
 /// How predict() answers.
 struct SamPredictOptions {
@@ -75,9 +69,9 @@ public:
     void set_torch_image(const ConstTensorView& input, ImageSize original, Context& context) {
         reset();
         check_original(original, "set_torch_image");
-        detail::resize(embedding_, embedding_shape());
-        parts_.encode(parts_.sam, input, view(embedding_), context);
-        prepare(original, context);
+        detail::resize(picture_.embedding, embedding_shape());
+        parts_.encode(parts_.sam, input, view(picture_.embedding), context);
+        picture_is(original, context);
     }
 
     /// An embedding of before instead of a picture: (1, embed_dim, rows, columns), as get_embedding() gave it, and the
@@ -90,9 +84,9 @@ public:
                 detail::concat({"SamPredictor::set_embedding: the embedding is ", detail::to_string(embedding.shape),
                                 ", expected ", detail::to_string(embedding_shape())}));
         }
-        detail::resize(embedding_, embedding.shape);
-        std::copy_n(embedding.data, embedding_.size(), embedding_.data());
-        prepare(original, context);
+        detail::resize(picture_.embedding, embedding.shape);
+        std::copy_n(embedding.data, picture_.embedding.size(), picture_.embedding.data());
+        picture_is(original, context);
     }
     /// The same with a Context of the calling thread's.
     void set_embedding(const ConstTensorView& embedding, ImageSize original) {
@@ -137,8 +131,9 @@ public:
         check_is_set("embedding_state");
         StateDict out;
         const Shape s = embedding_shape();
-        out.insert("embedding", {s.n, s.c, s.h, s.w},
-                   std::vector<float>(embedding_.data(), embedding_.data() + embedding_.size()));
+        out.insert(
+            "embedding", {s.n, s.c, s.h, s.w},
+            std::vector<float>(picture_.embedding.data(), picture_.embedding.data() + picture_.embedding.size()));
         out.metadata()["height"] = std::to_string(original_.height);
         out.metadata()["width"] = std::to_string(original_.width);
         return out;
@@ -147,7 +142,7 @@ public:
     /// The picture's embedding, (1, embed_dim, rows, columns). Throws PromptError without a picture.
     const Tensor& get_embedding() const {
         check_is_set("get_embedding");
-        return embedding_;
+        return picture_.embedding;
     }
 
     /// Whether there is a picture.
@@ -221,6 +216,7 @@ public:
     /// cost of a prompt that is dropped for its predicted IoU is saved.
     void decode(std::span<const SamPrompt> prompts, MaskSink& sink, Context& context) const {
         check_is_set("predict");
+        const detail::PromptCheck check(original_, low_res_size());
         for (std::size_t i = 0; i < prompts.size(); ++i) check(prompts[i], i, prompts.size());
         const detail::MaskDecoderCore& decoder = *parts_.masks;
         context.run(*parts_.table, [&](detail::Session& session) {
@@ -230,16 +226,14 @@ public:
                 const int count = detail::PromptEncoderCore::token_count(prompt.points.size(), prompt.box.has_value());
                 float* const sparse = own.workspace.take(detail::Index{count} * embedding_shape().c);
                 if (!own.measuring()) embed(prompt, sparse);
-                detail::TwoWayImage image = shared_image();
-                if (prompt.mask_input) image = image_with_mask(own, *prompt.mask_input);
+                const detail::TwoWayImage image =
+                    prompt.mask_input ? picture_.with_mask(parts_, own, *prompt.mask_input) : picture_.shared(parts_);
                 decoder.decode(own, image, extent(), sparse, count, decoder.range(prompt.multimask_output), i, sink);
             });
         });
     }
 
 private:
-    using FeatureMap = detail::FeatureMap;
-
     /// Keeps low-resolution masks as they come.
     class Answers final : public MaskSink {
     public:
@@ -297,71 +291,6 @@ private:
     }
     EFFICIENTVIT_COLD static void check_original(ImageSize size, const char* what) { detail::check_size(size, what); }
 
-    /// Throws for a prompt that cannot be answered: prompt i of `count`.
-    void check(const SamPrompt& prompt, std::size_t i, std::size_t count) const {
-        if (prompt.points.empty() && !prompt.box && !prompt.mask_input) {
-            refuse(i, count, {" has neither points nor box nor mask_input, expected one of them"});
-        }
-        const auto inside = [&](const double& x, const double& y) {
-            return !detail::is_nan(x) && !detail::is_nan(y) && x >= 0 && x <= original_.width && y >= 0 &&
-                   y <= original_.height;
-        };
-        for (std::size_t j = 0; j < prompt.points.size(); ++j) {
-            const SamPoint& p = prompt.points[j];
-            if (p.label < -1 || p.label > 1) {
-                refuse(
-                    i, count,
-                    {": point ", std::to_string(j), " has label ", std::to_string(p.label), ", expected 1, 0 or -1"});
-            }
-            if (p.label != -1 && !inside(p.x, p.y)) {
-                refuse(i, count, {": point ", std::to_string(j), " is ", numbers({p.x, p.y}), expected_range()});
-            }
-        }
-        if (prompt.box) {
-            const Box& b = *prompt.box;
-            if (!inside(b.x0, b.y0) || !inside(b.x1, b.y1)) {
-                refuse(i, count, {": the box is ", numbers({b.x0, b.y0, b.x1, b.y1}), expected_range()});
-            }
-            if (!(b.x0 < b.x1 && b.y0 < b.y1)) {
-                refuse(i, count,
-                       {": the box is ", numbers({b.x0, b.y0, b.x1, b.y1}),
-                        ", which is empty; expected x0 < x1 and y0 < y1"});
-            }
-        }
-        if (prompt.mask_input) {
-            const Shape expected{1, 1, low_res_size().height, low_res_size().width};
-            if (prompt.mask_input->shape != expected || prompt.mask_input->data == nullptr) {
-                throw ShapeError(detail::concat({"SamPredictor::predict: mask_input is ",
-                                                 detail::to_string(prompt.mask_input->shape), ", expected ",
-                                                 detail::to_string(expected)}));
-            }
-        }
-    }
-
-    [[noreturn]] EFFICIENTVIT_COLD static void refuse(std::size_t i, std::size_t count,
-                                                      std::initializer_list<std::string_view> what) {
-        const std::string which = count == 1 ? "the prompt" : detail::concat({"prompt ", std::to_string(i)});
-        throw PromptError(detail::concat({"SamPredictor::predict: ", which, detail::concat(what)}));
-    }
-    EFFICIENTVIT_COLD std::string expected_range() const {
-        return detail::concat({", expected x in [0, ", std::to_string(original_.width), "] and y in [0, ",
-                               std::to_string(original_.height), "]"});
-    }
-    /// "(30.5, 4)"
-    EFFICIENTVIT_COLD static std::string numbers(std::initializer_list<double> values) {
-        std::string out;
-        for (const double value : values) {
-            std::string text = std::to_string(value);
-            while (text.find('.') != std::string::npos && (text.back() == '0' || text.back() == '.')) {
-                const bool dot = text.back() == '.';
-                text.pop_back();
-                if (dot) break;
-            }
-            out += detail::concat({out.empty() ? "(" : ", ", text});
-        }
-        return out + ")";
-    }
-
     detail::Extent extent() const {
         const PromptEncoderConfig& c = parts_.prompts->config();
         return {c.image_embedding_size[0], c.image_embedding_size[1]};
@@ -376,72 +305,17 @@ private:
         parts_.prompts->embed_sparse(prompt.points, box, tokens, across, down);
     }
 
-    /// After embedding_: what all prompts of the picture share.
-    void prepare(ImageSize original, Context& context) {
-        const detail::TwoWayTransformer& transformer = parts_.masks->transformer();
-        const auto make = [&](detail::AlignedBuffer<float>& buffer, const detail::ChannelLayout& layout) {
-            detail::place_map_in(buffer, layout, parts_.prompts->places());
-        };
-        make(places_, transformer.channels());
-        for (detail::AlignedBuffer<float>* buffer : {&keys_, &values_, &queries_}) {
-            make(*buffer, transformer.projected_channels());
-        }
-        context.run(*parts_.table, [&](detail::Session& session) {
-            const detail::TwoWayImage image = shared_image();
-            if (!session.measuring()) {
-                const std::span<const float> no_mask = parts_.prompts->no_mask();
-                place_embedding(image.places);
-                for (int b = 0; b < image.places.blocks(); ++b) {
-                    float added[detail::token_block] = {};
-                    const std::size_t first = static_cast<std::size_t>(b) * detail::token_block;
-                    for (std::size_t i = 0; i < detail::token_block && first + i < no_mask.size(); ++i) {
-                        added[i] = no_mask[first + i];
-                    }
-                    float* const y = image.places.data + b * image.places.block_stride();
-                    for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{image.places.width} * detail::token_block; ++i) {
-                        y[i] += added[i % detail::token_block];
-                    }
-                }
-            }
-            transformer.project(session, image);
-        });
+    /// After the embedding.
+    void picture_is(ImageSize original, Context& context) {
+        picture_.prepare(parts_, context);
         original_ = original;
         input_size_ = sam_resized(original, frame_size());
     }
 
-    /// The embedding as a map of places.
-    void place_embedding(const FeatureMap& places) const {
-        FeatureMap from = detail::planar_map({embedding_.data(), {1, embedding_shape().c, 1, places.width}});
-        FeatureMap to = places;
-        to.channels = from.channels;
-        for (int b = 0; b < places.blocks(); ++b) detail::to_blocked(from, to, 0, b);
-    }
-
-    detail::TwoWayImage shared_image() const {
-        const detail::TwoWayTransformer& transformer = parts_.masks->transformer();
-        const auto map = [&](const detail::AlignedBuffer<float>& buffer, const detail::ChannelLayout& layout) {
-            FeatureMap out = detail::place_map(layout, parts_.prompts->places());
-            out.data = const_cast<float*>(buffer.data()) + detail::token_block;  // prepare() writes, prompts read
-            return out;
-        };
-        return {map(places_, transformer.channels()), parts_.prompts->positions(),
-                map(keys_, transformer.projected_channels()), map(values_, transformer.projected_channels()),
-                map(queries_, transformer.projected_channels())};
-    }
-
-    /// The places of a prompt that has a mask.
-    detail::TwoWayImage image_with_mask(detail::Session& session, const ConstTensorView& mask) const {
-        const FeatureMap places =
-            detail::new_place_map(session, parts_.masks->transformer().channels(), parts_.prompts->places());
-        if (!session.measuring()) place_embedding(places);
-        parts_.prompts->add_mask(session, mask.data, places);
-        return {.places = places, .positions = parts_.prompts->positions()};
-    }
-
     detail::SamParts parts_;
     ImageSize original_{}, input_size_{};
-    Tensor input_, embedding_;
-    detail::AlignedBuffer<float> places_, keys_, values_, queries_;
+    Tensor input_;
+    detail::SamPicture picture_;
 };
 
 EFFICIENTVIT_END_NAMESPACE

@@ -5,7 +5,8 @@
 // not change between the two.
 #pragma once
 
-#include <efficientvit/nn/token_image_attention.hpp>
+#include <efficientvit/nn/image_to_token_attention.hpp>
+#include <efficientvit/nn/token_to_image_attention.hpp>
 
 #include <string>
 

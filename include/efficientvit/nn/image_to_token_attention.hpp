@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Softmax attention of the places of an image to a few tokens; see token_rows.hpp.
+#pragma once
+
+#include <efficientvit/nn/token_rows.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include <efficientvit/foreign_macros.hpp>
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace detail {
+
+/// Places attend to tokens. State dict: q_proj, k_proj, v_proj, out_proj.
+class ImageToTokenAttention {
+public:
+    /// `projected`: also what project() needs.
+    EFFICIENTVIT_COLD void pack(const Packer& p, const CrossHeads& k, bool projected) {
+        heads_ = k;
+        k_.pack(p.at("k_proj"), k.model(), k.split());
+        v_.pack(p.at("v_proj"), k.model(), k.split());
+        query_for_tokens_ = pack_for_tokens(read_or(p.at("q_proj"), "weight", k.internal * k.dim, 0), k);
+        query_bias_ = read_or(p.at("q_proj"), "bias", k.internal, 0);
+        zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
+        if (projected) project_.pack(p.at("q_proj"), k.model(), k.split());
+        pack_output(read_or(p.at("out_proj"), "weight", k.internal * k.dim, 0));
+        output_bias_ = pack_bias(read_or(p.at("out_proj"), "bias", k.dim, 0), k.model());
+    }
+
+    /// The projection of places, which run() takes where it is the same for many prompts.
+    void project(Session& session, const FeatureMap& places_and_positions, const FeatureMap& queries) const {
+        project_.run(session, places_and_positions, queries);
+    }
+
+    /// The tokens' side.
+    struct Tokens {
+        bool projected = false;
+        TokenRows rows;
+        float* bias = nullptr;    // of the rows
+        float* values = nullptr;  // [model block][row][16]
+    };
+
+    /// keys of x, values of y, brought to where what places do with them are products.
+    Tokens prepare(Session& session, const FeatureMap& x, const FeatureMap& y, bool projected) const {
+        const CrossHeads& k = heads_;
+        const int count = x.width, blocks = k.model().blocks();
+        const int channels = projected ? k.split().blocks() * token_block : k.dim;
+        const auto take = [&](Index floats) { return session.workspace.take(floats); };
+        Tokens tokens{.projected = projected, .rows = TokenRows(k, count)};
+        const Index lanes = Index{tokens.rows.blocks} * token_block;
+        tokens.rows.weights = take(lanes * channels);
+        tokens.bias = take(lanes);
+        tokens.values = take(Index{blocks} * tokens.rows.rows * token_block);
+        const Workspace::Frame frame(session.workspace);
+        const FeatureMap keys = new_token_map(session, k.split(), count);
+        const FeatureMap values = new_token_map(session, k.split(), count);
+        float* const scratch = take(Index{blocks} * count * token_block);
+        k_.run(session, x, keys);
+        v_.run(session, y, values);
+        if (session.measuring()) return tokens;
+        std::fill_n(tokens.bias, lanes, 0.0f);
+        if (projected) {
+            std::fill_n(tokens.rows.weights, lanes * channels, 0.0f);
+            spread_keys(keys, tokens, channels);
+        } else {
+            fold_into_rows(session, k, keys, query_for_tokens_.data(), zeros_.data(), scratch, tokens.rows);
+            add_biases(keys, tokens);
+        }
+        std::fill_n(tokens.values, Index{blocks} * tokens.rows.rows * token_block, 0.0f);
+        for (int h = 0; h < k.heads; ++h) {
+            fold_values(session, h, values, tokens);
+        }
+        return tokens;
+    }
+
+    Index score_floats(const Tokens& tokens) const { return Index{tokens.rows.blocks} * token_block * run_places; }
+
+    /// y = residual + out_proj(attention) for `count` places. Queries are places with their positions; or, where these
+    /// have been projected, what project() gave. y may be residual.
+    void attend(const Session& session, const Tokens& tokens, const Run& queries, const Run& residual, const Run& y,
+                int count, float* scores) const {
+        const CrossHeads& k = heads_;
+        const Run rows{scores, Index{count} * token_block};
+        const int channels = tokens.projected ? k.split().blocks() * token_block : k.dim;
+        multiply_run(session, queries, channels, tokens.rows.weights, tokens.bias, rows, tokens.rows.blocks, count);
+        kernels::SoftmaxTokens softmax;
+        softmax.scores = scores;
+        softmax.block_stride = rows.block_stride;
+        softmax.pixels = count;
+        softmax.tokens = tokens.rows.tokens;
+        softmax.heads = k.padded_heads();
+        kernels::softmax_tokens(session.kernels, softmax);
+        multiply_run(session, rows, tokens.rows.rows, tokens.values, output_bias_.data(), y, k.model().blocks(), count,
+                     &residual);
+    }
+
+private:
+    static float value_of(const FeatureMap& map, const CrossHeads& k, int head, int token, int j) {
+        return map.data[(Index{head} * k.section() + j / token_block) * map.block_stride() +
+                        Index{token} * token_block + j % token_block];
+    }
+
+    /// out_proj of each head: [head][model block][each][16].
+    EFFICIENTVIT_COLD void pack_output(const std::vector<float>& weight) {
+        const CrossHeads& k = heads_;
+        const int each = k.each(), blocks = k.model().blocks();
+        output_ = AlignedBuffer<float>(static_cast<std::size_t>(k.internal * blocks * token_block), 0.0f);
+        for (int h = 0; h < k.heads; ++h) {
+            for (int d = 0; d < k.dim; ++d) {
+                for (int j = 0; j < each; ++j) {
+                    const int at = ((h * blocks + d / token_block) * each + j) * token_block + d % token_block;
+                    output_[static_cast<std::size_t>(at)] =
+                        weight[static_cast<std::size_t>(d * k.internal + h * each + j)];
+                }
+            }
+        }
+    }
+
+    /// Each head's keys against its own channels of projected queries; the other heads' channels have zeros.
+    void spread_keys(const FeatureMap& keys, const Tokens& tokens, int channels) const {
+        const CrossHeads& k = heads_;
+        for (int h = 0; h < k.heads; ++h) {
+            for (int t = 0; t < keys.width; ++t) {
+                for (int j = 0; j < k.each(); ++j) {
+                    tokens.rows.at(t * k.padded_heads() + h, h * k.section() * token_block + j, channels) =
+                        k.scale() * value_of(keys, k, h, t, j);
+                }
+            }
+        }
+    }
+
+    /// What the bias of the places' projection contributes to the scores.
+    void add_biases(const FeatureMap& keys, const Tokens& tokens) const {
+        const CrossHeads& k = heads_;
+        for (int h = 0; h < k.heads; ++h) {
+            for (int t = 0; t < keys.width; ++t) {
+                float sum = 0;
+                for (int j = 0; j < k.each(); ++j) {
+                    sum += value_of(keys, k, h, t, j) * query_bias_[static_cast<std::size_t>(h * k.each() + j)];
+                }
+                tokens.bias[t * k.padded_heads() + h] = k.scale() * sum;
+            }
+        }
+    }
+
+    /// out_proj of one head's values, into its rows.
+    void fold_values(const Session& session, int head, const FeatureMap& values, const Tokens& tokens) const {
+        const CrossHeads& k = heads_;
+        const int blocks = k.model().blocks();
+        kernels::Pointwise a;
+        a.x = values.data + Index{head} * k.section() * values.block_stride();
+        a.x_block_stride = values.block_stride();
+        a.channels = k.each();
+        a.weights = output_.data() + Index{head} * blocks * k.each() * token_block;
+        a.bias = zeros_.data();
+        a.y = tokens.values + Index{head} * token_block;
+        a.y_block_stride = Index{tokens.rows.rows} * token_block;
+        a.y_row_stride = Index{k.padded_heads()} * token_block;  // a token a row
+        a.y_blocks = blocks;
+        a.y_width = 1;
+        a.pixels = values.width;
+        kernels::of_floats(session.kernels).pointwise(a);
+    }
+
+    CrossHeads heads_;
+    TokenLinear k_, v_, project_;
+    AlignedBuffer<float> query_for_tokens_, output_, output_bias_, zeros_;
+    std::vector<float> query_bias_;
+};
+
+}  // namespace detail
+EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
