@@ -11,7 +11,7 @@ namespace ev = efficientvit;
 
 /// Pictures of 128 pixels, embeddings of 64 channels on a grid of 16 x 16.
 using ShapesSam = ev::EfficientViTSam<
-    ev::SamImageEncoder<ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{.width_list = {16, 24, 32, 64, 96},
+    ev::SamImageEncoder<ev::EfficientViTLargeBackbone<ev::LargeBackboneConfig{.width_list = {16, 24, 64, 64, 96},
                                                                               .depth_list = {0, 1, 1, 2, 2},
                                                                               .expand_list = {1, 1, 1, 3, 4},
                                                                               .qkv_dim = 16,
@@ -19,7 +19,7 @@ using ShapesSam = ev::EfficientViTSam<
                         ev::SamNeckConfig{.head_width = 64, .head_depth = 2, .out_dim = 64, .size = {16, 16}}>,
     ev::SamConfig{.image_size = 128,
                   .prompt_encoder = {.embed_dim = 64, .image_embedding_size = {16, 16}},
-                  .mask_decoder = {.embed_dim = 64, .num_heads = 4, .mlp_dim = 256}}>;
+                  .mask_decoder = {.embed_dim = 64, .num_heads = 2, .mlp_dim = 256}}>;
 
 /// Whether weights are of such a SAM rather than of a published one, whose embeddings have 256 channels.
 inline bool is_shapes_sam(const ev::StateDict& weights) {

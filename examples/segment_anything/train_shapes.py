@@ -4,20 +4,19 @@
 own names.
 
 The network is made of the reference's own classes (PyPI's `efficientsam`), only narrower: pictures of 128 pixels,
-embeddings of 64 channels on a grid of 16x16, masks of 64x64, prompts in the frame of 1024 as ever. A click means
-the shape below it, or one of the two that a part belongs to; clicks, boxes, corrections and earlier masks are trained.
+embeddings of 64 channels on a grid of 16x16, masks of 64x64, prompts in the frame of 1024 as ever. It learns from
+clicks and boxes, and from a second click where a mask is wrong, which comes with that mask.
 
 Set up and run:
 
   python3 -m venv venv && venv/bin/pip install -r requirements.txt && venv/bin/pip install --no-deps efficientsam
   venv/bin/python train_shapes.py
 
-A checkpoint is written every 100 steps, from which a killed run goes on. --evaluate trains nothing: it measures the
+A checkpoint is written every 50 steps, from which a killed run goes on. --evaluate trains nothing: it measures the
 weights that are there on drawings that training never saw.
 """
 
 import argparse
-import functools
 import json
 import math
 import time
@@ -33,30 +32,33 @@ from efficientsam.models.nn.norm import set_norm_eps
 from efficientsam.segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn import functional
 
 import drawings
 
 HERE = Path(__file__).resolve().parent
+SIDE = drawings.SIDE
 FRAME = 1024  # of prompts
 EMBED_DIM = 64
 GRID = 16  # rows and columns of an embedding
+MLP_DIM = 256
+HEADS = 2
 EXPORTED = 32  # drawings that are kept beside the weights
 HELD_OUT = 1_000_000_000  # the first seed of drawings that are not trained on
+PADDING = 255  # the label of pixels outside a drawing
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
 
 def build_model():
-    """The whole network. segment_anything.hpp has the same widths."""
+    """The whole network. shapes_sam.hpp has the same widths."""
+    widths = [16, 24, 64, 64, 96]
     backbone = EfficientViTLargeBackbone(
-        width_list=[16, 24, 32, 64, 96], depth_list=[0, 1, 1, 2, 2], expand_list=[1, 1, 1, 3, 4], qkv_dim=16)
+        width_list=widths, depth_list=[0, 1, 1, 2, 2], expand_list=[1, 1, 1, 3, 4], qkv_dim=16)
     neck = SamNeck(
-        fid_list=["stage4", "stage3", "stage2"], in_channel_list=[96, 64, 32], head_width=EMBED_DIM, head_depth=2,
+        fid_list=["stage4", "stage3", "stage2"], in_channel_list=widths[:1:-1], head_width=EMBED_DIM, head_depth=2,
         expand_ratio=1, middle_op="fmb", out_dim=EMBED_DIM)
-    for module in neck.modules():
-        if isinstance(module, UpSampleLayer):
-            module.size = (GRID, GRID)
     encoder = EfficientViTSamImageEncoder(backbone, neck)
     encoder.norm = build_norm("ln2d", EMBED_DIM)
     model = EfficientViTSam(
@@ -65,291 +67,267 @@ def build_model():
             embed_dim=EMBED_DIM, image_embedding_size=(GRID, GRID), input_image_size=(FRAME, FRAME), mask_in_chans=16),
         mask_decoder=MaskDecoder(
             num_multimask_outputs=3, transformer_dim=EMBED_DIM, iou_head_depth=3, iou_head_hidden_dim=256,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=256, num_heads=4)),
-        image_size=(FRAME, drawings.SIDE))
+            transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=MLP_DIM, num_heads=HEADS)),
+        image_size=(FRAME, SIDE))
     set_norm_eps(model, 1e-6)
+    set_grid(model, GRID)
     return model
 
 
-# ---- Prompts ---------------------------------------------------------------------------------------------------------
-
-def choose_targets(drawing, rng, count):
-    """`count` masks of a drawing, mostly shapes, and for each the other one that a click may mean."""
-    shapes = np.arange(1, len(drawing.masks))
-    chosen = [0 if len(shapes) == 0 or rng.random() < 0.08 else int(rng.choice(shapes)) for _ in range(count)]
-    return chosen, [int(drawing.whole[i]) for i in chosen]
+def set_grid(model, grid):
+    """Rows and columns of embeddings; build_model() gives GRID, training begins with less."""
+    for module in model.image_encoder.neck.modules():
+        if isinstance(module, UpSampleLayer):
+            module.size = (grid, grid)
 
 
-def jittered_box(mask, rng):
-    x0, y0, x1, y1 = drawings.box_around(mask)
-    noise = rng.normal(0, 0.04, 4) * np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
-    box = np.array([x0, y0, x1, y1]) + np.clip(noise, -6, 6)
-    return np.array([min(box[0], box[2] - 1), min(box[1], box[3] - 1), box[2], box[3]], np.float32)
-
-
-def make_prompts(drawing, targets, kind, extra, rng):
-    """Points (n, 2), labels (n), box (4) for each target, in the drawing's pixels."""
-    points, labels, boxes = [], [], []
-    for i in targets:
-        mask = drawing.masks[i]
-        at = [drawings.point_in(mask, rng)]
-        sign = [1]
-        for _ in range(extra):
-            positive = rng.random() < 0.5 or mask.all()
-            at.append(drawings.point_in(mask if positive else ~mask, rng))
-            sign.append(int(positive))
-        points.append(at)
-        labels.append(sign)
-        # A box around the background says nothing; its place is taken by one that is empty of meaning for all.
-        boxes.append(jittered_box(mask, rng))
-    size = max(drawing.image.shape[:2])
-    scale = FRAME / size
-    uses_points = kind != "box"
-    uses_box = kind in ("box", "box+point")
-    return (np.array(points, np.float32) * scale if uses_points else None,
-            np.array(labels, np.int32) if uses_points else None,
-            np.array(boxes, np.float32) * scale if uses_box else None)
-
-
-def image_tensor(image):
-    """(3, SIDE, SIDE), as the reference's transform makes it of a picture whose long side is SIDE already."""
-    out = torch.zeros(3, drawings.SIDE, drawings.SIDE)
-    height, width = image.shape[:2]
-    out[:, :height, :width] = (torch.from_numpy(image).permute(2, 0, 1).float() - MEAN) / STD
-    return out
-
-
-def find_places(model):
-    """Attention between tokens and places begins by position: the same projection of both, so that a click finds what
-    lies around it. From random projections, which know of no places, it takes thousands of steps to come to that."""
+def begin_by_position(model):
+    """Weights to start from with which a click finds what lies below it. From random ones, whose attention knows of no
+    places, that alone takes thousands of steps: attention between tokens and places has the same projection on both
+    sides and takes what it finds through as it is, what is added to the positions of all tokens or to all places is
+    small, and projections keep the lengths of what they project."""
+    for module in [*model.mask_decoder.modules(), *model.prompt_encoder.modules()]:
+        if isinstance(module, nn.Linear):
+            nn.init.orthogonal_(module.weight, gain=1)
+            nn.init.zeros_(module.bias)
+    for mlp in model.mask_decoder.output_hypernetworks_mlps:
+        for layer in mlp.layers[:-1]:
+            nn.init.orthogonal_(layer.weight, gain=2 ** 0.5)
     for module in model.mask_decoder.transformer.modules():
         if getattr(module, "internal_dim", EMBED_DIM) == EMBED_DIM:
             continue
         with torch.no_grad():
-            torch.nn.init.orthogonal_(module.q_proj.weight, gain=2)
+            nn.init.orthogonal_(module.q_proj.weight, gain=2)
             module.k_proj.weight.copy_(module.q_proj.weight)
-            module.q_proj.bias.zero_()
-            module.k_proj.bias.zero_()
+            module.out_proj.weight.copy_(module.v_proj.weight.T)
+    with torch.no_grad():
+        for embedding in [*model.prompt_encoder.point_embeddings, model.prompt_encoder.no_mask_embed]:
+            embedding.weight.mul_(0.2)
+
+
+# ---- Drawings and prompts --------------------------------------------------------------------------------------------
+
+class Drawings:
+    """The drawings that are trained on, in memory."""
+
+    def __init__(self, count):
+        self.images = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
+        self.labels = torch.full((count, SIDE, SIDE), PADDING, dtype=torch.uint8)
+        self.shapes = torch.empty(count, dtype=torch.int64)
+        # Beside a drawing stands what normalizes to (nearly) nothing, as beside a padded picture.
+        self.images[:] = MEAN.round().to(torch.uint8)
+        for i in range(count):
+            drawing = drawings.draw(i)
+            height, width = drawing.labels.shape
+            self.images[i, :, :height, :width] = torch.from_numpy(drawing.image).permute(2, 0, 1)
+            self.labels[i, :height, :width] = torch.from_numpy(drawing.labels)
+            self.shapes[i] = drawing.count
+
+    def batch(self, size, prompts):
+        """`size` drawings (·, 3, SIDE, SIDE), and of each the masks (·, prompts, SIDE, SIDE) of random shapes or, one in
+        twenty, of the background. All are turned over alike, with colors exchanged."""
+        chosen = torch.randint(len(self.images), (size,))
+        images, labels = self.images[chosen], self.labels[chosen]
+        turned = [d for d in (-1, -2) if torch.rand(()) < 0.5]
+        images, labels = images.flip(turned), labels.flip(turned)
+        if torch.rand(()) < 0.5:
+            images, labels = images.transpose(-1, -2), labels.transpose(-1, -2)
+        images = (images[:, torch.randperm(3)] - MEAN) / STD
+        shape = 1 + (torch.rand(size, prompts) * self.shapes[chosen, None]).floor()
+        shape = torch.where((torch.rand(size, prompts) < 0.05) | (self.shapes[chosen, None] == 0), 0, shape)
+        return images, labels[:, None] == shape[..., None, None].to(torch.uint8)
+
+
+def random_points(masks):
+    """(n, 2), x and y of a random set pixel of each of n masks (n, ·, ·) at half a drawing's size."""
+    width = masks.shape[2]
+    at = (torch.rand(masks.shape) * masks).flatten(1).argmax(1)
+    return 2 * torch.stack([at % width, at // width], 1) + torch.randint(0, 2, (len(masks), 2)).float()
+
+
+def shrunk(masks):
+    """Masks without the pixels along their edges; whole where nothing would be left."""
+    kept = -functional.max_pool2d(-masks[:, None].float(), 3, 1, 1)[:, 0] > 0
+    return torch.where(kept.any(2).any(1)[:, None, None], kept, masks)
+
+
+def boxes_around(masks):
+    """(n, 4): as a hand draws them, some four percent beside the edges."""
+    columns, rows = masks.any(1).byte(), masks.any(2).byte()
+    first = torch.stack([columns.argmax(1), rows.argmax(1)], 1).float()
+    last = SIDE - 1 - torch.stack([columns.flip(1).argmax(1), rows.flip(1).argmax(1)], 1).float()
+    noise = 0.04 * (last - first) * torch.randn(2, *first.shape).clamp(-2, 2)
+    return torch.cat([first + noise[0], last + noise[1]], 1)
+
+
+def to_frame(coordinates):
+    return coordinates * (FRAME / SIDE)
+
+
+def click_tokens(model, points, labels):
+    """Tokens of clicks (n, k, 2), labels (n, k), and those of the padding that the reference adds."""
+    return model.prompt_encoder(points=(to_frame(points), labels), boxes=None, masks=None)[0]
+
+
+def box_tokens(model, boxes):
+    return model.prompt_encoder(points=None, boxes=to_frame(boxes), masks=None)[0]
 
 
 # ---- Training --------------------------------------------------------------------------------------------------------
 
-def decode(model, embedding, points, labels, boxes, mask_input=None):
-    """All four masks (B·P, 4, ·, ·) and ious (B·P, 4) for P prompts on each of B embeddings."""
-    prompts = len(points if points is not None else boxes)
-    sparse, dense = model.prompt_encoder(
-        points=None if points is None else (points, labels), boxes=boxes, masks=mask_input)
-    decoder = model.mask_decoder
-    tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(prompts, -1, -1)
-    tokens = torch.cat([tokens, sparse], 1)
-    source = embedding.repeat_interleave(prompts // len(embedding), 0) + dense
-    hidden, source = decoder.transformer(source, model.prompt_encoder.get_dense_pe().expand(prompts, -1, -1, -1), tokens)
-    source = source.transpose(1, 2).reshape(prompts, EMBED_DIM, GRID, GRID)
-    upscaled = decoder.output_upscaling(source)
-    hyper = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], 1)
-    masks = (hyper @ upscaled.flatten(2)).view(prompts, -1, 4 * GRID, 4 * GRID)
-    return masks.float(), decoder.iou_prediction_head(hidden[:, 0]).float()
+class Decoded:
+    """What the decoder makes of n prompts: masks (n, 4, 4 grid, 4 grid), ious (n, 4), and what its tokens know after
+    each layer and at the end."""
+
+    def __init__(self, model, embedding, sparse, mask_input=None):
+        """n = a multiple of the embeddings; prompts of one embedding stand one after the other."""
+        decoder, prompts = model.mask_decoder, model.prompt_encoder
+        n = len(sparse)
+        if mask_input is None:
+            dense = prompts.no_mask_embed.weight.view(1, -1, 1, 1)
+        else:
+            dense = prompts.mask_downscaling(mask_input)
+        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(n, -1, -1)
+        tokens = torch.cat([tokens, sparse], 1)
+        keys = (embedding.repeat_interleave(n // len(embedding), 0) + dense).flatten(2).transpose(1, 2)
+        grid = embedding.shape[2]
+        places = prompts.pe_layer((grid, grid)).flatten(1).T[None]
+        queries, self.known = tokens, []
+        for layer in decoder.transformer.layers:
+            queries, keys = layer(queries=queries, keys=keys, query_pe=tokens, key_pe=places)
+            self.known.append(queries[:, 5])
+        final = decoder.transformer.final_attn_token_to_image
+        queries = decoder.transformer.norm_final_attn(queries + final(q=queries + tokens, k=keys + places, v=keys))
+        self.known.append(queries[:, 1])
+        upscaled = decoder.output_upscaling(keys.transpose(1, 2).reshape(n, EMBED_DIM, grid, grid))
+        hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], 1)
+        self.masks = (hyper @ upscaled.flatten(2)).view(n, -1, 4 * grid, 4 * grid)
+        self.ious = decoder.iou_prediction_head(queries[:, 0])
 
 
-class Outlines(torch.nn.Module):
-    """What is a shape and where one ends, told from an embedding alone: a help in training that is thrown away."""
+class Helpers(nn.Module):
+    """Tasks that only training has: an embedding must tell the picture at half its size and where its edges are, and
+    the token of a click or a box, layer by layer, the color of what is meant."""
 
     def __init__(self):
         super().__init__()
-        self.layer = torch.nn.Conv2d(EMBED_DIM, 2 * 16, 1)
+        self.picture = nn.Conv2d(EMBED_DIM, 4 * 16, 1)
+        self.colors = nn.ModuleList(nn.Linear(EMBED_DIM, 3) for _ in range(3))
 
-    def loss(self, embedding, truth):
-        logits = functional.pixel_shuffle(self.layer(embedding), 4).float()
-        return functional.binary_cross_entropy_with_logits(logits, truth)
+    def picture_loss(self, embedding, small):
+        """small: (B, 3, 4 grid, 4 grid)"""
+        told = functional.pixel_shuffle(self.picture(embedding), 4)
+        slope = [functional.pad((small[..., 1:, :] - small[..., :-1, :]).abs().sum(1), (0, 0, 0, 1)),
+                 functional.pad((small[..., 1:] - small[..., :-1]).abs().sum(1), (0, 1))]
+        edge = (torch.maximum(*slope) > 0.6).float()
+        return ((told[:, :3] - small).abs().mean()
+                + functional.binary_cross_entropy_with_logits(told[:, 3], edge))
 
-
-def outlines(drawing):
-    """(2, 4 GRID, 4 GRID): the shapes, and the places where neighbours differ."""
-    labels = np.zeros((drawings.SIDE, drawings.SIDE), np.int32)
-    for i, mask in enumerate(drawing.masks):
-        labels[:mask.shape[0], :mask.shape[1]][mask] = i
-    edges = np.zeros(labels.shape, bool)
-    edges[1:] |= labels[1:] != labels[:-1]
-    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    out = torch.from_numpy(np.stack([labels > 0, edges])).float()
-    return functional.max_pool2d(out, drawings.SIDE // (4 * GRID))
+    def color_loss(self, known, colors):
+        return sum((layer(x) - colors).abs().mean() for layer, x in zip(self.colors, known))
 
 
-def enlarge(logits):
-    return functional.interpolate(logits, (drawings.SIDE, drawings.SIDE), mode="bilinear", align_corners=False)
+def iou_of(masks, truth):
+    """(n, m) of logits (n, m, ·, ·) and sets (n, 1, ·, ·)."""
+    masks = masks > 0
+    return (masks & truth).sum((2, 3)) / (masks | truth).sum((2, 3)).clamp(min=1)
 
 
-def soft_scores(logits, target, valid):
-    """Cross entropy plus one minus dice, for each of (n, ·, ·)."""
-    cross = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    cross = (cross * valid).sum((1, 2)) / valid.sum((1, 2))
-    p = logits.sigmoid() * valid
-    dice = (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
-    return 3 * cross + 1 - dice
-
-
-def hard_iou(logits, target, valid):
-    mask = (logits > 0) & (valid > 0)
-    truth = target > 0.5
-    return (mask & truth).sum((1, 2)) / (mask | truth).sum((1, 2)).clamp(min=1)
-
-
-def losses(masks, ious, target, other, valid, multimask):
-    """The loss of a decoder's output for n prompts: target (n, S, S), other what a click may mean instead."""
-    n = len(masks)
-    single = enlarge(masks[:, :1])[:, 0]
-    total = soft_scores(single, target, valid)
+def mask_loss(decoded, target, balanced):
+    """Cross entropy, dice and the error of the predicted IoU, of all four masks, and the IoU of the first; target
+    (n, ·, ·) has the share of each pixel. A drawing has no parts: no prompt is ambiguous. `balanced`: what is in the
+    mask counts as much as what is not, so that masks of a few pixels are found at all."""
+    logits, target = decoded.masks, target[:, None]
+    wide = target.expand_as(logits)
+    cross = functional.binary_cross_entropy_with_logits(logits, wide, reduction="none")
+    if balanced:
+        share = target.mean((2, 3), keepdim=True).clamp(0.01, 0.99)
+        cross = cross * (0.5 * target / share + 0.5 * (1 - target) / (1 - share))
+    p = logits.sigmoid()
+    dice = 1 - (2 * (p * wide).sum((2, 3)) + 1) / (p.sum((2, 3)) + wide.sum((2, 3)) + 1)
     with torch.no_grad():
-        truth = [hard_iou(single, target, valid)]
-    if multimask:
-        with torch.no_grad():  # which of three masks is the closest, told from the small maps
-            small = masks[:, 1:].flatten(0, 1)
-            half = [functional.avg_pool2d(x[:, None], 2)[:, 0] for x in (target, other, valid)]
-            score = [soft_scores(small, x.repeat_interleave(3, 0), half[2].repeat_interleave(3, 0)).view(n, 3)
-                     for x in half[:2]]
-            best, best_other = score[0].argmin(1), score[1].argmin(1)
-        rows = torch.arange(n)
-        chosen = enlarge(masks[rows, 1 + best][:, None])[:, 0]
-        chosen_other = enlarge(masks[rows, 1 + best_other][:, None])[:, 0]
-        total = total + 0.5 * soft_scores(chosen, target, valid) + 0.5 * soft_scores(chosen_other, other, valid)
-        with torch.no_grad():
-            iou = hard_iou(chosen, target, valid), hard_iou(chosen_other, other, valid)
-        total = total + (ious[rows, 1 + best] - iou[0]).square() + (ious[rows, 1 + best_other] - iou[1]).square()
-        # The masks that nobody chose must not promise much either.
-        with torch.no_grad():
-            full = hard_iou(small, half[0].repeat_interleave(3, 0), half[2].repeat_interleave(3, 0)).view(n, 3)
-            alone = hard_iou(small, half[1].repeat_interleave(3, 0), half[2].repeat_interleave(3, 0)).view(n, 3)
-        total = total + 0.3 * (ious[:, 1:] - torch.maximum(full, alone)).square().mean(1)
-    total = total + (ious[:, 0] - truth[0]).square()
-    return total.mean(), truth[0].mean()
-
-
-def padded(mask):
-    out = torch.zeros(drawings.SIDE, drawings.SIDE)
-    out[:mask.shape[0], :mask.shape[1]] = torch.from_numpy(mask)
-    return out
-
-
-@functools.cache
-def cached_drawing(seed):
-    return drawings.draw(seed)
-
-
-def training_drawing(seed, rng):
-    """A drawing, turned over and with its colors exchanged."""
-    drawing = cached_drawing(seed)
-    image, masks = drawing.image[..., rng.permutation(3)], drawing.masks
-    if rng.random() < 0.5:
-        image, masks = image[:, ::-1], masks[:, :, ::-1]
-    if rng.random() < 0.5:
-        image, masks = image[::-1], masks[:, ::-1]
-    if rng.random() < 0.5:
-        image, masks = image.transpose(1, 0, 2), masks.transpose(0, 2, 1)
-    return drawings.Drawing(np.ascontiguousarray(image), np.ascontiguousarray(masks), drawing.is_part, drawing.whole)
-
-
-def batch_of(step, args):
-    """Drawings and two prompts of one click and two of another kind for each: what one step learns from."""
-    rng = np.random.default_rng([args.seed, step])
-    kind = str(rng.choice(["box", "points", "box+point"], p=[0.55, 0.27, 0.18]))
-    extra = int(rng.integers(1, 4)) if kind == "points" else 0
-    images, outline, sets = [], [], {"click": [], kind: []}
-    for i in range(args.batch):
-        drawing = training_drawing(int(rng.integers(args.drawings)), rng)
-        images.append(image_tensor(drawing.image))
-        outline.append(outlines(drawing))
-        valid = padded(np.ones(drawing.image.shape[:2], bool))
-        for name, more in (("click", 0), (kind, extra)):
-            targets, others = choose_targets(drawing, rng, args.prompts)
-            if name == "box" and len(drawing.masks) > 1:
-                targets = [t or int(rng.integers(1, len(drawing.masks))) for t in targets]
-            prompts = make_prompts(drawing, targets, name, more, rng)
-            sets[name].append((prompts, [padded(drawing.masks[t]) for t in targets],
-                               [padded(drawing.masks[t]) for t in others], valid))
-    out = []
-    for name, items in sets.items():
-        prompts = [None if items[0][0][k] is None else torch.from_numpy(np.concatenate([i[0][k] for i in items]))
-                   for k in range(3)]
-        target = torch.stack([m for i in items for m in i[1]])
-        other = torch.stack([m for i in items for m in i[2]])
-        valid = torch.stack([i[3] for i in items for _ in i[1]])
-        out.append((name, prompts, target, other, valid))
-    return torch.stack(images), torch.stack(outline), out
-
-
-def correction(logits, target, valid, rng):
-    """A further click for each of n masks: where it is wrong. (n, 1, 2) in the frame, labels (n, 1)."""
-    points, labels = [], []
-    wrong = ((enlarge(logits)[:, 0] > 0) != (target > 0.5)) & (valid > 0)
-    for i in range(len(target)):
-        at = drawings.point_in((wrong[i] if wrong[i].any() else valid[i] > 0).numpy(), rng)
-        points.append([at * (FRAME / drawings.SIDE)])
-        labels.append([int(target[i, int(at[1]), int(at[0])] > 0.5)])
-    return torch.tensor(np.array(points)), torch.tensor(labels, dtype=torch.int32)
+        iou = iou_of(logits, target > 0.5)
+    return ((2 if balanced else 5) * cross.mean((2, 3)) + dice + (decoded.ious - iou).square()).mean(), iou[:, 0]
 
 
 def learning_rate(step, args):
-    """Rises for 100 steps, then stays, and falls over the last 40 % as a cosine."""
-    done = step / args.steps
-    fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, done - 0.6) / 0.4)
-    return args.lr * min(1, (step + 1) / 100) * max(fall, 0.005)
+    """Rises for 30 steps and falls as a cosine."""
+    return args.lr * min(1, (step + 1) / 30) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * step / args.steps)))
+
+
+def losses(model, helpers, images, masks, shrink, corrected):
+    """The loss of a batch of which the network sees a `shrink`-th of the size: of each drawing's prompts the first half
+    are clicks, the others boxes. And the IoU of both. `corrected`: clicks are followed by a second one where the mask is
+    wrong, which comes with the mask."""
+    set_grid(model, GRID // shrink)
+    small = functional.avg_pool2d(images, 2 * shrink)
+    halved = functional.avg_pool2d(masks.float(), 2)
+    target = halved if shrink == 1 else functional.avg_pool2d(halved, shrink)
+    colors = torch.einsum("bchw,bphw->bpc", small, target) / target.sum((2, 3))[..., None].clamp(min=1)
+    seen = images if shrink == 1 else functional.avg_pool2d(images, shrink)
+    embedding = model.image_encoder(seen.to(memory_format=torch.channels_last))
+    half = masks.shape[1] // 2
+    clicked = halved[:, :half].flatten(0, 1) >= 0.75
+    inner = torch.rand(len(clicked), 1, 1) < 0.5
+    points = random_points(torch.where(inner, shrunk(clicked), clicked))[:, None]
+    labels = torch.ones(len(points), 1)
+    sparse = [click_tokens(model, points, labels), box_tokens(model, boxes_around(masks[:, half:].flatten(0, 1)))]
+    # Both have two tokens, so that one pass decodes all.
+    sparse = torch.cat([x.unflatten(0, (len(images), -1)) for x in sparse], 1).flatten(0, 1)
+    decoded = Decoded(model, embedding, sparse)
+    loss, iou = mask_loss(decoded, target.flatten(0, 1), balanced=shrink > 1)
+    total = loss + helpers.picture_loss(embedding, small) + helpers.color_loss(decoded.known, colors.flatten(0, 1))
+    iou = iou.view(len(images), -1)
+    if corrected:
+        logits = decoded.masks[:, :1].detach().unflatten(0, (len(images), -1))[:, :half].flatten(0, 1)
+        wrong = (logits[:, 0] > 0) != clicked
+        again = random_points(torch.where(wrong.any(2).any(1)[:, None, None], wrong, clicked))
+        kind = clicked[torch.arange(len(again)), again[:, 1].long() // 2, again[:, 0].long() // 2].float()
+        sparse = click_tokens(model, torch.cat([points, again[:, None]], 1), torch.cat([labels, kind[:, None]], 1))
+        total = total + 0.5 * mask_loss(Decoded(model, embedding, sparse, logits), target[:, :half].flatten(0, 1), balanced=False)[0]
+    return total, iou[:, :half].mean(), iou[:, half:].mean()
 
 
 def train(args):
     torch.manual_seed(args.seed)
     model = build_model().train().to(memory_format=torch.channels_last)
-    find_places(model)
-    helper = Outlines()
-    weights = sum(p.numel() for p in model.parameters())
-    print(f"{weights} parameters", flush=True)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1] + list(helper.parameters())
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}])
+    begin_by_position(model)
+    helpers = Helpers()
+    print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
+    learned = [*model.parameters(), *helpers.parameters()]
+    optimizer = torch.optim.AdamW([{"params": [p for p in learned if p.ndim > 1], "weight_decay": 0.02},
+                                   {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0}], betas=(0.9, 0.98))
     first = 0
-    if args.start is not None:
-        model.load_state_dict({k: v.float() for k, v in load_file(args.start).items()}, strict=False)
     if args.checkpoint.exists():
         state = torch.load(args.checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        helper.load_state_dict(state["helper"])
+        helpers.load_state_dict(state["helpers"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    begin, seen, shown = time.monotonic(), [], time.monotonic()
+    data = Drawings(args.drawings)
+    begin, begin_cpu, seen = time.monotonic(), time.process_time(), []
     for step in range(first, args.steps):
-        images, outline, sets = batch_of(step, args)
-        rng = np.random.default_rng([args.seed, step, 1])
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            embedding = model.image_encoder(images.to(memory_format=torch.channels_last))
-            loss = helper.loss(embedding, outline)
-            for name, (points, labels, boxes), target, other, valid in sets:
-                masks, ious = decode(model, embedding, points, labels, boxes)
-                with torch.autocast("cpu", enabled=False):
-                    part, iou = losses(masks, ious, target, other, valid, multimask=name == "click")
-                    seen.append((name, iou.item()))
-                loss = loss + part
-                if name == "points" or (name == "box" and step % 3 == 0):
-                    more, signs = correction(masks[:, :1].detach(), target, valid, rng)
-                    if points is not None:
-                        more, signs = torch.cat([points, more], 1), torch.cat([labels, signs], 1)
-                    masks, ious = decode(model, embedding, more, signs, boxes, masks[:, :1].detach())
-                    with torch.autocast("cpu", enabled=False):
-                        part, _ = losses(masks, ious, target, other, valid, multimask=False)
-                    loss = loss + 0.5 * part
-        optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed(args.seed * 1_000_003 + step)
+        images, masks = data.batch(args.batch, args.prompts)
+        # Half the size is a quarter of the work: most of what there is to learn is learned there.
+        shrink = 2 if step < args.small * args.steps else 1
+        loss, click, box = losses(model, helpers, images, masks, shrink, corrected=shrink == 1 and step % 4 == 0)
+        optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(learned, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args)
         optimizer.step()
+        seen.append((loss.item(), click.item(), box.item()))
         if (step + 1) % args.every == 0:
-            mean = {name: np.mean([v for n, v in seen if n == name]) for name, _ in seen}
-            text = ", ".join(f"{n} {v:.3f}" for n, v in sorted(mean.items()))
-            rate = (time.monotonic() - shown) / args.every
-            print(f"step {step + 1}/{args.steps}, loss {loss.item():.3f}, IoU of one mask: {text}; "
-                  f"{rate:.2f} s a step, {(time.monotonic() - begin) / 60:.1f} min", flush=True)
-            seen, shown = [], time.monotonic()
-        if (step + 1) % 100 == 0 or step + 1 == args.steps:
-            state = {"model": model.state_dict(), "helper": helper.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            mean = np.mean(seen, 0)
+            print(f"step {step + 1}/{args.steps}, loss {mean[0]:.3f}, IoU: click {mean[1]:.3f}, box {mean[2]:.3f}; "
+                  f"{(time.monotonic() - begin) / 60:.1f} min, {(time.process_time() - begin_cpu) / 60:.1f} of CPU",
+                  flush=True)
+            seen = []
+        if (step + 1) % 50 == 0 or step + 1 == args.steps:
+            state = {"model": model.state_dict(), "helpers": helpers.state_dict(), "optimizer": optimizer.state_dict(),
+                     "step": step + 1}
             partial = args.checkpoint.with_suffix(".tmp")
             torch.save(state, partial)
             partial.replace(args.checkpoint)
@@ -378,30 +356,26 @@ def evaluate(model, count, folder=None):
         rng = np.random.default_rng(i)
         predictor.set_image(drawing.image)
         objects = []
-        for k in range(1, len(drawing.masks)):
-            truth = drawing.masks[k]
+        for k in range(1, drawing.count + 1):
+            truth = drawing.mask(k)
 
             def iou(mask, truth=truth):
                 return float((mask & truth).sum() / (mask | truth).sum())
 
             point, box = drawings.inner_point(truth, rng), drawings.box_around(truth)
-            # A click on a part may as well mean the whole.
-            wholes = [drawing.masks[drawing.whole[k]]] if drawing.is_part[k] else []
             masks, scores, _ = predictor.predict(point[None], np.array([1]))
-            best = masks[scores.argmax()]
-            overlap = max(iou(best, c) for c in [truth, *wholes])
-            found["click, best score of three"].append(overlap)
-            found["error of the score"].append(abs(overlap - scores.max()))
+            best = scores.argmax()
+            found["click, best score of three"].append(iou(masks[best]))
+            found["error of the score"].append(abs(iou(masks[best]) - scores[best]))
             masks, _, _ = predictor.predict(point[None], np.array([1]), multimask_output=False)
             found["click, one mask"].append(iou(masks[0]))
             masks, _, _ = predictor.predict(box=box, multimask_output=False)
             found["box"].append(iou(masks[0]))
-            objects.append({"point": point.tolist(), "box": box.tolist(),
-                            "truths": [run_lengths(m) for m in [truth, *wholes]]})
+            objects.append({"point": point.tolist(), "box": box.tolist(), "truth": run_lengths(truth)})
         if folder is not None:
             folder.mkdir(exist_ok=True)
             Image.fromarray(drawing.image).save(folder / f"{i:03}.png", optimize=True)
-            stored.append({"file": f"{i:03}.png", "size": list(drawing.image.shape[:2]), "objects": objects})
+            stored.append({"file": f"{i:03}.png", "objects": objects})
     mean = {name: float(np.mean(values)) for name, values in found.items()}
     for name, values in found.items():
         print(f"{name}: {mean[name]:.4f} (of {len(values)}; below 0.5: {np.mean(np.array(values) < 0.5):.3f})")
@@ -412,18 +386,16 @@ def evaluate(model, count, folder=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--small", type=float, default=0.6, help="share of the steps that see drawings of half the size")
     parser.add_argument("--batch", type=int, default=16, help="drawings a step")
-    parser.add_argument("--drawings", type=int, default=4000, help="that are trained on, each in 48 variants")
-    parser.add_argument("--prompts", type=int, default=3, help="of each of two kinds, on each drawing")
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--drawings", type=int, default=5000, help="that are trained on, each in 48 variants")
+    parser.add_argument("--prompts", type=int, default=6, help="on each drawing, half of them clicks, half boxes")
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--every", type=int, default=20, help="steps between two lines of progress")
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False,
-                        help="products in bfloat16: faster where the processor has AMX or AVX512_BF16")
+    parser.add_argument("--every", type=int, default=50, help="steps between two lines of progress")
     parser.add_argument("--checkpoint", type=Path, default=HERE / "shapes.checkpoint")
-    parser.add_argument("--start", type=Path, help="weights to begin with instead of random ones")
     parser.add_argument("--weights", type=Path, default=HERE / "shapes_sam.safetensors")
     parser.add_argument("--evaluate", type=int, metavar="N", help="measure on N held-out drawings and stop")
     parser.add_argument("--export", action="store_true", help="with --evaluate: write what shapes.cpp reads, too")
@@ -431,6 +403,7 @@ def main():
     torch.set_num_threads(args.threads)
     if args.evaluate is None:
         model = train(args)
+        set_grid(model, GRID)
         tensors = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
         save_file(tensors, args.weights)
     model = build_model()
