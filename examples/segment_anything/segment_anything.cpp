@@ -82,9 +82,8 @@ std::optional<ev::SamPrompt> prompt_of(const std::vector<std::string>& points, c
 }
 
 std::unique_ptr<ev::AnySam> load_sam(const cxxopts::ParseResult& arguments) {
-    const fs::path path = examples::weights_of(arguments);
-    const ev::StateDict weights = examples::read_weights(path, arguments["entry"].as<std::string>());
-    return examples::make_sam(arguments["model"].as<std::string>(), weights, path);
+    return examples::make_sam(arguments["model"].as<std::string>(), examples::read_weights(arguments),
+                              examples::weights_of(arguments));
 }
 
 /// FNV-1a, 64 bits, of a file's bytes.
@@ -159,7 +158,8 @@ public:
         read_options(arguments);
         sam_ = load_sam(arguments);
         predictor_ = std::make_unique<ev::SamPredictor>(*sam_);
-        const std::string weights = fingerprint(examples::weights_of(arguments));
+        const std::string weights = fingerprint(examples::weights_of(arguments)) +
+                                    arguments["entry"].as<std::string>() + arguments["prefix"].as<std::string>();
         made_with_ = {{"weights", weights}, {"model", sam_->name()}};
         if (everything_) {
             made_with_["everything"] = {options_.points_per_side, options_.pred_iou_thresh,
