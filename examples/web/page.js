@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The page: weights, a picture, and what the network says of it. Computing is worker.js's.
+
+const $ = (id) => document.getElementById(id);
+const view = $('view'), overlay = $('overlay'), stage = $('stage');
+const drawing = view.getContext('2d', { willReadFrequently: true }), above = overlay.getContext('2d');
+
+// ---- The worker -------------------------------------------------------------------------------------------------------
+
+const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
+const waiting = new Map();
+let calls = 0;
+
+worker.onmessage = ({ data: { id, result, error, progress, milliseconds } }) => {
+    const call = waiting.get(id);
+    if (progress !== undefined) return call?.onProgress?.(progress);
+    waiting.delete(id);
+    if (error !== undefined) call.reject(new Error(error));
+    else call.resolve({ result, milliseconds });
+};
+worker.onerror = (event) => {
+    for (const { reject } of waiting.values()) reject(new Error(event.message ?? 'the worker stopped'));
+    waiting.clear();
+};
+
+function ask(method, given, onProgress) {
+    return new Promise((resolve, reject) => {
+        waiting.set(++calls, { resolve, reject, onProgress });
+        worker.postMessage({ id: calls, method, arguments: given });
+    });
+}
+
+// ---- What the page knows ----------------------------------------------------------------------------------------------
+
+let info;                // of the network
+let hasPicture = false;
+let points = [];         // of SAM, in the picture's pixels
+let cursor;              // of the keyboard, likewise
+let latest = 0;          // the newest run: what older ones give is not shown
+
+const isDigits = () => info?.name === 'digits_b0';
+const isSam = () => info?.task === 'sam';
+
+function say(text, isError = false) {
+    $('status').textContent = text;
+    $('status').className = isError ? 'error' : '';
+    document.body.dataset.state = isError ? 'error' : 'ready';
+}
+
+async function trying(what, body) {
+    document.body.dataset.state = 'busy';
+    say(what);
+    document.body.dataset.state = 'busy';
+    try {
+        await body();
+    } catch (error) {
+        say(error.message, true);
+    }
+}
+
+const time = (milliseconds) => `${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
+
+// ---- Weights ----------------------------------------------------------------------------------------------------------
+
+async function loadWeights(source, name) {
+    await trying(`Loading ${name} …`, async () => {
+        $('progress').hidden = false;
+        $('progress').removeAttribute('value');
+        let milliseconds;
+        try {
+            ({ result: info, milliseconds } = await ask('load', [source, {}], ({ loaded, total }) => {
+                if (total > 0) $('progress').value = loaded / total;
+                say(`Loading ${name}: ${(loaded / 1e6).toFixed(1)} MB …`);
+            }));
+        } catch (error) {
+            info = undefined;
+            throw error;
+        } finally {
+            $('progress').hidden = true;
+        }
+        for (const button of document.querySelectorAll('[data-weights]')) {
+            button.ariaPressed = String(button.dataset.weights === name);
+        }
+        stage.className = isDigits() ? 'digits' : isSam() ? 'sam' : '';
+        $('clear').hidden = !isDigits() && !isSam();
+        $('hint').textContent = isDigits()
+            ? 'Draw a digit, large and white, or drop a picture of one.'
+            : isSam()
+                ? 'Click on an object; with Shift, on what is not it. By keyboard: arrows move, Enter clicks. Or drop another picture.'
+                : 'Drop a picture here.';
+        say(`${info.name} is loaded, in ${time(milliseconds)}.`);
+        if (isDigits() || info.name === 'sam_shapes' || !hasPicture) await showExample();
+        else await pictureChanged();
+    });
+}
+
+// ---- Pictures ---------------------------------------------------------------------------------------------------------
+
+function resize(width, height) {
+    for (const canvas of [view, overlay]) {
+        canvas.width = width;
+        canvas.height = height;
+    }
+    points = [];
+    cursor = { x: Math.round(width / 2), y: Math.round(height / 2) };
+}
+
+async function showPicture(source) {
+    const bitmap = await createImageBitmap(source).catch(() => {
+        throw new Error('this file is no picture that the browser reads');
+    });
+    if (isDigits()) {
+        resize(256, 256);
+        drawing.imageSmoothingEnabled = false;
+        drawing.drawImage(bitmap, 0, 0, 256, 256);
+    } else {
+        const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
+        resize(Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale)));
+        drawing.drawImage(bitmap, 0, 0, view.width, view.height);
+    }
+    bitmap.close();
+    await pictureChanged();
+}
+
+let example = 0;
+
+/** A digit of the data set; for others a drawing, as the small SAM was trained on. */
+async function showExample() {
+    if (isDigits()) {
+        const response = await fetch(`digits/${example++ % 10}.png`);
+        if (!response.ok) throw new Error(`the example is not there: ${response.status}`);
+        return showPicture(await response.blob());
+    }
+    resize(512, 512);
+    const random = (from, to) => from + Math.random() * (to - from);
+    const color = () => `hsl(${random(0, 360)} ${random(50, 90)}% ${random(35, 65)}%)`;
+    drawing.fillStyle = color();
+    drawing.fillRect(0, 0, 512, 512);
+    for (let i = 0; i < 5; ++i) {
+        const x = random(80, 432), y = random(80, 432), r = random(40, 90), sides = Math.floor(random(3, 7));
+        drawing.fillStyle = color();
+        drawing.beginPath();
+        if (i % 2 === 0) drawing.ellipse(x, y, r, r * random(0.5, 1), random(0, 3), 0, 2 * Math.PI);
+        else for (let j = 0; j < sides; ++j) drawing.lineTo(x + r * Math.cos(j * 2 * Math.PI / sides), y + r * Math.sin(j * 2 * Math.PI / sides));
+        drawing.fill();
+    }
+    await pictureChanged();
+}
+
+async function pictureChanged() {
+    hasPicture = true;
+    above.clearRect(0, 0, overlay.width, overlay.height);
+    $('answer').replaceChildren();
+    if (info === undefined) return say('Now choose weights.');
+    const run = ++latest;
+    document.body.dataset.state = 'busy';
+    say('Computing …');
+    document.body.dataset.state = 'busy';
+    try {
+        await (isDigits() ? readDigit : { sam: encode, classification: classify, segmentation: segment }[info.task] ?? features)(run);
+    } catch (error) {
+        say(error.message, true);
+    }
+}
+
+const pixels = () => drawing.getImageData(0, 0, view.width, view.height);
+
+// ---- Answers ----------------------------------------------------------------------------------------------------------
+
+function item(label, middle, number) {
+    const line = document.createElement('li');
+    for (const [text, name] of [[label, ''], ['', ''], [number, 'number']]) {
+        const cell = document.createElement('span');
+        cell.textContent = text;
+        cell.className = name;
+        line.append(cell);
+    }
+    line.children[1].append(middle);
+    return line;
+}
+
+function list(items) {
+    const all = document.createElement('ol');
+    all.append(...items);
+    $('answer').replaceChildren(all);
+}
+
+function bar(share) {
+    const out = document.createElement('div');
+    out.className = 'bar';
+    out.style.width = `${100 * share}%`;
+    return out;
+}
+
+function showClasses(top) {
+    list(top.map(({ index, name, probability }) =>
+        item(name || String(index), bar(probability), `${(100 * probability).toFixed(1)} %`)));
+}
+
+/** As train_digits.py has it: 8 x 8 gray pixels, each a square of 8 x 8. */
+async function readDigit(run) {
+    const { data } = pixels(), cell = 32, input = new Float32Array(3 * 64 * 64);
+    for (let row = 0; row < 8; ++row) {
+        for (let column = 0; column < 8; ++column) {
+            let sum = 0;
+            for (let y = 0; y < cell; ++y) {
+                for (let x = 0; x < cell; ++x) sum += data[4 * ((row * cell + y) * 256 + column * cell + x)];
+            }
+            const value = Math.round(sum / (cell * cell)) / 255;
+            for (let i = 0; i < 64; ++i) {
+                const at = (8 * row + Math.floor(i / 8)) * 64 + 8 * column + i % 8;
+                input[at] = input[4096 + at] = input[8192 + at] = value;
+            }
+        }
+    }
+    const { milliseconds } = await ask('forward', [input, [1, 3, 64, 64]]);
+    const { result } = await ask('topK', [3]);
+    if (run !== latest) return;
+    showClasses(result);
+    say(`This is a ${result[0].index}: ${time(milliseconds)}.`);
+}
+
+async function classify(run) {
+    const { result, milliseconds } = await ask('classify', [pixels(), 5]);
+    if (run !== latest) return;
+    showClasses(result);
+    say(`${info.name}: ${time(milliseconds)}.`);
+}
+
+const hue = (i) => (i * 137.508) % 360;  // neighbours differ
+
+async function segment(run) {
+    const { result: { width, height, labels, names }, milliseconds } = await ask('segment', [pixels()]);
+    if (run !== latest) return;
+    const count = new Map(), colors = new Map(), image = new ImageData(width, height);
+    labels.forEach((label, i) => {
+        count.set(label, (count.get(label) ?? 0) + 1);
+        if (!colors.has(label)) colors.set(label, rgb(hue(label)));
+        image.data.set(colors.get(label), 4 * i);
+    });
+    above.putImageData(image, 0, 0);
+    list([...count].sort((a, b) => b[1] - a[1]).map(([label, number]) => {
+        const swatch = document.createElement('div');
+        swatch.className = 'swatch';
+        swatch.style.background = `rgb(${colors.get(label).slice(0, 3)})`;
+        return item(names[label] || `class ${label}`, swatch, `${(100 * number / labels.length).toFixed(1)} %`);
+    }));
+    say(`${info.name}: ${time(milliseconds)}.`);
+}
+
+function rgb(h) {
+    const channel = (n) => Math.round(255 * (0.5 - 0.45 * Math.max(-1, Math.min((n + h / 30) % 12 - 3, 9 - (n + h / 30) % 12, 1))));
+    return [channel(0), channel(8), channel(4), 140];
+}
+
+async function features(run) {
+    const { result, milliseconds } = await ask('run', [pixels()]);
+    if (run !== latest) return;
+    list(Object.entries(result).map(([name, { shape }]) => item(name, '', shape.join(' x '))));
+    say(`${info.name}: ${time(milliseconds)}.`);
+}
+
+// ---- Segment anything -------------------------------------------------------------------------------------------------
+
+async function encode(run) {
+    const { milliseconds } = await ask('setImage', [pixels()]);
+    if (run !== latest) return;
+    say(`${info.name}: the picture is encoded, in ${time(milliseconds)}. Click on an object.`);
+    if (document.activeElement === stage) drawPrompt();
+}
+
+function drawPrompt() {
+    for (const { x, y, label } of points) {
+        above.fillStyle = label === 1 ? '#38a169' : '#e53e3e';
+        above.strokeStyle = 'white';
+        above.lineWidth = Math.max(1, view.width / 300);
+        above.beginPath();
+        above.arc(x, y, view.width / 100, 0, 2 * Math.PI);
+        above.fill();
+        above.stroke();
+    }
+    if (document.activeElement === stage && stage.matches(':focus-visible')) {
+        above.strokeStyle = 'white';
+        above.lineWidth = Math.max(1, view.width / 300);
+        above.strokeRect(cursor.x - view.width / 60, cursor.y - view.width / 60, view.width / 30, view.width / 30);
+    }
+}
+
+let mask;
+
+function drawMask() {
+    above.clearRect(0, 0, overlay.width, overlay.height);
+    if (mask !== undefined && points.length > 0) {
+        const image = new ImageData(mask.width, mask.height);
+        mask.pixels.forEach((set, i) => set && image.data.set([43, 108, 255, 130], 4 * i));
+        above.putImageData(image, 0, 0);
+    }
+    drawPrompt();
+}
+
+async function click(x, y, label) {
+    points.push({ x, y, label });
+    const run = ++latest, begin = performance.now();
+    document.body.dataset.state = 'busy';
+    try {
+        // One point may mean a part or the whole; more say which.
+        const { result, milliseconds } = await ask('predict', [{ points, multimask: points.length === 1 }]);
+        if (run !== latest) return;
+        [mask] = result;
+        drawMask();
+        const share = mask.pixels.reduce((a, b) => a + b, 0) / mask.pixels.length;
+        say(`The mask has ${(100 * share).toFixed(1)} % of the picture; predicted IoU ${mask.iou.toFixed(2)}; ` +
+            `${time(milliseconds)}, on the screen in ${time(performance.now() - begin)}.`);
+    } catch (error) {
+        points.pop();
+        say(error.message, true);
+    }
+}
+
+// ---- What people do ---------------------------------------------------------------------------------------------------
+
+function place(event) {
+    const box = stage.getBoundingClientRect();
+    return {
+        x: Math.min(view.width, Math.max(0, (event.clientX - box.left - 1) / (box.width - 2) * view.width)),
+        y: Math.min(view.height, Math.max(0, (event.clientY - box.top - 1) / (box.height - 2) * view.height)),
+    };
+}
+
+let stroke;
+
+stage.addEventListener('pointerdown', (event) => {
+    if (isSam() && hasPicture) {
+        const { x, y } = place(event);
+        click(x, y, event.shiftKey ? 0 : 1);
+    } else if (isDigits()) {
+        stage.setPointerCapture(event.pointerId);
+        stroke = place(event);
+    }
+});
+stage.addEventListener('pointermove', (event) => {
+    if (stroke === undefined) return;
+    const to = place(event);
+    drawing.strokeStyle = 'white';
+    drawing.lineWidth = 32;
+    drawing.lineCap = 'round';
+    drawing.beginPath();
+    drawing.moveTo(stroke.x, stroke.y);
+    drawing.lineTo(to.x, to.y);
+    drawing.stroke();
+    stroke = to;
+});
+stage.addEventListener('pointerup', () => {
+    if (stroke !== undefined) pictureChanged();
+    stroke = undefined;
+});
+stage.addEventListener('keydown', (event) => {
+    if (!isSam() || !hasPicture) return;
+    const step = view.width / (event.shiftKey ? 100 : 25);
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (event.key in moves) {
+        cursor.x = Math.min(view.width, Math.max(0, cursor.x + moves[event.key][0]));
+        cursor.y = Math.min(view.height, Math.max(0, cursor.y + moves[event.key][1]));
+        drawMask();
+    } else if (event.key === 'Enter' || event.key === ' ') {
+        click(cursor.x, cursor.y, event.shiftKey ? 0 : 1);
+    } else {
+        return;
+    }
+    event.preventDefault();
+});
+stage.addEventListener('focus', () => isSam() && drawMask());
+stage.addEventListener('blur', () => isSam() && drawMask());
+
+for (const name of ['dragover', 'dragleave', 'drop']) {
+    document.addEventListener(name, (event) => {
+        event.preventDefault();
+        stage.classList.toggle('over', name === 'dragover');
+        const file = event.dataTransfer?.files[0];
+        if (name !== 'drop' || file === undefined) return;
+        if (/\.(safetensors|pt|pth|tar)$/i.test(file.name)) loadWeights(file, file.name);
+        else trying('Reading the picture …', () => showPicture(file));
+    });
+}
+
+$('weights').onchange = ({ target }) => target.files[0] && loadWeights(target.files[0], target.files[0].name);
+$('picture').onchange = ({ target }) =>
+    target.files[0] && trying('Reading the picture …', () => showPicture(target.files[0]));
+$('from-url').onsubmit = (event) => {
+    event.preventDefault();
+    loadWeights($('url').value, $('url').value.split('/').at(-1));
+};
+for (const button of document.querySelectorAll('[data-weights]')) {
+    button.onclick = () => loadWeights(new URL(button.dataset.weights, import.meta.url).href, button.dataset.weights);
+}
+$('example').onclick = () => trying('', showExample);
+$('clear').onclick = () => {
+    if (isDigits()) {
+        resize(256, 256);
+        drawing.fillRect(0, 0, 256, 256);
+        $('answer').replaceChildren();
+        say('Draw a digit.');
+    } else {
+        points = [];
+        drawMask();
+        say('Click on an object.');
+    }
+};
+$('camera').onclick = () =>
+    trying('Waiting for the camera …', async () => {
+        const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } }).catch(() => {
+            throw new Error('there is no camera, or the page may not use it');
+        });
+        const video = Object.assign(document.createElement('video'), { srcObject: stream, playsInline: true, muted: true });
+        await video.play();
+        await showPicture(video);
+        for (const track of stream.getTracks()) track.stop();
+    });
+
+fetch(new URL('sam_shapes.safetensors', import.meta.url), { method: 'HEAD' }).then(({ ok }) => {
+    document.querySelector('[data-weights="sam_shapes.safetensors"]').hidden = !ok;
+}, () => {});
+
+// Once loaded, the page works without the network. Not from a file: there are no service workers there.
+navigator.serviceWorker?.register(new URL('offline.js', import.meta.url)).catch(() => {});
+document.querySelector('[data-weights]').click();

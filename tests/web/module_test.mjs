@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The JavaScript module under Node.js: SITE=<what the preset wasm built> STOPS=<stops.c compiled> node --test. Digits
+// against what PyTorch computed, both modules; errors with their messages; a module that stops.
+import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { inflateSync } from 'node:zlib';
+
+const site = process.env.SITE;
+const digits = new URL('../../examples/digits/', import.meta.url);
+const weights = new URL('digits_b0.safetensors', digits);
+const { EfficientViTError, hasRelaxedSimd, load } = await import(pathToFileURL(join(site, 'efficientvit.js')));
+
+const modules = ['efficientvit.wasm', ...(hasRelaxedSimd() ? ['efficientvit-relaxed.wasm'] : [])];
+
+/** The 8 x 8 gray values of a PNG of the digits: 8 bits, not interlaced. */
+async function pixels(path) {
+    const png = await readFile(new URL(`images/${path}`, digits)), parts = [];
+    let kind;
+    for (let at = 8; at < png.length; at += png.readUInt32BE(at) + 12) {
+        const name = png.toString('latin1', at + 4, at + 8), data = png.subarray(at + 8, at + 8 + png.readUInt32BE(at));
+        if (name === 'IHDR') kind = data[9];
+        if (name === 'IDAT') parts.push(data);
+    }
+    assert.equal(kind, 0, 'gray');
+    const lines = inflateSync(Buffer.concat(parts)), out = new Uint8Array(64);
+    for (let y = 0; y < 8; ++y) {
+        for (let x = 0; x < 8; ++x) {
+            const left = x > 0 ? out[8 * y + x - 1] : 0, up = y > 0 ? out[8 * (y - 1) + x] : 0;
+            const corner = x > 0 && y > 0 ? out[8 * (y - 1) + x - 1] : 0;
+            const guess = left + up - corner;
+            const nearest = [left, up, corner].reduce((a, b) => Math.abs(guess - b) < Math.abs(guess - a) ? b : a);
+            out[8 * y + x] = lines[9 * y + 1 + x] + [0, left, up, (left + up) >> 1, nearest][lines[9 * y]];
+        }
+    }
+    return out;
+}
+
+function input(gray) {
+    const out = new Float32Array(3 * 64 * 64);
+    for (let i = 0; i < out.length; ++i) {
+        const y = (i >> 6) & 63, x = i & 63;
+        out[i] = gray[8 * (y >> 3) + (x >> 3)] / 255;
+    }
+    return out;
+}
+
+for (const wasm of modules) {
+    test(`${wasm} tells digits as PyTorch does`, async () => {
+        const network = await load(weights, { wasm: await readFile(join(site, wasm)) });
+        assert.equal(network.info.name, 'digits_b0');
+        assert.equal(network.info.isa, 'wasm');
+        const [, ...lines] = (await readFile(new URL('expected_logits.csv', digits), 'utf8')).trim().split('\n');
+        let worst = 0;
+        for (const line of lines.filter((_, i) => i % 4 === 0)) {
+            const [path, , ...logits] = line.split(',');
+            const { logits: { data } } = await network.forward(input(await pixels(path)), [1, 3, 64, 64]);
+            const largest = Math.max(...logits.map(Math.abs));
+            data.forEach((value, i) => { worst = Math.max(worst, Math.abs(value - Number(logits[i])) / largest); });
+        }
+        console.log(`${wasm}: ${worst.toExponential(1)} of the largest logit, at most`);
+        assert.ok(worst < 1e-5, `${worst}`);
+        const [first] = await network.topK(3);
+        assert.ok(first.probability > 0.3 && first.index >= 0 && first.index < 10);
+    });
+}
+
+test('errors come with their message, and the network goes on', async () => {
+    const network = await load(weights);
+    const gray = await pixels((await readdir(new URL('images/7', digits))).map((name) => `7/${name}`)[0]);
+    const before = await network.forward(input(gray), [1, 3, 64, 64]);
+    await assert.rejects(network.forward(new Float32Array(64), [1, 1, 8, 8]), { name: 'EfficientViTError', message: /expected 3/ });
+    await assert.rejects(network.forward(new Float32Array(7), [1, 3, 8, 8]), /7 numbers/);
+    await assert.rejects(network.setImage({ width: 1, height: 1, data: new Uint8ClampedArray(4) }), /no SAM/);
+    await assert.rejects(network.segment({ width: 1, height: 1, data: new Uint8ClampedArray(4) }), /no segmenter/);
+    await assert.rejects(network.classify({ width: 2, height: 2, data: new Uint8ClampedArray(4) }), /ImageData/);
+    assert.deepEqual(await network.forward(input(gray), [1, 3, 64, 64]), before);
+    network.close();
+    await assert.rejects(network.topK(1), /closed/);
+});
+
+test('broken weights', async () => {
+    const whole = await readFile(weights);
+    await assert.rejects(load(whole.subarray(0, 100000)), /cut short|beyond|inside|bytes/);
+    await assert.rejects(load(new Uint8Array(3)), EfficientViTError);
+    await assert.rejects(load(new TextEncoder().encode(`<!DOCTYPE html>${' '.repeat(99)}`)), /a web page/);
+    await assert.rejects(load(weights, { network: 'sam_l0' }), EfficientViTError);
+    await assert.rejects(load(weights, { network: 'cls_b9' }), /cls_b9/);
+    await assert.rejects(load(new URL('none.safetensors', digits)));
+});
+
+test('weights as a Blob, of rounded bfloat16, with progress', async () => {
+    const seen = [];
+    const blob = new Blob([await readFile(weights)]);
+    const network = await load(blob, { precision: 'bf16_weights', onProgress: ({ loaded }) => seen.push(loaded) });
+    assert.equal(seen.at(-1), blob.size);
+    const gray = await pixels((await readdir(new URL('images/3', digits))).map((name) => `3/${name}`)[0]);
+    await network.forward(input(gray), [1, 3, 64, 64]);
+    assert.equal((await network.topK(1))[0].index, 3);
+});
+
+test('a module that stops is made anew', async () => {
+    let loads = 0;
+    const wasm = await readFile(process.env.STOPS);
+    const network = await load(new Uint8Array(4), { wasm, onProgress: () => ++loads });
+    const run = (value) => network.forward(Float32Array.of(value), [1, 1, 1, 1]);
+    assert.deepEqual(await run(0), {});
+    await assert.rejects(run(2), /^EfficientViTError: an error$/);
+    assert.equal(loads, 1);
+    await assert.rejects(run(1), /the module stopped/);
+    assert.deepEqual(await Promise.all([run(0), run(0)]), [{}, {}]);
+    assert.equal(loads, 2);
+});
