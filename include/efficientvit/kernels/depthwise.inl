@@ -4,56 +4,62 @@
 // input vector is loaded once a kernel row and used for all outputs that it touches.
 
 // One kernel row of a strip: weights in registers, every input vector loaded once and used for all outputs it touches.
-template <class V, int Block, int Kernel, int Stride, int Columns>
-EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns], const float* x, const float* w) {
+template <class V, int Vectors, int Block, int Kernel, int Stride, int Columns>
+EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns * Vectors], const float* x, const float* w) {
     // One address each: GCC would rather keep the offset of every load in a register of its own, and spill them.
     EFFICIENTVIT_HOLD("r", x);
     EFFICIENTVIT_HOLD("r", w);
-    V weight[Kernel];
+    V weight[Kernel * Vectors];
     EFFICIENTVIT_UNROLL
-    for (int kx = 0; kx < Kernel; ++kx) weight[kx] = V::load(w + kx * Block);
+    for (int i = 0; i < Kernel * Vectors; ++i) weight[i] = V::load(w + i / Vectors * Block + i % Vectors * V::width);
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < (Columns - 1) * Stride + Kernel; ++i) {
-        V value = V::load(x + i * Block);
-        value.hold();
+        V value[Vectors];
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < Vectors; ++j) value[j] = V::load(x + i * Block + j * V::width);
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < Vectors; ++j) value[j].hold();
         EFFICIENTVIT_UNROLL
         for (int kx = 0; kx < Kernel; ++kx) {
             const int first = i - kx;
-            if (first >= 0 && first % Stride == 0 && first / Stride < Columns) {
-                acc[first / Stride] = V::fma(value, weight[kx], acc[first / Stride]);
+            if (first < 0 || first % Stride != 0 || first / Stride >= Columns) continue;
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < Vectors; ++j) {
+                V& sum = acc[first / Stride * Vectors + j];
+                sum = V::fma(value[j], weight[kx * Vectors + j], sum);
             }
         }
     }
 }
 
-// Kernel and stride known; all rows of one strip of columns. The order of additions is ky, then kx, for any strip:
-// results do not depend on how a map was split.
-template <class V, int Block, int Kernel, int Stride, int Columns>
+// Kernel and stride known; all rows of one strip of columns, of Vectors vectors of channels. The order of additions is
+// ky, then kx, for any strip: results do not depend on how a map was split.
+template <class V, int Vectors, int Block, int Kernel, int Stride, int Columns>
 EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int column, int lane) {
     const Index x_offset = Index{column} * Stride * Block + lane;
     const float* const weights = a.weights + lane;
     for (int row = 0; row < a.y_rows; ++row) {
         const float* const* const rows = a.rows + row * Stride;
-        const V bias = V::load(a.bias + lane);  // in here: a register that lives across rows is one too many for 5x5
-        V acc[Columns];
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < Columns; ++i) acc[i] = bias;
+        V acc[Columns * Vectors];
+        // In here: a register that lives across rows is one too many for 5x5.
+        begin_sums<V, 1, Vectors, Columns>(acc, a.bias + lane);
         // Three kernel rows are written out: a loop as short as that costs a wrong guess at its end.
         if constexpr (Kernel == 3) {
             EFFICIENTVIT_UNROLL
             for (int ky = 0; ky < 3; ++ky) {
-                depthwise_kernel_row<V, Block, 3, Stride, Columns>(acc, rows[ky] + x_offset, weights + ky * 3 * Block);
+                depthwise_kernel_row<V, Vectors, Block, 3, Stride, Columns>(acc, rows[ky] + x_offset,
+                                                                            weights + ky * 3 * Block);
             }
         } else {
             for (int ky = 0; ky < Kernel; ++ky) {
-                depthwise_kernel_row<V, Block, Kernel, Stride, Columns>(acc, rows[ky] + x_offset,
-                                                                        weights + ky * Kernel * Block);
+                depthwise_kernel_row<V, Vectors, Block, Kernel, Stride, Columns>(acc, rows[ky] + x_offset,
+                                                                                 weights + ky * Kernel * Block);
             }
         }
         activate(acc, a.act);
         float* const y = a.y + row * a.y_row_stride + Index{column} * Block + lane;
         EFFICIENTVIT_UNROLL
-        for (int c = 0; c < Columns; ++c) acc[c].store(y + c * Block);
+        for (int i = 0; i < Columns * Vectors; ++i) acc[i].store(y + i / Vectors * Block + i % Vectors * V::width);
     }
 }
 
@@ -81,14 +87,15 @@ inline void depthwise_kernel(const Depthwise& a) {
     using V = typename Lanes<Block>::V;
     const int strips = tile_count(a.y_width, 8);
     const int sevens = 8 * strips - a.y_width <= strips ? 8 * strips - a.y_width : 0;
-    for (int lane = 0; lane < Block; lane += V::width) {
+    constexpr int vectors = Stride == 1 ? Lanes<Block>::strip_vectors : 1;
+    for (int lane = 0; lane < Block; lane += vectors * V::width) {
         int c = 0;
         if constexpr (Kernel == 3 || Stride == 1) {
-            for (; c < 7 * sevens; c += 7) depthwise_strip<V, Block, Kernel, Stride, 7>(a, c, lane);
-            for (; c + 8 <= a.y_width; c += 8) depthwise_strip<V, Block, Kernel, Stride, 8>(a, c, lane);
+            for (; c < 7 * sevens; c += 7) depthwise_strip<V, vectors, Block, Kernel, Stride, 7>(a, c, lane);
+            for (; c + 8 <= a.y_width; c += 8) depthwise_strip<V, vectors, Block, Kernel, Stride, 8>(a, c, lane);
         }
-        for (; c + 4 <= a.y_width; c += 4) depthwise_strip<V, Block, Kernel, Stride, 4>(a, c, lane);
-        for (; c < a.y_width; ++c) depthwise_strip<V, Block, Kernel, Stride, 1>(a, c, lane);
+        for (; c + 4 <= a.y_width; c += 4) depthwise_strip<V, vectors, Block, Kernel, Stride, 4>(a, c, lane);
+        for (; c < a.y_width; ++c) depthwise_strip<V, vectors, Block, Kernel, Stride, 1>(a, c, lane);
     }
 }
 

@@ -48,6 +48,7 @@ struct Lanes {
     static constexpr int tile_addresses = 2;
     static constexpr int tile_stem = 2;
     static constexpr int tile_outer = 2;
+    static constexpr int strip_vectors = 1;
     static constexpr bool unrolled_depthwise = false;
 };
 
@@ -77,6 +78,7 @@ struct Lanes {
     static constexpr int tile_addresses = 6;               // where each pixel takes an address register
     static constexpr int tile_stem = Block == 16 ? 4 : 8;  // and three weights a vector
     static constexpr int tile_outer = Block == 16 ? 6 : 8;
+    static constexpr int strip_vectors = 1;
     static constexpr bool unrolled_depthwise = true;
 };
 
@@ -108,6 +110,7 @@ struct Lanes {
     static constexpr int tile_addresses = 8;  // where each pixel takes an address register
     static constexpr int tile_stem = 8;
     static constexpr int tile_outer = 16;
+    static constexpr int strip_vectors = 1;
     static constexpr bool unrolled_depthwise = true;
 };
 #include <efficientvit/kernels/bodies.inl>
@@ -135,6 +138,7 @@ struct Lanes {
     static constexpr int tile_addresses = 5;
     static constexpr int tile_stem = 4;
     static constexpr int tile_outer = Block == 16 ? 6 : 8;
+    static constexpr int strip_vectors = 2;  // 16 sums of a depthwise convolution: V1 has 16 fmla on their way
     static constexpr bool unrolled_depthwise = true;
 };
 
@@ -161,6 +165,7 @@ struct Lanes {
     static constexpr int tile_addresses = Block == 16 ? 2 : 4;
     static constexpr int tile_stem = 2;
     static constexpr int tile_outer = Block == 16 ? 2 : 4;
+    static constexpr int strip_vectors = 1;
     static constexpr bool unrolled_depthwise = true;
 };
 
