@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import loops
 import mca
 
 
@@ -132,7 +133,7 @@ def report(arguments, code, text):
     for i in sorted(range(len(much)), key=lambda i: -costs[core][i])[: arguments.top]:
         n, address, words = much[i]
         count_ = sum(mca.products(instruction) for instruction in bodies[i])
-        where = re.sub(r"efficientvit::v\w+::kernels::|\(.*", "", name_of(table, address).replace("(efficientvit", "<efficientvit"))
+        where = loops.short(name_of(table, address))
         print(f"| {costs[core][i] / whole:.1%} | {n} | {len(words)} | {count_} | {costs[core][i] / n:.1f} | {where} +{address:x} |")
 
 

@@ -9,6 +9,7 @@ inside. Told are its products (multiply-adds of single numbers), instructions fo
 of one turn and the share of what the core can multiply and add at most.
 """
 import argparse
+import itertools
 import re
 import subprocess
 
@@ -40,11 +41,12 @@ def instructions(path):
 def innermost_loops(body):
     """[begin, end) of each, as indices."""
     at = {address: i for i, (address, _) in enumerate(body)}
+    sums = list(itertools.accumulate((mca.products(text) for _, text in body), initial=0))
     found = []
     for i, (_, text) in enumerate(body):
         branch = BACK.match(text)
         begin = at.get(int(branch.group(2), 16)) if branch else None
-        if begin is not None and begin <= i < begin + 2000 and any(mca.products(text) for _, text in body[begin : i + 1]):
+        if begin is not None and begin <= i < begin + 2000 and sums[i + 1] > sums[begin]:
             found.append((begin, i + 1))
     inner = sorted(a for a in found if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in found))
     # Of loops that have code in common, as after a "continue", the first.
@@ -62,8 +64,9 @@ def loops(path, only=None, least=16):
 
 
 def short(name):
-    name = re.sub(r"efficientvit::v\w+::kernels::", "", re.sub(r"\(.*", "", name.replace("(efficientvit", "<efficientvit").replace(")", "")))
-    return re.sub(r"^void ", "", name)
+    """A function's name without its arguments, and without what all names of this library have in common."""
+    name = re.sub(r"\(efficientvit::[\w:]*::(\w+)\)(\d+)", r"\1 \2", name)
+    return re.sub(r"^void |efficientvit::v\w+::kernels::|\(.*", "", name)
 
 
 def main():

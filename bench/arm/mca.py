@@ -50,6 +50,7 @@ PRODUCTS = [
     (r"(smlal2?|umlal2?|mla)\s+v\d+\.8h", 8),
     (r"(fmla|fmls|fmad)\s+z\d+\.s", 4),  # 128 bits: N1 has no SVE, V2 no longer vectors; V1's are twice that
 ]
+MULTIPLYING = {"f", "s", "u", "b", "m"}  # first letters of these
 PRODUCTS = [(re.compile(pattern), count) for pattern, count in PRODUCTS]
 BRANCH = re.compile(r"^(b|bl|b\.\w+|bc\.\w+|cbn?z|tbn?z|adrp?)\s")
 LOAD = re.compile(r"^(ld\w+)\s")
@@ -57,6 +58,8 @@ STACK = re.compile(r"\[sp\b")
 
 
 def products(instruction):
+    if instruction[:1] not in MULTIPLYING:
+        return 0
     return next((count for pattern, count in PRODUCTS if pattern.match(instruction)), 0)
 
 
