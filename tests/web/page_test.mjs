@@ -4,13 +4,14 @@
 // SCREENSHOTS where that is a folder.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Browser } from './browser.mjs';
+import { shapesSam } from './golden_values.mjs';
 
 const { SITE: site, CHROMIUM: program = 'chromium', SCREENSHOTS: screenshots } = process.env;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -70,6 +71,28 @@ test('a broken file shows a message, and the page goes on', async () => {
     await busy();
     await browser.choose('#picture', [here('../../examples/digits/images/7/') + process.env.SEVEN]);
     await browser.until('/This is a 7/.test(document.getElementById("status").textContent)');
+});
+
+test('a click gives a mask, by mouse and by keyboard', async () => {
+    const weights = join(folder, 'shapes.safetensors'), masked = '/The mask has/.test(document.getElementById("status").textContent)';
+    await writeFile(weights, await shapesSam(readFile));
+    await browser.choose('#weights', [weights]);
+    await browser.until('/is encoded/.test(document.getElementById("status").textContent)');
+    const at = await browser.evaluate(`(() => {
+        const box = document.getElementById("stage").getBoundingClientRect();
+        scrollTo(0, 0);
+        return [box.x + box.width / 2, box.y + 50];
+    })()`);
+    await browser.click(...at);
+    await browser.until(masked);
+    await keep('sam');
+    const colored = await browser.evaluate(`document.getElementById("overlay").getContext("2d")
+        .getImageData(0, 0, 512, 512).data.filter((value, i) => i % 4 === 3 && value > 0).length`);
+    assert.ok(colored > 1000, `${colored} pixels`);
+    await busy();
+    await browser.evaluate('document.getElementById("stage").focus(); document.getElementById("status").textContent = ""');
+    for (const key of ['ArrowLeft', 'ArrowDown', 'Enter']) await browser.press(key);
+    await browser.until(masked);
 });
 
 test('once loaded it works without a network', async () => {
