@@ -309,7 +309,7 @@ def train(args):
     for step in range(first, args.steps):
         torch.manual_seed(args.seed * 1_000_003 + step)
         images, masks = data.batch(args.batch, args.prompts)
-        # Half the size is a quarter of the work: most of what there is to learn is learned there.
+        # Half the size is a quarter of the work, and enough to learn that a click means what lies below it.
         shrink = 2 if step < args.small * args.steps else 1
         loss, click, box = losses(model, helpers, images, masks, shrink, corrected=shrink == 1 and step % 4 == 0)
         optimizer.zero_grad()
@@ -386,8 +386,8 @@ def evaluate(model, count, folder=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--small", type=float, default=0.6, help="share of the steps that see drawings of half the size")
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--small", type=float, default=0.15, help="share of the steps that see drawings of half the size")
     parser.add_argument("--batch", type=int, default=16, help="drawings a step")
     parser.add_argument("--drawings", type=int, default=5000, help="that are trained on, each in 48 variants")
     parser.add_argument("--prompts", type=int, default=6, help="on each drawing, half of them clicks, half boxes")
