@@ -10,11 +10,11 @@ FEATURES = "+fullfp16,+dotprod,+bf16,+i8mm,+sve,+fp16fml"
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """A core whose model gives the rates of Arm's optimisation guide: multiply_adds() below is checked against it."""
+    """A core, and the model of it."""
 
     name: str
     cpu: str  # LLVM's name of the model
-    fmla: float  # a cycle, of four floats, by the guide
+    fmla: float  # of four floats, a cycle; check() holds the model to it
     ghz: float  # of the machine named
     machine: str
     issue: int  # instructions a cycle, for what is not modelled one by one
