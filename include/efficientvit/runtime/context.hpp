@@ -9,11 +9,10 @@
 #include <efficientvit/runtime/core.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
+#include <efficientvit/runtime/no_threads.hpp>
 #include <efficientvit/runtime/platform.hpp>
 #if EFFICIENTVIT_HAS_THREADS
 #include <efficientvit/runtime/team.hpp>
-#else
-#include <efficientvit/runtime/no_threads.hpp>
 #endif
 #include <efficientvit/runtime/workspace.hpp>
 

@@ -7,12 +7,11 @@
 #include <efficientvit/config.hpp>
 
 #include <efficientvit/error.hpp>
+#include <efficientvit/runtime/no_threads.hpp>
 #include <efficientvit/runtime/platform.hpp>
 #include <efficientvit/runtime/process.hpp>
 #if EFFICIENTVIT_KERNELS_HERE && EFFICIENTVIT_HAS_THREADS
 #include <efficientvit/runtime/thread_pool.hpp>
-#elif EFFICIENTVIT_KERNELS_HERE
-#include <efficientvit/runtime/no_threads.hpp>
 #endif
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What thread_pool.hpp and team.hpp are where the platform has no threads: a pool without any, as it is in a child of
-// fork(), and a forward without helpers, which the calling thread does alone.
+// fork(), and a forward without helpers, which the calling thread does alone. Empty where there are threads.
 #pragma once
 
 #include <efficientvit/runtime/platform.hpp>
