@@ -37,7 +37,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         stubs = Path(folder)
         for path in include.rglob("*.*"):
-            if path.suffix not in (".hpp", ".inl", ".cpp"):
+            if path.suffix not in (".h", ".hpp", ".inl", ".cpp"):
                 continue
             for name in re.findall(r"^\s*#\s*include\s*<([^>]+)>", path.read_text(encoding="utf-8"), re.M):
                 if THERE.match(name) and not name.startswith("efficientvit/"):

@@ -72,7 +72,8 @@ inline bool file_exists(const std::filesystem::path& path) {
     std::error_code error;
     return std::filesystem::exists(path, error);
 #else
-    return ::access(path.c_str(), F_OK) == 0;  // not all libraries with paths have files
+    struct stat status {};
+    return ::stat(path.c_str(), &status) == 0;  // not all libraries with paths have files
 #endif
 }
 
