@@ -567,11 +567,11 @@ TEST(WeightReader, ReadsByPlace) {
     EXPECT_EQ(root.full_name("x"), "x");
     EXPECT_TRUE(layer.has("conv.bias"));
     EXPECT_FALSE(layer.has("conv"));
-    EXPECT_EQ(layer.at("conv").read("weight"), golden_tensor("weight", shape));
-    EXPECT_EQ(layer.read("conv.bias"), (std::vector<float>{1.5f, -2.0f}));
+    EXPECT_EQ(layer.at("conv").read("weight", 6, 0.0f), golden_tensor("weight", shape));
+    EXPECT_EQ(layer.read("conv.bias", 2, 0.0f), (std::vector<float>{1.5f, -2.0f}));
     EXPECT_FALSE(root.at("input_stem.op_list.1").has("conv.bias"));
-    EXPECT_EQ(root.at("input_stem.op_list.1").read("conv.bias"), std::vector<float>{});
-    EXPECT_EQ(ev::WeightReader(matched, "input_stem.op_list.0.").read("conv.bias").size(), 2u);
+    EXPECT_EQ(root.at("input_stem.op_list.1").read("conv.bias", 2, 0.5f), (std::vector<float>{0.5f, 0.5f}));
+    EXPECT_EQ(ev::WeightReader(matched, "input_stem.op_list.0.").read("conv.bias", 2, 0.0f).size(), 2u);
 }
 
 /// Empty tensors below every chain of four of the known wrappers.
