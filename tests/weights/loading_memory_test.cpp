@@ -266,7 +266,7 @@ TEST_F(LoadingFailures, EveryAllocationFailingIsAnExceptionWithoutALeak) {
             const ev::StateDict copied = ev::parse_safetensors(bytes_of(good));
             const ev::StateDict checkpoint = ev::parse_torch_checkpoint(bytes_of(pt));
             const ev::MatchedWeights matched(dict, wanted, options);
-            const std::vector<float> values = ev::WeightReader(matched).read("b");
+            const std::vector<float> values = ev::WeightReader(matched).read("b", 2, 0.0f);
             until_failure = -1;
             done = true;
             EXPECT_EQ(values, (std::vector<float>{1, 2}));
