@@ -12,7 +12,7 @@ for needed in clang++-19 wasm-ld-19 cmake ninja; do
     command -v "$needed" >/dev/null || { echo "skipped: $needed is not installed"; exit 0; }
 done
 [[ -f /usr/lib/wasm32-wasi/libc++.a ]] || { echo "skipped: libc++-19-dev-wasm32 is not installed"; exit 0; }
-"$node" -e 'process.exit(parseInt(process.versions.node) < 22)' 2>/dev/null ||
+"$node" -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null ||
     { echo "skipped: Node.js 22 or later is not installed"; exit 0; }
 mkdir -p "$out/screenshots"
 out=$(cd "$out" && pwd)
