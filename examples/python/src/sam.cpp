@@ -70,7 +70,6 @@ private:
 
 /// Prompts as arrays: points (B, N, 3) of x, y, label; boxes (B, 4); masks (B, 1, 256, 256); each perhaps None.
 struct Prompts {
-    nb::object points_array, boxes_array, masks_array;  // keep what the rest points to
     std::vector<ev::SamPrompt> prompts;
 
     Prompts(nb::handle points, nb::handle boxes, nb::handle masks, bool multimask_output) {
@@ -115,16 +114,17 @@ private:
     }
     template <class Room>
     void take_masks(nb::handle masks, const Room& room) {
-        const Input<float> array = floats_of(masks, 4, "mask_input");
-        masks_array = nb::borrow(masks);
-        room(array.shape(0), "mask_input");
-        const ev::Shape one{1, static_cast<std::ptrdiff_t>(array.shape(1)), static_cast<std::ptrdiff_t>(array.shape(2)),
-                            static_cast<std::ptrdiff_t>(array.shape(3))};
-        for (std::size_t i = 0; i < prompts.size(); ++i) {
-            prompts[i].mask_input =
-                ev::ConstTensorView{array.data() + static_cast<std::ptrdiff_t>(i) * one.c * one.h * one.w, one};
+        masks_ = floats_of(masks, 4, "mask_input");
+        room(masks_.shape(0), "mask_input");
+        ev::ConstTensorView one = view_of(masks_);
+        one.shape.n = 1;
+        for (ev::SamPrompt& prompt : prompts) {
+            prompt.mask_input = one;
+            one.data += one.shape.c * one.shape.h * one.shape.w;
         }
     }
+
+    Input<float> masks_;  // the caller's or a copy, which the prompts point to
 };
 
 nb::tuple predict(const EncodedImage& encoded, nb::handle points, nb::handle boxes, nb::handle masks,

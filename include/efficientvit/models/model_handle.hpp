@@ -63,7 +63,8 @@ public:
     /// How many classes the weights have: 0 for backbones, SAM's encoders, and classifiers without their last layer
     /// (timm's num_classes=0).
     int n_classes() const;
-    /// Of a classifier: the short side of a picture is resized to ceil(H / crop_ratio), H usual_input()'s.
+    /// Of a classifier: the short side of a picture is resized to H / crop_ratio, H usual_input()'s, rounded up
+    /// as the reference does, or down as timm does.
     double crop_ratio() const;
 
     /// How many outputs there are: as many as stages for a backbone, else one. They are numbered from 0.
