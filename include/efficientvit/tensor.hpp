@@ -110,6 +110,19 @@ inline void check_output(const TensorView& y, const Shape& expected, const char*
     throw ShapeError(concat({where, ": the output view is ", to_string(y.shape),
                              y.data == nullptr ? " and points nowhere" : "", ", expected ", to_string(expected)}));
 }
+
+/// Where an output of this shape goes: a tensor, which is resized where its shape differs, or a view, whose shape must
+/// fit. Throws ShapeError.
+inline TensorView output_view(Tensor& y, const Shape& shape, const char* /*where*/) {
+    resize(y, shape);
+    return view(y);
+}
+template <class Y>
+TensorView output_view(Y& y, const Shape& shape, const char* where) {
+    const TensorView out = view(y);
+    check_output(out, shape, where);
+    return out;
+}
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE

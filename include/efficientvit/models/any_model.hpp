@@ -13,7 +13,6 @@
 #include <iterator>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -111,9 +110,8 @@ public:
     void forward_stage(std::string_view stage, const X& x, Y&& y, Context& context) const {
         const auto in = view(x);
         const int number = stage_number(stage);
-        write_to(y, stage_shape(number, in.shape), "forward_stage", [&](const TensorView& out) {
-            compute_stage(number, {in.data, in.shape}, out, context);
-        });
+        const TensorView out = detail::output_view(y, stage_shape(number, in.shape), "forward_stage");
+        compute_stage(number, {in.data, in.shape}, out, context);
     }
     /// The same with a result of its own.
     template <class X>
@@ -131,9 +129,8 @@ public:
     template <class X, class Y>
     void forward_pre_logits(const X& x, Y&& y, Context& context) const {
         const auto in = view(x);
-        write_to(y, pre_logits_shape(in.shape), "forward_pre_logits", [&](const TensorView& out) {
-            compute_pre_logits({in.data, in.shape}, out, context);
-        });
+        const TensorView out = detail::output_view(y, pre_logits_shape(in.shape), "forward_pre_logits");
+        compute_pre_logits({in.data, in.shape}, out, context);
     }
     /// The same with a result of its own.
     template <class X>
@@ -162,13 +159,6 @@ protected:
     }
 
 private:
-    template <class Y, class Compute>
-    static void write_to(Y&& y, const Shape& shape, const char* where, const Compute& compute) {
-        if constexpr (std::is_same_v<std::remove_cvref_t<Y>, Tensor>) detail::resize(y, shape);
-        const TensorView out = view(y);
-        detail::check_output(out, shape, where);
-        compute(out);
-    }
     int stage_number(std::string_view stage) const {
         for (int i = 0; i < stages(); ++i) {
             if (detail::output_name(info_, static_cast<std::size_t>(i)) == stage) return i;

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include <efficientvit/foreign_macros.hpp>
 
@@ -107,10 +106,7 @@ public:
     void forward_pre_logits(const X& x, Y&& y, Context& context) const {
         const ConstTensorView in = Base::to_const(view(x));
         detail::check_input(in, in_channels, "forward_pre_logits");
-        const Shape shape = pre_logits_shape(in.shape);
-        if constexpr (std::is_same_v<std::remove_cvref_t<Y>, Tensor>) detail::resize(y, shape);
-        const TensorView out = view(y);
-        detail::check_output(out, shape, "forward_pre_logits");
+        const TensorView out = detail::output_view(y, pre_logits_shape(in.shape), "forward_pre_logits");
         context.run(this->kernels(), [&](detail::Session& session) { run_pre_logits(session, in, out); });
     }
 

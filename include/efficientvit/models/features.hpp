@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -164,10 +163,8 @@ public:
                 {"forward_stage: no stage ", std::to_string(stage), "; there are 0 to ", std::to_string(stages - 1)}));
         }
         const Shape shape = stage_shapes(in.shape)[static_cast<std::size_t>(stage)];
-        if constexpr (std::is_same_v<std::remove_cvref_t<Y>, Tensor>) detail::resize(y, shape);
         TensorView out[static_cast<std::size_t>(stages)];
-        out[stage] = view(y);
-        detail::check_output(out[stage], shape, "forward_stage");
+        out[stage] = detail::output_view(y, shape, "forward_stage");
         run_to_views(in, stage, out, context);
     }
 

@@ -73,8 +73,8 @@ public:
         config_ = c;
         const int dim = c.embed_dim;
         transformer_.pack(p.at("transformer"), transformer_config(c));
-        iou_token_ = read_or(p, "iou_token.weight", dim, 0);
-        mask_tokens_ = read_or(p, "mask_tokens.weight", masks() * dim, 0);
+        iou_token_ = p.weights.read("iou_token.weight", dim, 0);
+        mask_tokens_ = p.weights.read("mask_tokens.weight", masks() * dim, 0);
         const Packer up = p.at("output_upscaling");
         pack_upscaling(up.at(0), dim, dim / 4, p.kernels->operands, upscale_[0]);
         upscale_norm_.pack(up.at(1), dim / 4, 1e-6);  // LayerNorm2d, in every published SAM
@@ -138,7 +138,8 @@ private:
     /// blocks of its own.
     EFFICIENTVIT_COLD static void pack_upscaling(const Packer& p, int in, int out, kernels::Operands operands,
                                                  TokenLinear& layer) {
-        const std::vector<float> weight = read_or(p, "weight", in * out * 4, 0), bias = read_or(p, "bias", out, 0);
+        const std::vector<float> weight = p.weights.read("weight", in * out * 4, 0),
+                                 bias = p.weights.read("bias", out, 0);
         std::vector<float> turned(weight.size()), biases;
         for (int part = 0; part < 4; ++part) {
             for (int o = 0; o < out; ++o) {

@@ -53,17 +53,18 @@ public:
 
     EFFICIENTVIT_COLD void pack(const Packer& p, const PromptEncoderConfig& c) {
         config_ = c;
-        gaussian_ = read_or(p.at("pe_layer"), "positional_encoding_gaussian_matrix", c.embed_dim, 0);
+        gaussian_ = p.at("pe_layer").weights.read("positional_encoding_gaussian_matrix", c.embed_dim, 0);
         for (int i = 0; i < 4; ++i) {
-            points_[static_cast<std::size_t>(i)] = read_or(p.at("point_embeddings").at(i), "weight", c.embed_dim, 0);
+            points_[static_cast<std::size_t>(i)] =
+                p.at("point_embeddings").at(i).weights.read("weight", c.embed_dim, 0);
         }
-        not_a_point_ = read_or(p.at("not_a_point_embed"), "weight", c.embed_dim, 0);
-        no_mask_ = read_or(p.at("no_mask_embed"), "weight", c.embed_dim, 0);
+        not_a_point_ = p.at("not_a_point_embed").weights.read("weight", c.embed_dim, 0);
+        no_mask_ = p.at("no_mask_embed").weights.read("weight", c.embed_dim, 0);
         const Packer mask = p.at("mask_downscaling");
         const int few = c.mask_in_chans / 4, many = c.mask_in_chans;
         const kernels::Operands floats = kernels::Operands::f32;  // a thousandth of the decoder's work
         const auto conv = [&](TokenLinear& layer, int i, int out, int in) {
-            layer.pack(read_or(mask.at(i), "weight", out * in, 0), read_or(mask.at(i), "bias", out, 0),
+            layer.pack(mask.at(i).weights.read("weight", out * in, 0), mask.at(i).weights.read("bias", out, 0),
                        token_channels(in), token_channels(out), floats);
         };
         conv(mask_[0], 0, few, 4);

@@ -108,9 +108,7 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     for (int s = 0; s < c.scales.size(); ++s) {
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
-        const auto read = [&](const char* name, Index size) {  // zeros if it is missing
-            return aggreg.read(name, static_cast<std::size_t>(size), 0);
-        };
+        const auto read = [&](const char* name, Index size) { return aggreg.read(name, size, 0); };  // zeros if missing
         packed.scales.push_back(
             {c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
              pack_dense(read("1.weight", Index{channels} * c.dim), ChannelLayout::plain(c.dim), qkv, 1, operands),

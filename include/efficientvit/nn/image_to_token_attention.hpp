@@ -22,12 +22,12 @@ public:
         heads_ = k;
         k_.pack(p.at("k_proj"), k.model(), k.split());
         v_.pack(p.at("v_proj"), k.model(), k.split());
-        query_for_tokens_ = pack_for_tokens(read_or(p.at("q_proj"), "weight", k.internal * k.dim, 0), k);
-        query_bias_ = read_or(p.at("q_proj"), "bias", k.internal, 0);
+        query_for_tokens_ = pack_for_tokens(p.at("q_proj").weights.read("weight", k.internal * k.dim, 0), k);
+        query_bias_ = p.at("q_proj").weights.read("bias", k.internal, 0);
         zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
         if (projected) project_.pack(p.at("q_proj"), k.model(), k.split());
-        pack_output(read_or(p.at("out_proj"), "weight", k.internal * k.dim, 0));
-        output_bias_ = pack_bias(read_or(p.at("out_proj"), "bias", k.dim, 0), k.model());
+        pack_output(p.at("out_proj").weights.read("weight", k.internal * k.dim, 0));
+        output_bias_ = pack_bias(p.at("out_proj").weights.read("bias", k.dim, 0), k.model());
     }
 
     /// The projection of places, which run() takes where it is the same for many prompts.

@@ -90,17 +90,16 @@ public:
         // As many as the weights have: AnyModel's classes.
         const int out_features = p.weights.rows("linear.weight", C.out_features);
         if (out_features == 0) return;  // left out: a classifier with num_classes=0
-        const auto outs = static_cast<std::size_t>(out_features);
-        const auto read = [&](const char* name, std::size_t count, float otherwise) {
-            return p.weights.read(name, count, otherwise);
-        };
+        const WeightReader& weights = p.weights;
         const ChannelLayout out = ChannelLayout::plain(out_features);
-        linear_.weights = detail::pack_dense(read("linear.weight", outs * C.in_features, 0),
+        linear_.weights = detail::pack_dense(weights.read("linear.weight", Index{out_features} * C.in_features, 0),
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
-        linear_.bias = detail::pack_bias(C.use_bias ? read("linear.bias", outs, 0) : detail::filled(outs, 0.0f), out);
+        linear_.bias = detail::pack_bias(C.use_bias ? weights.read("linear.bias", out_features, 0)
+                                                    : detail::filled(static_cast<std::size_t>(out_features), 0.0f),
+                                         out);
         if (C.norm == Norm::ln) {
-            norm_ = {detail::pack_bias(read("norm.weight", outs, 1), out),
-                     detail::pack_bias(read("norm.bias", outs, 0), out)};
+            norm_ = {detail::pack_bias(weights.read("norm.weight", out_features, 1), out),
+                     detail::pack_bias(weights.read("norm.bias", out_features, 0), out)};
         }
     }
     /// (N, out_features, 1, 1). Throws ShapeError where C*H*W is not in_features.

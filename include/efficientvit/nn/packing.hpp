@@ -63,7 +63,7 @@ struct ScaleShift {
 
 inline ScaleShift read_batch_norm(const Packer& p, int channels, double eps) {
     const auto count = static_cast<std::size_t>(channels);
-    const auto read = [&](const char* name, float otherwise) { return p.weights.read(name, count, otherwise); };
+    const auto read = [&](const char* name, float otherwise) { return p.weights.read(name, channels, otherwise); };
     const std::vector<float> weight = read("weight", 1), bias = read("bias", 0);
     const std::vector<float> mean = read("running_mean", 0), variance = read("running_var", 1);
     ScaleShift out{filled(count, 0.0), filled(count, 0.0)};
@@ -79,8 +79,8 @@ inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights
                           double norm_eps, double input_scale = 1.0) {
     const auto outs = static_cast<std::size_t>(out_channels);
     const Packer conv = p.at("conv");
-    Folded f{conv.weights.read("weight", outs * weights_a_channel, 0), {}};
-    f.bias = use_bias ? conv.weights.read("bias", outs, 0) : filled(outs, 0.0f);
+    Folded f{conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0),
+             use_bias ? conv.weights.read("bias", out_channels, 0) : filled(outs, 0.0f)};
     if (norm == Norm::none && input_scale == 1.0) return f;
     ScaleShift n{filled(outs, 1.0), filled(outs, 0.0)};
     if (norm == Norm::bn2d) n = read_batch_norm(p.at("norm"), out_channels, norm_eps);

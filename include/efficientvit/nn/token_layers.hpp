@@ -55,11 +55,6 @@ inline FeatureMap new_place_map(Session& session, const ChannelLayout& layout, i
     return map;
 }
 
-/// The values of a tensor; where it is missing (only without strict) `count` times `otherwise`.
-inline std::vector<float> read_or(const Packer& p, const char* name, int count, float otherwise) {
-    return p.weights.read(name, static_cast<std::size_t>(count), otherwise);
-}
-
 /// torch.nn.Linear on tokens. State dict: weight, bias.
 class TokenLinear {
 public:
@@ -68,7 +63,7 @@ public:
         d.add("bias", {out});
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, const ChannelLayout& in, const ChannelLayout& out) {
-        pack(read_or(p, "weight", in.channels * out.channels, 0), read_or(p, "bias", out.channels, 0), in, out,
+        pack(p.weights.read("weight", in.channels * out.channels, 0), p.weights.read("bias", out.channels, 0), in, out,
              p.kernels->operands);
     }
     /// weight is [out][in].
@@ -98,8 +93,8 @@ public:
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, int channels, double eps) {
         const ChannelLayout layout = token_channels(channels);
-        weight_ = pack_bias(read_or(p, "weight", channels, 1), layout);
-        bias_ = pack_bias(read_or(p, "bias", channels, 0), layout);
+        weight_ = pack_bias(p.weights.read("weight", channels, 1), layout);
+        bias_ = pack_bias(p.weights.read("bias", channels, 0), layout);
         channels_ = channels;
         eps_ = static_cast<float>(eps);
     }

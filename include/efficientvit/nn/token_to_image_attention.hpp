@@ -20,9 +20,9 @@ public:
     EFFICIENTVIT_COLD void pack(const Packer& p, const CrossHeads& k, bool projected) {
         heads_ = k;
         q_.pack(p.at("q_proj"), k.model(), k.split());
-        const std::vector<float> key = read_or(p.at("k_proj"), "weight", k.internal * k.dim, 0);
-        const std::vector<float> value = read_or(p.at("v_proj"), "weight", k.internal * k.dim, 0);
-        const std::vector<float> value_bias = read_or(p.at("v_proj"), "bias", k.internal, 0);
+        const std::vector<float> key = p.at("k_proj").weights.read("weight", k.internal * k.dim, 0);
+        const std::vector<float> value = p.at("v_proj").weights.read("weight", k.internal * k.dim, 0);
+        const std::vector<float> value_bias = p.at("v_proj").weights.read("bias", k.internal, 0);
         key_for_tokens_ = pack_for_tokens(key, k);
         value_ = pack_dense(value, k.model(), k.split(), 1, kernels::Operands::f32);
         value_bias_ = pack_bias(value_bias, k.split());

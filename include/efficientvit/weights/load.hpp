@@ -273,9 +273,9 @@ public:
 
     /// The values of a tensor as float, row-major; if it is missing, which happens only without strict, `count` times
     /// `otherwise`.
-    std::vector<float> read(std::string_view name, std::size_t count, float otherwise) const {
+    std::vector<float> read(std::string_view name, std::int64_t count, float otherwise) const {
         const Entry* entry = weights_->find(full_name(name));
-        return entry == nullptr ? detail::filled(count, otherwise) : to_float(*entry);
+        return entry == nullptr ? detail::filled(static_cast<std::size_t>(count), otherwise) : to_float(*entry);
     }
 
     /// The model's name for it.
