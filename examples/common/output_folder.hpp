@@ -59,8 +59,7 @@ public:
 
     /// folder/<the picture's name><ending>
     std::filesystem::path file(const std::filesystem::path& image, const std::string& ending) const {
-        const std::string name = names_.at(image) + ending;
-        return folder_ / std::filesystem::path(std::u8string(name.begin(), name.end()));
+        return folder_ / path_from_bytes(names_.at(image) + ending);
     }
 
     /// The folder itself.

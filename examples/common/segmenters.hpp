@@ -3,8 +3,8 @@
 // What programs with a segmenter have in common: the names and colors of its classes, and whose evaluation it follows.
 #pragma once
 
-#include <efficientvit/images/preprocess.hpp>
 #include <efficientvit/images/seg_classes.hpp>
+#include <efficientvit/models/pictures.hpp>
 
 #include <cstddef>
 #include <filesystem>
@@ -21,11 +21,6 @@ struct SegClass {
     std::string name;
     ev::Rgb color;
 };
-
-/// The data set that a segmenter of this name is for.
-inline ev::SegDataset dataset_of(const ev::ModelInfo& info) {
-    return info.name.ends_with("cityscapes") ? ev::SegDataset::cityscapes : ev::SegDataset::ade20k;
-}
 
 /// The data set's names and colors. A segmenter of another number of classes has numbers for names, and ADE20K's
 /// colors; a file with a name a line names those of any, unless its name is empty. Throws std::runtime_error.

@@ -36,6 +36,9 @@ inline std::string path_bytes(const std::filesystem::path& path) {
     return {text.begin(), text.end()};
 }
 
+/// The path of such a text.
+inline std::filesystem::path path_from_bytes(std::string_view text) { return std::u8string(text.begin(), text.end()); }
+
 /// On one line and in UTF-8 whatever a name holds: control characters, '\' and bytes that are not UTF-8 become \xNN.
 inline std::string one_line(std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";

@@ -126,7 +126,7 @@ void from_bytes(const Bytes& bytes, std::string& contents, std::vector<std::size
     std::istringstream numbers(part);
     for (std::size_t shard = 0; numbers >> shard;) left.push_back(shard);
     while (std::getline(text, part, '\0')) {
-        Source picture{fs::path(std::u8string(part.begin(), part.end())), {}};
+        Source picture{examples::path_from_bytes(part), {}};
         std::getline(text, picture.stamp, '\0');
         pictures.push_back(std::move(picture));
     }

@@ -54,9 +54,8 @@ inline std::vector<ListedPair> read_pairs(const fs::path& list, const fs::path& 
             throw std::runtime_error(shown(list) + ": line " + std::to_string(number) +
                                      ": expected 'path label', found '" + ev::detail::printable(line) + "'");
         }
-        const std::string path = line.substr(0, path_end + 1);
         pairs.push_back(
-            {root / fs::path(std::u8string(path.begin(), path.end())), line.substr(gap + 1, end - gap), number});
+            {root / path_from_bytes(line.substr(0, path_end + 1)), line.substr(gap + 1, end - gap), number});
     }
     if (pairs.empty()) throw std::runtime_error(shown(list) + ": names no pictures");
     return pairs;

@@ -140,7 +140,7 @@ int evaluate_segmenter(const cxxopts::ParseResult& arguments, const ev::AnyModel
             const ev::LabelMap labels = examples::read_labels(
                 picture.labels,
                 examples::convention_of(arguments["convention"].as<std::string>(), picture.labels, count), count);
-            ev::preprocess_seg(image, {.dataset = examples::dataset_of(model.info())}, input);
+            ev::preprocess_seg(image, {.dataset = ev::dataset_of(model.info())}, input);
             model.forward(input, outputs, context);
             examples::check_finite(outputs["segout"], "logits");
             // At the size of the labels, as the reference, whatever the picture's is.

@@ -31,8 +31,6 @@ inline std::string with_last_replaced(std::string text, std::string_view from, s
     return text;
 }
 
-inline fs::path path_from_bytes(const std::string& text) { return std::u8string(text.begin(), text.end()); }
-
 /// The label map of a picture in `folder`: in `labels`, which is laid out as `folder` is, or else where the data set
 /// has it. Throws std::runtime_error, which says where it was looked for.
 inline fs::path labels_of(const fs::path& picture, const fs::path& folder, const fs::path& labels) {

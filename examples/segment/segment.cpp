@@ -101,7 +101,7 @@ int segment(const cxxopts::ParseResult& arguments) {
 
     const std::string fit = arguments["fit"].as<std::string>();
     if (fit != "resize" && fit != "pad") throw examples::UsageError("--fit must be resize or pad, not '" + fit + "'");
-    const ev::SegPreprocessing how{.dataset = examples::dataset_of(model->info()),
+    const ev::SegPreprocessing how{.dataset = ev::dataset_of(model->info()),
                                    .fit = fit == "pad" ? ev::SegFit::pad : ev::SegFit::resize};
     const double opacity = arguments["opacity"].as<double>();
     if (!(opacity >= 0 && opacity <= 1)) throw examples::UsageError("--opacity must be 0 to 1");

@@ -9,7 +9,6 @@
 #include <efficientvit/images/seg_classes.hpp>
 #endif
 #include <efficientvit/images/predictions.hpp>
-#include <efficientvit/images/segmentation.hpp>
 #include <efficientvit/models/pictures.hpp>
 #include <efficientvit/weights/load_weights.hpp>
 
@@ -47,8 +46,7 @@ auto guarded(const Body& body) -> decltype(body()) {
 struct Session {
     web::Network network;
     ev::Context context;
-    ev::Tensor input;
-    ev::ImageSize frame{};  // of a segmenter's input, in the picture's pixels
+    ev::Tensor input, logits;
     ev::NamedTensors outputs;
     ev::LabelMap labels;
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
@@ -77,14 +75,10 @@ ev::Image image_of(const std::uint8_t* rgba, int width, int height) {
 }
 
 /// As the network's published accuracy was measured; streets at their own size, which is large enough for a page.
-void preprocess(Session& s, const ev::Image& image) {
-    const ev::ModelInfo& info = s.model().info();
+ev::PictureOptions picture_options(const ev::ModelInfo& info) {
     const bool whole = info.name.find("cityscapes") != std::string::npos;
-    const ev::PictureFit fit = whole ? ev::PictureFit::whole : ev::PictureFit::published;
-    s.frame = ev::preprocess_picture(info, image, {.fit = fit}, s.input);
+    return {.fit = whole ? ev::PictureFit::whole : ev::PictureFit::published};
 }
-
-void forward(Session& s) { s.model().forward(s.input, s.outputs, s.context); }
 
 const ev::Tensor& output(const Session& s, int i) {
     if (i < 0 || static_cast<std::size_t>(i) >= s.outputs.size()) throw ev::Error("no such output");
@@ -101,12 +95,8 @@ EXPORT(ev_error) const char* ev_error() { return error.c_str(); }
 /// weights look like; precision: 0 float, 1 bf16_weights.
 EXPORT(ev_load) Session* ev_load(const std::byte* bytes, std::size_t size, const char* name, int precision) {
     return guarded([&]() -> Session* {
-        const std::span<const std::byte> file(bytes, size);
-        const std::string first = ev::detail::telling_part({ev::DType::u8, {}, file, nullptr});
-        const bool torch = ev::detail::file_kind(first) == ev::detail::FileKind::torch;
-        if (!torch) ev::detail::refuse_foreign(first, "weights");
-        const ev::StateDict weights = torch ? ev::parse_torch_checkpoint(file, {.skip_extra_entries = true})
-                                            : ev::parse_safetensors_borrowed(file, "weights");
+        const ev::StateDict weights =
+            ev::parse_weights_borrowed({bytes, size}, "weights", {.skip_extra_entries = true});
         ev::LoadOptions options;
         if (precision == 1) options.precision = ev::Precision::bf16_weights;
         auto session = std::make_unique<Session>();
@@ -129,9 +119,8 @@ EXPORT(ev_info) const char* ev_info(Session* s) {
                    "\", \"task\": \"sam\", \"nClasses\": 0, \"height\": " + side + ", \"width\": " + side +
                    ", \"isa\": \"" + std::string(ev::isa_name(s->network.sam->isa()));
         } else {
-            constexpr const char* tasks[] = {"backbone", "classification", "segmentation", "image_encoder"};
             const ev::ModelInfo& i = s->model().info();
-            text = "{\"name\": \"" + i.name + "\", \"task\": \"" + tasks[static_cast<int>(i.task)] +
+            text = "{\"name\": \"" + i.name + "\", \"task\": \"" + std::string(ev::task_name(i.task)) +
                    "\", \"nClasses\": " + std::to_string(i.n_classes) + ", \"height\": " + std::to_string(i.height) +
                    ", \"width\": " + std::to_string(i.width) + ", \"mean\": [" + number(i.mean[0]) + ", " +
                    number(i.mean[1]) + ", " + number(i.mean[2]) + "], \"std\": [" + number(i.std[0]) + ", " +
@@ -146,8 +135,9 @@ EXPORT(ev_info) const char* ev_info(Session* s) {
 /// All outputs of a picture, preprocessed as the network wants it.
 EXPORT(ev_run_image) int ev_run_image(Session* s, const std::uint8_t* rgba, int width, int height) {
     return guarded([&] {
-        preprocess(*s, image_of(rgba, width, height));
-        forward(*s);
+        const ev::ModelInfo& info = s->model().info();
+        ev::preprocess_picture(info, image_of(rgba, width, height), picture_options(info), s->input);
+        s->model().forward(s->input, s->outputs, s->context);
         return 1;
     });
 }
@@ -215,10 +205,8 @@ EXPORT(ev_top_k) int ev_top_k(Session* s, int k, double* to) {
 EXPORT(ev_segment)
 const std::uint8_t* ev_segment(Session* s, const std::uint8_t* rgba, int width, int height) {
     return guarded([&]() -> const std::uint8_t* {
-        if (s->model().info().task != ev::Task::segmentation) throw ev::ConfigError("this network is no segmenter");
-        preprocess(*s, image_of(rgba, width, height));
-        forward(*s);
-        ev::upsample_argmax(output(*s, 0), s->frame, {height, width}, s->labels, s->context);
+        ev::segment_picture(s->model(), image_of(rgba, width, height), picture_options(s->model().info()), s->input,
+                            s->logits, s->labels, s->context);
         return s->labels.labels.data();
     });
 }

@@ -7,6 +7,8 @@
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/models/any_model.hpp>
 #include <efficientvit/models/any_sam.hpp>
+
+#include "../digits/network.hpp"
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
 #include <efficientvit/models/sam_predictor.hpp>
 
@@ -47,28 +49,18 @@ Network of(ev::ModelInfo info) {
     return {std::make_unique<ev::AnyModelOf<T>>(std::move(info)), nullptr};
 }
 
-inline constexpr ev::BackboneConfig timm_b0 = [] {
-    ev::BackboneConfig config = ev::b0;
-    config.attention_eps = 1e-5;
-    return config;
-}();
-
-/// As examples/digits has it.
-using DigitsB0 = ev::EfficientViTCls<ev::EfficientViTBackbone<timm_b0>,
-                                     ev::ClsHeadConfig{.width_list = {128, 160}, .n_classes = 10}>;
-
 /// In the order in which weights are tried: a backbone takes a whole classifier's too, so it comes last.
 inline const std::vector<Known>& known_networks() {
     using enum ev::Task;
     static const std::vector<Known> networks =
     { {"digits_b0",
        [] {
-           return of<DigitsB0>({.name = "digits_b0",
-                                .task = classification,
-                                .height = 64,
-                                .width = 64,
-                                .mean = {0, 0, 0},
-                                .std = {1, 1, 1}});
+           return of<digits::Network>({.name = "digits_b0",
+                                       .task = classification,
+                                       .height = 64,
+                                       .width = 64,
+                                       .mean = {0, 0, 0},
+                                       .std = {1, 1, 1}});
        }},
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
       {"sam_shapes",

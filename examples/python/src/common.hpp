@@ -69,6 +69,29 @@ ev::LoadOptions load_options(const std::string& precision, const std::string& is
 /// Throws ConfigError for fewer than 0 threads.
 ev::ContextOptions context_options(int threads);
 
+/// __init__ of Model and Sam: T(weights, name, threads, options).
+template <class T>
+void load_into(T* self, const nb::object& weights, const std::string& name, int threads, const std::string& precision,
+               const std::string& isa, const std::string& prefix) {
+    const ev::LoadOptions options = load_options(precision, isa, prefix);
+    if (const ev::StateDict* read = nullptr; nb::try_cast(weights, read) && read != nullptr) {
+        new (self) T(*read, name, threads, options);
+        return;
+    }
+    std::vector<nb::ndarray<nb::ro, nb::device::cpu>> arrays;
+    const ev::StateDict own = weights_of_dict(nb::cast<nb::dict>(weights), arrays);
+    new (self) T(own, name, threads, options);
+}
+
+/// Binds it.
+template <class T>
+void bind_load(nb::class_<T>& c) {
+    c.def("__init__", &load_into<T>, "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "",
+          "prefix"_a = "",
+          nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
+                  "precision: str = 'f32', isa: str = '', prefix: str = '') -> None"));
+}
+
 void bind_models(nb::module_& m);
 void bind_sam(nb::module_& m);
 

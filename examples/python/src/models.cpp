@@ -171,20 +171,6 @@ private:
     int threads_;
 };
 
-const char* task_name(ev::Task task) {
-    switch (task) {
-        case ev::Task::classification:
-            return "classification";
-        case ev::Task::segmentation:
-            return "segmentation";
-        case ev::Task::image_encoder:
-            return "image_encoder";
-        case ev::Task::backbone:
-            break;
-    }
-    return "backbone";
-}
-
 ev::PictureOptions picture_options(const std::string& fit, int size, double crop_ratio) {
     if (fit != "published" && fit != "whole") {
         throw ev::ConfigError("fit is '" + fit + "', expected published or whole");
@@ -199,7 +185,7 @@ void bind_info(nb::class_<Model>& c) {
     property(
         "name", [](const Model& m) { return m.info().name; }, "As in model_names(): \"cls_b1\".");
     property(
-        "task", [](const Model& m) { return task_name(m.info().task); },
+        "task", [](const Model& m) { return std::string(ev::task_name(m.info().task)); },
         "\"backbone\", \"classification\", \"segmentation\" or \"image_encoder\".");
     property(
         "n_classes", [](const Model& m) { return m.info().n_classes; }, "0 where there are none.");
@@ -242,23 +228,7 @@ void bind_models(nb::module_& m) {
     nb::class_<Model> c(m, "Model",
                         "A network with its weights. load() makes one. Any number of threads may call it at the same "
                         "time; the GIL is released while it computes.");
-    c.def(
-        "__init__",
-        [](Model* self, const nb::object& weights, const std::string& name, int threads, const std::string& precision,
-           const std::string& isa, const std::string& prefix) {
-            const ev::LoadOptions options = load_options(precision, isa, prefix);
-            if (const ev::StateDict* read = nullptr; nb::try_cast(weights, read) && read != nullptr) {
-                new (self) Model(*read, name, threads, options);
-                return;
-            }
-            std::vector<nb::ndarray<nb::ro, nb::device::cpu>> arrays;
-            const ev::StateDict own = weights_of_dict(nb::cast<nb::dict>(weights), arrays);
-            new (self) Model(own, name, threads, options);
-        },
-        "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "", "prefix"_a = "",
-        nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
-                "precision: str = "
-                "'f32', isa: str = '', prefix: str = '') -> None"));
+    bind_load(c);
     c.def(
         "__call__", &Model::call, "x"_a, "out"_a = nb::none(),
         nb::sig("def __call__(self, x: typing.Any, out: numpy.typing.NDArray[numpy.float32] | None = None) -> "

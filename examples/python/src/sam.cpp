@@ -258,28 +258,12 @@ nb::list generate_masks(const Sam& sam, nb::handle picture, const nb::dict& opti
 }  // namespace
 
 void bind_sam(nb::module_& m) {
-    nb::class_<Sam>(m, "Sam",
-                    "A whole EfficientViT-SAM with its weights, for SamPredictor and SamAutomaticMaskGenerator. "
-                    "load_sam() makes one.")
-        .def(
-            "__init__",
-            [](Sam* self, const nb::object& weights, const std::string& name, int threads, const std::string& precision,
-               const std::string& isa, const std::string& prefix) {
-                const ev::LoadOptions options = load_options(precision, isa, prefix);
-                if (const ev::StateDict* read = nullptr; nb::try_cast(weights, read) && read != nullptr) {
-                    new (self) Sam(*read, name, threads, options);
-                    return;
-                }
-                std::vector<nb::ndarray<nb::ro, nb::device::cpu>> arrays;
-                const ev::StateDict own = weights_of_dict(nb::cast<nb::dict>(weights), arrays);
-                new (self) Sam(own, name, threads, options);
-            },
-            "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "", "prefix"_a = "",
-            nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
-                    "precision: str = "
-                    "'f32', isa: str = '', prefix: str = '') -> None"))
-        .def_prop_ro(
-            "name", [](const Sam& s) { return s.sam().name(); }, "\"sam_l0\", ...")
+    nb::class_<Sam> c(m, "Sam",
+                      "A whole EfficientViT-SAM with its weights, for SamPredictor and SamAutomaticMaskGenerator. "
+                      "load_sam() makes one.");
+    bind_load(c);
+    c.def_prop_ro(
+         "name", [](const Sam& s) { return s.sam().name(); }, "\"sam_l0\", ...")
         .def_prop_ro(
             "image_size", [](const Sam& s) { return s.sam().image_size(); },
             "Rows and columns of the image encoder's input.")

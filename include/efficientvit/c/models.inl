@@ -78,9 +78,12 @@ inline void compute_output(const ev_model& model, const NamedOutput& output, con
     }
 }
 
+inline ev_preprocess_options default_preprocess_options() {
+    return {sizeof(ev_preprocess_options), EV_FIT_PUBLISHED, 0, 0};
+}
+
 inline PictureOptions picture_options_of(const ev_preprocess_options* options) {
-    const ev_preprocess_options from =
-        read_struct(options, {sizeof(ev_preprocess_options), EV_FIT_PUBLISHED, 0, 0}, "ev_preprocess_options");
+    const ev_preprocess_options from = read_struct(options, default_preprocess_options(), "ev_preprocess_options");
     if (from.fit != EV_FIT_PUBLISHED && from.fit != EV_FIT_WHOLE) {
         throw ConfigError(detail::concat({"no fit has the number ", std::to_string(from.fit)}));
     }
@@ -227,7 +230,7 @@ ev_status ev_model_forward_outputs(const ev_model* model, const float* x, ev_sha
 }
 
 void ev_preprocess_options_init(ev_preprocess_options* options, size_t size) {
-    ev_c::init_struct(ev_preprocess_options{size, EV_FIT_PUBLISHED, 0, 0}, options, size);
+    ev_c::init_struct(ev_c::default_preprocess_options(), options, size);
 }
 
 ev_status ev_model_input_shape(const ev_model* model, int height, int width, const ev_preprocess_options* options,

@@ -10,8 +10,8 @@
 #include <efficientvit/images/mask_regions.hpp>
 #include <efficientvit/images/mask_rle.hpp>
 #include <efficientvit/models/mask_filter.hpp>
-#include <efficientvit/models/sam_prompt_check.hpp>
 #include <efficientvit/runtime/float_environment.hpp>
+#include <efficientvit/weights/text.hpp>
 
 #include <algorithm>
 #include <array>

@@ -28,6 +28,21 @@ EFFICIENTVIT_END_PLAIN_NAMESPACE
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
+/// "backbone", "classification", "segmentation" or "image_encoder".
+constexpr std::string_view task_name(Task task) {
+    switch (task) {
+        case Task::classification:
+            return "classification";
+        case Task::segmentation:
+            return "segmentation";
+        case Task::image_encoder:
+            return "image_encoder";
+        case Task::backbone:
+            break;
+    }
+    return "backbone";
+}
+
 /// What a model is, and the pictures that it was trained on.
 struct ModelInfo {
     std::string name{};          ///< as in model_names()

@@ -31,6 +31,11 @@ struct PictureOptions {
     double crop_ratio = 0;  ///< the input's share of the resized picture's side; 0: what info() says
 };
 
+/// The data set that a segmenter was trained on, by its name.
+inline SegDataset dataset_of(const ModelInfo& info) {
+    return info.name.ends_with("ade20k") ? SegDataset::ade20k : SegDataset::cityscapes;
+}
+
 namespace detail {
 
 inline Normalization normalization_of(const ModelInfo& info) {
@@ -50,7 +55,7 @@ inline ClsPreprocessing cut_of(const ModelInfo& info, const PictureOptions& opti
 }
 
 inline SegPreprocessing seg_preprocessing_of(const ModelInfo& info, const PictureOptions& options) {
-    return {.dataset = info.name.ends_with("ade20k") ? SegDataset::ade20k : SegDataset::cityscapes,
+    return {.dataset = dataset_of(info),
             .fit = options.fit == PictureFit::whole ? SegFit::pad : SegFit::resize,
             .normalization = normalization_of(info)};
 }
@@ -77,7 +82,8 @@ inline Shape picture_shape(const ModelInfo& info, ImageSize image, const Picture
     } else if (info.task == Task::image_encoder) {
         size = {info.height, info.height};
     } else if (options.fit == PictureFit::published) {
-        size = {detail::cut_of(info, options).size, detail::cut_of(info, options).size};
+        const int side = detail::cut_of(info, options).size;
+        size = {side, side};
     }
     detail::check_input_size(size, "picture_shape");
     return {1, 3, size.height, size.width};

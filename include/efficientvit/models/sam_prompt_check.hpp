@@ -19,15 +19,6 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
-/// "0.5", "32", "nan".
-EFFICIENTVIT_COLD inline std::string number_text(double value) {
-    std::string text = std::to_string(value);
-    if (text.find('.') == std::string::npos) return text;
-    while (text.back() == '0') text.pop_back();
-    if (text.back() == '.') text.pop_back();
-    return text;
-}
-
 /// Whether prompts of a picture can be answered.
 class PromptCheck {
 public:

@@ -26,7 +26,8 @@ public:
         query_bias_ = p.at("q_proj").weights.read("bias", k.internal, 0);
         zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
         if (projected) project_.pack(p.at("q_proj"), k.model(), k.split());
-        pack_output(p.at("out_proj").weights.read("weight", k.internal * k.dim, 0));
+        const std::vector<float> out = p.at("out_proj").weights.read("weight", k.internal * k.dim, 0);
+        output_ = pack_by_head(k, [&](int d, int i) { return out[static_cast<std::size_t>(d * k.internal + i)]; });
         output_bias_ = pack_bias(p.at("out_proj").weights.read("bias", k.dim, 0), k.model());
     }
 
@@ -98,27 +99,6 @@ public:
     }
 
 private:
-    static float value_of(const FeatureMap& map, const CrossHeads& k, int head, int token, int j) {
-        return map.data[(Index{head} * k.section() + j / token_block) * map.block_stride() +
-                        Index{token} * token_block + j % token_block];
-    }
-
-    /// out_proj of each head: [head][model block][each][16].
-    EFFICIENTVIT_COLD void pack_output(const std::vector<float>& weight) {
-        const CrossHeads& k = heads_;
-        const int each = k.each(), blocks = k.model().blocks();
-        output_ = AlignedBuffer<float>(static_cast<std::size_t>(k.internal * blocks * token_block), 0.0f);
-        for (int h = 0; h < k.heads; ++h) {
-            for (int d = 0; d < k.dim; ++d) {
-                for (int j = 0; j < each; ++j) {
-                    const int at = ((h * blocks + d / token_block) * each + j) * token_block + d % token_block;
-                    output_[static_cast<std::size_t>(at)] =
-                        weight[static_cast<std::size_t>(d * k.internal + h * each + j)];
-                }
-            }
-        }
-    }
-
     /// Each head's keys against its own channels of projected queries; the other heads' channels have zeros.
     void spread_keys(const FeatureMap& keys, const Tokens& tokens, int channels) const {
         const CrossHeads& k = heads_;
@@ -126,7 +106,7 @@ private:
             for (int t = 0; t < keys.width; ++t) {
                 for (int j = 0; j < k.each(); ++j) {
                     tokens.rows.at(t * k.padded_heads() + h, h * k.section() * token_block + j, channels) =
-                        k.scale() * value_of(keys, k, h, t, j);
+                        k.scale() * head_value(keys, k, h, t, j);
                 }
             }
         }
@@ -139,7 +119,7 @@ private:
             for (int t = 0; t < keys.width; ++t) {
                 float sum = 0;
                 for (int j = 0; j < k.each(); ++j) {
-                    sum += value_of(keys, k, h, t, j) * query_bias_[static_cast<std::size_t>(h * k.each() + j)];
+                    sum += head_value(keys, k, h, t, j) * query_bias_[static_cast<std::size_t>(h * k.each() + j)];
                 }
                 tokens.bias[t * k.padded_heads() + h] = k.scale() * sum;
             }

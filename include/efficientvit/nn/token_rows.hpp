@@ -89,21 +89,32 @@ struct TokenRows {
     }
 };
 
-/// A projection [internal][dim] of places that tokens take instead: for each head [dim blocks][each][16], its
-/// transpose.
-inline AlignedBuffer<float> pack_for_tokens(const std::vector<float>& weight, const CrossHeads& k) {
-    const ChannelLayout model = k.model();
-    const int each = k.each();
-    AlignedBuffer<float> packed(static_cast<std::size_t>(k.internal * model.blocks() * token_block), 0.0f);
+/// Channel j of a head of a token, in a map of heads.
+inline float head_value(const FeatureMap& map, const CrossHeads& k, int head, int token, int j) {
+    return map.data[(Index{head} * k.section() + j / token_block) * map.block_stride() + Index{token} * token_block +
+                    j % token_block];
+}
+
+/// Weights between a head's channels and the model's, for each head [model block][each][16]: value(d, i) is that of
+/// channel d of the model and channel i of all heads.
+template <class Value>
+AlignedBuffer<float> pack_by_head(const CrossHeads& k, const Value& value) {
+    const int each = k.each(), blocks = k.model().blocks();
+    AlignedBuffer<float> packed(static_cast<std::size_t>(k.internal * blocks * token_block), 0.0f);
     for (int h = 0; h < k.heads; ++h) {
-        for (int j = 0; j < each; ++j) {
-            for (int d = 0; d < k.dim; ++d) {
-                const int at = ((h * model.blocks() + d / token_block) * each + j) * token_block + d % token_block;
-                packed[static_cast<std::size_t>(at)] = weight[static_cast<std::size_t>((h * each + j) * k.dim + d)];
+        for (int d = 0; d < k.dim; ++d) {
+            for (int j = 0; j < each; ++j) {
+                const int at = ((h * blocks + d / token_block) * each + j) * token_block + d % token_block;
+                packed[static_cast<std::size_t>(at)] = value(d, h * each + j);
             }
         }
     }
     return packed;
+}
+
+/// A projection [internal][dim] of places that tokens take instead: its transpose.
+inline AlignedBuffer<float> pack_for_tokens(const std::vector<float>& weight, const CrossHeads& k) {
+    return pack_by_head(k, [&](int d, int i) { return weight[static_cast<std::size_t>(i * k.dim + d)]; });
 }
 
 /// rows[token, head] = scale * tokens[token]'s head * `packed`, from pack_for_tokens. `scratch` has a float for each

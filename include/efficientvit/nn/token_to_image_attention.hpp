@@ -85,10 +85,9 @@ public:
         for (int h = 0; h < k.heads; ++h) {
             for (int t = 0; t < tokens; ++t) {
                 for (int j = 0; j < k.each(); ++j) {
-                    const Index block = h * k.section() + j / token_block;
-                    const float value = q.data[block * q.block_stride() + Index{t} * token_block + j % token_block];
                     const Index row_block = Index{h} * token_blocks + t / token_block;
-                    query.rows.weights[(row_block * k.each() + j) * token_block + t % token_block] = k.scale() * value;
+                    query.rows.weights[(row_block * k.each() + j) * token_block + t % token_block] =
+                        k.scale() * head_value(q, k, h, t, j);
                 }
             }
         }

@@ -42,18 +42,35 @@ EFFICIENTVIT_COLD inline StateDict load_weights(const std::filesystem::path& pat
 #endif
 }
 
+namespace detail {
+/// Whether a file's bytes are what torch.save writes. Throws WeightsError for what is known to be no weights.
+EFFICIENTVIT_COLD inline bool holds_torch_checkpoint(std::span<const std::byte> bytes, const std::string& source) {
+    const std::string first = telling_part({DType::u8, {}, bytes, nullptr});
+    if (file_kind(first) == FileKind::torch) return true;
+    refuse_foreign(first, source);
+    return false;
+}
+}  // namespace detail
+
 /// The same from a file's bytes, which are copied and may go afterwards; `source` names them in messages.
 EFFICIENTVIT_COLD inline StateDict parse_weights(std::span<const std::byte> bytes, const std::string& source,
                                                  const TorchCheckpointOptions& options = {}) {
-    const std::string first = detail::telling_part({DType::u8, {}, bytes, nullptr});
-    if (detail::file_kind(first) == detail::FileKind::torch) return parse_torch_checkpoint(bytes, options);
-    detail::refuse_foreign(first, source);
+    if (detail::holds_torch_checkpoint(bytes, source)) return parse_torch_checkpoint(bytes, options);
 #if __has_include(<nlohmann/json.hpp>)
     return parse_safetensors(bytes, source);
 #else
     throw WeightsError(detail::concat({source, ": compiled without nlohmann/json, which safetensors need"}));
 #endif
 }
+
+#if __has_include(<nlohmann/json.hpp>)
+/// The same without a copy of safetensors, whose `bytes` must live as parse_safetensors_borrowed() says.
+EFFICIENTVIT_COLD inline StateDict parse_weights_borrowed(std::span<const std::byte> bytes, const std::string& source,
+                                                          const TorchCheckpointOptions& options = {}) {
+    if (detail::holds_torch_checkpoint(bytes, source)) return parse_torch_checkpoint(bytes, options);
+    return parse_safetensors_borrowed(bytes, source);
+}
+#endif
 
 EFFICIENTVIT_END_NAMESPACE
 

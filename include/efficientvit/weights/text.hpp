@@ -87,6 +87,15 @@ EFFICIENTVIT_COLD inline std::string shape_text(std::span<const std::int64_t> sh
     return out;
 }
 
+/// "0.5", "32", "nan".
+EFFICIENTVIT_COLD inline std::string number_text(double value) {
+    std::string text = std::to_string(value);
+    if (text.find('.') == std::string::npos) return text;
+    while (text.back() == '0') text.pop_back();
+    if (text.back() == '.') text.pop_back();
+    return text;
+}
+
 }  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
