@@ -18,7 +18,7 @@ import numpy
 
 from ._core import Model, Sam
 from ._errors import ConfigError
-from ._load import load, load_sam
+from ._load import _plain, load, load_sam
 from ._sam import SamAutomaticMaskGenerator, SamPredictor
 
 __all__ = [
@@ -48,10 +48,6 @@ def _like(x: Array, *arrays: numpy.ndarray) -> typing.Any:
     if _is_torch(x):
         out = tuple(sys.modules["torch"].from_numpy(array) for array in arrays)
     return out[0] if len(out) == 1 else out
-
-
-def _plain(x: Array) -> Array:
-    return x.detach().cpu() if _is_torch(x) else x
 
 
 class _Module:

@@ -91,6 +91,18 @@ def test_predict(sam, photo):
     assert not predictor.is_image_set
 
 
+def test_mask_input_with_gaps(sam, photo):
+    """What had to be copied is still there when the prompts are answered."""
+    predictor = ev.SamPredictor(sam)
+    predictor.set_image(photo)
+    plain = numpy.random.default_rng(0).normal(0, 5, (8, 1, 256, 256)).astype(numpy.float32)
+    gaps = numpy.repeat(plain, 2, axis=-1)[..., ::2]
+    assert not gaps.flags.c_contiguous
+    expected, found = (predictor.predict_batch(mask_input=masks, multimask_output=False) for masks in (plain, gaps))
+    for of_plain, of_gaps in zip(expected, found):
+        assert numpy.array_equal(of_plain, of_gaps)
+
+
 def test_wrong_prompts(sam, photo):
     predictor = ev.SamPredictor(sam)
     with pytest.raises(ValueError, match="RGB"):
