@@ -6,6 +6,7 @@
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/segmenter.hpp>
+#include <efficientvit/weights/safetensors.hpp>
 #include <efficientvit/weights/save_safetensors.hpp>
 
 #include <gtest/gtest.h>
@@ -16,6 +17,7 @@
 #include <set>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <unistd.h>
 
@@ -29,6 +31,17 @@ inline void save_weights(const fs::path& path) {
     for (const ev::Parameter& p : Network::parameters())
         weights.insert(p.name, p.shape, golden_tensor(p.name, p.shape));
     ev::save_safetensors(path, weights);
+}
+
+/// The weights of a file a little changed, as training goes on.
+inline void save_changed(const fs::path& from, const fs::path& to) {
+    ev::StateDict changed;
+    for (const ev::StateDict before = ev::load_safetensors(from); const auto& [name, entry] : before) {
+        std::vector<float> values = ev::to_float(entry);
+        values[0] += 0.25F;
+        changed.insert(name, entry.shape, values);
+    }
+    ev::save_safetensors(to, changed);
 }
 
 class Programs : public testing::Test {

@@ -150,14 +150,7 @@ TEST_F(SegmentAnything, EmbeddingsAreKeptBesideThePictures) {
     EXPECT_EQ(mask(""), second);
     std::ofstream(cache) << "broken";
     EXPECT_EQ(mask(""), second);
-    ev::StateDict changed;
-    const ev::StateDict before = ev::load_safetensors(weights_ / "shapes.safetensors");
-    for (const auto& [name, entry] : before) {
-        std::vector<float> values = ev::to_float(entry);
-        values[0] += 0.25F;
-        changed.insert(name, entry.shape, values);
-    }
-    ev::save_safetensors(scratch_ / "changed.safetensors", changed);
+    save_changed(weights_ / "shapes.safetensors", scratch_ / "changed.safetensors");
     const auto changed_mask = [&](const std::string& arguments) {
         EXPECT_EQ(run("segment_anything --threads 1 --weights changed.safetensors --point 30,20 --output out " +
                       arguments + " photos/china.png")
