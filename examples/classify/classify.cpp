@@ -84,7 +84,7 @@ int classify(const cxxopts::ParseResult& arguments) {
     const fs::path weights_path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
-    const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
+    const std::string name = asked.empty() ? examples::identify(weights) : asked;
     const auto model = examples::make_model(name, weights);
     if (model->info().task != ev::Task::classification) {
         throw examples::UsageError(name + " is no classifier; classify wants a cls_ model");

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one file that knows all networks. It takes a minute to compile; the examples beside it take seconds.
+// All networks, which efficientvit::compiled has, with weights from a file.
 #include "models.hpp"
 #include "sam_models.hpp"
 
-#include <efficientvit/models/make_model.hpp>
-#include <efficientvit/models/make_sam.hpp>
+#include <efficientvit/compiled/networks.hpp>
 #include <efficientvit/weights/load_weights.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <string_view>
 
 #include "../segment_anything/shapes_sam.hpp"
-#include "text.hpp"
 
 namespace examples {
 
@@ -35,15 +34,11 @@ ev::StateDict below_prefix(const ev::StateDict& weights, const std::string& pref
     return out;
 }
 
-std::string identify(const ev::StateDict& weights, const std::filesystem::path& path) {
-    std::string name = ev::identify(weights);
-    if (name.empty()) throw ev::WeightsError(shown(path) + ": " + ev::detail::unknown_weights(weights));
-    return name;
-}
+std::string identify(const ev::StateDict& weights) { return ev::compiled::identified(weights); }
 
 std::unique_ptr<ev::AnyModel> make_model(const std::string& name, const ev::StateDict& weights,
                                          const ev::LoadOptions& options) {
-    std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
+    std::unique_ptr<ev::AnyModel> model = ev::compiled::make_model(name);
     model->load_state_dict(weights, options);
     return model;
 }
@@ -54,25 +49,24 @@ bool has_timm_names(const ev::StateDict& weights) {
 }
 
 std::string backbone_name(const std::string& model) {
-    const std::string name = ev::make_model(model)->info().name;  // as in model_names()
+    const std::string name = ev::compiled::make_model(model)->info().name;  // as in model_names()
     std::string_view size = std::string_view(name).substr(name.find('_') + 1);
     return "backbone_" + std::string(size.substr(0, size.find('_')));
 }
 
 std::string model_list() {
     std::string list;
-    for (const std::string& name : ev::model_names()) list += name + '\n';
+    for (std::size_t i = 0; const char* name = ev::compiled::model_name(i); ++i) list += std::string(name) + '\n';
     return list;
 }
 
-std::unique_ptr<ev::AnySam> make_sam(std::string name, const ev::StateDict& weights,
-                                     const std::filesystem::path& path) {
+std::unique_ptr<ev::AnySam> make_sam(std::string name, const ev::StateDict& weights) {
     std::unique_ptr<ev::AnySam> sam;
     if (name == "shapes" || (name.empty() && is_shapes_sam(weights))) {
         sam = std::make_unique<ev::AnySamOf<ShapesSam>>("shapes");
     } else {
-        if (name.empty()) name = identify(weights, path);
-        sam = ev::make_sam(name);
+        if (name.empty()) name = identify(weights);
+        sam = ev::compiled::make_sam(name);
     }
     sam->load_state_dict(weights);
     return sam;

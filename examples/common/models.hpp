@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every network, chosen at run time, with weights from a file: models.cpp compiles them once for all examples.
+// Every network, chosen at run time, with weights from a file.
 #pragma once
 
 #include <efficientvit/models/any_model.hpp>
@@ -20,9 +20,9 @@ ev::StateDict read_weights(const std::filesystem::path& path, const std::string&
 /// What stands below a prefix, without it. Throws ev::WeightsError where there is nothing.
 ev::StateDict below_prefix(const ev::StateDict& weights, const std::string& prefix);
 
-/// What the model that these weights belong to is called. Throws ev::WeightsError, which names `path`, if they look
+/// What the model that these weights belong to is called. Throws ev::WeightsError, which names their file, if they look
 /// like none.
-std::string identify(const ev::StateDict& weights, const std::filesystem::path& path);
+std::string identify(const ev::StateDict& weights);
 
 /// ev::make_model(name) with these weights. Throws ev::ConfigError for a name that there is not, ev::WeightsError for
 /// weights of another model.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every SAM, chosen at run time, with weights from a file: models.cpp compiles them beside the other networks.
+// Every SAM, chosen at run time, with weights from a file.
 #pragma once
 
 #include <efficientvit/models/any_sam.hpp>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -13,9 +12,8 @@ namespace examples {
 
 namespace ev = efficientvit;
 
-/// ev::make_sam(name) with these weights of the file `path`; "shapes" is the SAM of drawn shapes, and an empty name
-/// means what the weights look like. Throws ev::Error for a name that is no SAM's, ev::WeightsError for weights of
-/// another model.
-std::unique_ptr<ev::AnySam> make_sam(std::string name, const ev::StateDict& weights, const std::filesystem::path& path);
+/// ev::make_sam(name) with these weights; "shapes" is the SAM of drawn shapes, and an empty name means what the weights
+/// look like. Throws ev::Error for a name that is no SAM's, ev::WeightsError for weights of another model.
+std::unique_ptr<ev::AnySam> make_sam(std::string name, const ev::StateDict& weights);
 
 }  // namespace examples

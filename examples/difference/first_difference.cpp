@@ -165,8 +165,7 @@ int compare(const cxxopts::ParseResult& arguments) {
     const Dump dump(text("dump"));
     const ev::StateDict file = dump.weights();
     const std::string asked = text("model");
-    const auto model =
-        examples::make_model(asked.empty() ? examples::identify(file, text("dump")) : asked, file, options);
+    const auto model = examples::make_model(asked.empty() ? examples::identify(file) : asked, file, options);
     const std::string name = model->info().name;
     const ev::detail::Family family =
         name.find("_b") != std::string::npos ? ev::detail::Family::b : ev::detail::Family::l;

@@ -27,7 +27,7 @@ public:
         : context_(context(arguments, processes_here)) {
         const fs::path path = weights_of(arguments);
         const std::string asked = arguments["model"].as<std::string>();
-        const std::string name = asked.empty() ? identify(weights, path) : asked;
+        const std::string name = asked.empty() ? identify(weights) : asked;
         output_ = arguments["features"].as<std::string>();
         const bool encoder = asked.empty() && name.starts_with("sam_") && (output_.empty() || output_ == embeddings);
         const bool as_it_is = encoder || output_ == pre_logits || !asked.empty();

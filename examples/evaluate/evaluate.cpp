@@ -155,10 +155,9 @@ int evaluate_segmenter(const cxxopts::ParseResult& arguments, const ev::AnyModel
 }
 
 int evaluate(const cxxopts::ParseResult& arguments) {
-    const fs::path weights_path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
-    const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
+    const std::string name = asked.empty() ? examples::identify(weights) : asked;
     const ev::Precision precision = examples::precision_of(arguments);
     const auto model = examples::make_model(name, weights, {.precision = precision});
     switch (model->info().task) {

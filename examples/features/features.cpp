@@ -68,10 +68,9 @@ ev::Image draw_panels(const std::vector<Panel>& panels) {
 
 int features(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
-    const fs::path weights_path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
-    const std::string name = examples::backbone_name(asked.empty() ? examples::identify(weights, weights_path) : asked);
+    const std::string name = examples::backbone_name(asked.empty() ? examples::identify(weights) : asked);
     const auto model = examples::make_model(name, weights);
     const int side = arguments["size"].as<int>();
     if (side < 64 || side > 4096) throw examples::UsageError("--size must be 64 to 4096");

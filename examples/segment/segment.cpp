@@ -86,10 +86,9 @@ void check_shape(ev::ImageSize picture, const ev::SegPreprocessing& how) {
 
 int segment(const cxxopts::ParseResult& arguments) {
     const std::vector<fs::path> paths = examples::images_of(arguments);
-    const fs::path weights_path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
-    const std::string name = asked.empty() ? examples::identify(weights, weights_path) : asked;
+    const std::string name = asked.empty() ? examples::identify(weights) : asked;
     const auto model = examples::make_model(name, weights);
     if (model->info().task != ev::Task::segmentation) {
         throw examples::UsageError(name + " is no segmenter; segment wants a seg_ model");

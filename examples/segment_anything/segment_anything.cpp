@@ -82,8 +82,7 @@ std::optional<ev::SamPrompt> prompt_of(const std::vector<std::string>& points, c
 }
 
 std::unique_ptr<ev::AnySam> load_sam(const cxxopts::ParseResult& arguments) {
-    return examples::make_sam(arguments["model"].as<std::string>(), examples::read_weights(arguments),
-                              examples::weights_of(arguments));
+    return examples::make_sam(arguments["model"].as<std::string>(), examples::read_weights(arguments));
 }
 
 /// FNV-1a, 64 bits, of a file's bytes.

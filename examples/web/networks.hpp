@@ -109,8 +109,7 @@ inline Network load(std::string_view name, const ev::StateDict& weights, const e
         }
     }
 #if EFFICIENTVIT_WEB_NETWORKS >= 2
-    const std::string which = name.empty() ? ev::identify(weights) : std::string(name);
-    if (which.empty()) throw ev::WeightsError("these weights look like none of the networks that there are");
+    const std::string which = name.empty() ? ev::detail::identified(weights) : std::string(name);
     Network network;
     if (which.find("sam_") == 0 && holds_prompt_encoder(weights)) {
         network.sam = ev::make_sam(which);

@@ -34,11 +34,7 @@ public:
     Model(const ev::StateDict& weights, std::string name, int threads, const ev::LoadOptions& options)
         : calls_([context = context_options(threads)] { return std::make_unique<Call>(context); }), threads_(threads) {
         const nb::gil_scoped_release released;
-        if (name.empty()) name = ev::compiled::identify(weights, options.prefix);
-        if (name.empty()) {
-            throw ev::WeightsError(weights.source() +
-                                   ": these look like the weights of no known network; if they are, give its name");
-        }
+        if (name.empty()) name = ev::compiled::identified(weights, options.prefix);
         model_ = ev::compiled::make_model(name);
         model_->load_state_dict(weights, options);
         const ev::ModelInfo& info = model_->info();

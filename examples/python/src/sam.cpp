@@ -34,8 +34,7 @@ public:
     Sam(const ev::StateDict& weights, std::string name, int threads, const ev::LoadOptions& options)
         : calls_([context = context_options(threads)] { return std::make_unique<Call>(context); }) {
         const nb::gil_scoped_release released;
-        if (name.empty()) name = ev::compiled::identify(weights, options.prefix);
-        if (name.empty()) throw ev::WeightsError(weights.source() + ": these look like the weights of no SAM");
+        if (name.empty()) name = ev::compiled::identified(weights, options.prefix);
         sam_ = ev::compiled::make_sam(name);
         sam_->load_state_dict(weights, options);
     }

@@ -111,7 +111,7 @@ def test_prefix_and_entry(b0_weights):
 def test_misfits(b0_weights, b0_file, tmp_path):
     with pytest.raises(FileNotFoundError):
         ev.load(tmp_path / "none.pt")
-    with pytest.raises(ev.WeightsError, match="no known network"):
+    with pytest.raises(ev.WeightsError, match="no known model"):
         ev.load({"a": numpy.zeros((2, 2), numpy.float32)})
     with pytest.raises(ev.WeightsError, match="of cls_b0, not of cls_b1"):
         ev.load(b0_file, "cls_b1")

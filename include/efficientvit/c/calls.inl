@@ -194,11 +194,7 @@ struct Weights {
 
 inline Weights identified(StateDict tensors, const ev_load_options& options) {
     std::string network = text_of(options.network);
-    if (network.empty()) network = compiled::identify(tensors, text_of(options.prefix));
-    if (network.empty()) {
-        throw WeightsError(detail::concat({tensors.source().empty() ? "the bytes" : tensors.source(),
-                                           ": these look like the weights of no known network"}));
-    }
+    if (network.empty()) network = compiled::identified(tensors, text_of(options.prefix));
     return {std::move(tensors), std::move(network)};
 }
 

@@ -13,8 +13,8 @@ const char* compiled::model_name(std::size_t index) {
     return index < models.size() ? models[index].name : nullptr;
 }
 std::unique_ptr<AnyModel> compiled::make_model(std::string_view name) { return efficientvit::make_model(name); }
-std::string compiled::identify(const StateDict& weights, std::string_view prefix) {
-    return efficientvit::identify(weights, prefix);
+std::string compiled::identified(const StateDict& weights, std::string_view prefix) {
+    return detail::identified(weights, prefix);
 }
 
 EFFICIENTVIT_END_NAMESPACE

@@ -22,8 +22,8 @@ namespace compiled {
 const char* model_name(std::size_t index);
 /// As efficientvit::make_model().
 std::unique_ptr<AnyModel> make_model(std::string_view name);
-/// As efficientvit::identify().
-std::string identify(const StateDict& weights, std::string_view prefix = {});
+/// As efficientvit::identify(). Throws WeightsError, which names the weights' source, where they look like no model's.
+std::string identified(const StateDict& weights, std::string_view prefix = {});
 /// As efficientvit::make_sam().
 std::unique_ptr<AnySam> make_sam(std::string_view name);
 

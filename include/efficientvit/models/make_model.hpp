@@ -190,7 +190,8 @@ EFFICIENTVIT_COLD inline std::string identify(const StateDict& weights, std::str
 
 /// What is said of weights that identify() does not know. Where a network stands below a prefix, it is named.
 EFFICIENTVIT_COLD inline std::string unknown_weights(const StateDict& weights) {
-    std::string text = "these look like the weights of no known model";
+    std::string text = concat(
+        {weights.source(), weights.source().empty() ? "" : ": ", "these look like the weights of no known model"});
     int tried = 0;
     for (const std::string_view first : {"input_stem.op_list.0.conv.weight", "stages.0.op_list.0.conv.weight",
                                          "stem.in_conv.conv.weight", "stem_in_conv.conv.weight"}) {
@@ -206,6 +207,13 @@ EFFICIENTVIT_COLD inline std::string unknown_weights(const StateDict& weights) {
         }
     }
     return text;
+}
+
+/// As identify(), but throws WeightsError where the weights look like no model's.
+EFFICIENTVIT_COLD inline std::string identified(const StateDict& weights, std::string_view prefix = {}) {
+    std::string name = identify(weights, prefix);
+    if (name.empty()) throw WeightsError(unknown_weights(weights));
+    return name;
 }
 
 }  // namespace detail

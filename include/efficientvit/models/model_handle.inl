@@ -39,11 +39,7 @@ Precision precision_of(ModelHandleOptions::Precision precision) {
 std::shared_ptr<const AnyModel> read_handle_model(std::string_view name, const std::string& path,
                                                   const std::string& entry, ModelHandleOptions::Precision precision) {
     const StateDict weights = load_weights(path, {.entry = entry, .skip_extra_entries = true});
-    const std::string found = name.empty() ? identify(weights) : std::string(name);
-    if (found.empty()) {
-        throw WeightsError(detail::concat({path, ": ", detail::unknown_weights(weights)}));
-    }
-    std::unique_ptr<AnyModel> model = make_model(found);
+    std::unique_ptr<AnyModel> model = make_model(name.empty() ? detail::identified(weights) : std::string(name));
     model->load_state_dict(weights, {.precision = precision_of(precision)});
     return model;
 }
