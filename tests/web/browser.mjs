@@ -1,72 +1,142 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A headless Chromium, driven by its DevTools protocol over Node.js's own WebSocket. Only what page_test.mjs needs.
+// A headless Firefox or Chromium, driven by WebDriver BiDi over Node.js's own WebSocket. Firefox speaks it itself, Chromium
+// by its chromedriver. Only what page_test.mjs and wasi_in_browser.mjs need.
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, delimiter, join, resolve as absolute } from 'node:path';
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** What the first line of a program's output that fits `pattern` captures. */
+function announced(child, pattern, seconds = 120) {
+    return new Promise((resolve, reject) => {
+        let printed = '';
+        const failure = (what) => () => reject(new Error(`${child.spawnfile} ${what}: ${printed}`));
+        const timer = setTimeout(failure('does not start'), 1000 * seconds);
+        child.once('error', failure('cannot be run'));
+        child.once('exit', failure('ended'));
+        for (const stream of [child.stdout, child.stderr]) {
+            stream.on('data', (data) => {
+                printed += data;
+                const match = pattern.exec(printed);
+                if (match === null) return;
+                clearTimeout(timer);
+                resolve(match[1]);
+            });
+        }
+    });
+}
+
+/** Where a program is; chromedriver wants to know. */
+function found(program) {
+    const folders = program.includes('/') ? ['.'] : process.env.PATH.split(delimiter);
+    return folders.map((folder) => absolute(folder, program)).find(existsSync) ?? program;
+}
+
+const keys = { ArrowLeft: '\uE012', ArrowUp: '\uE013', ArrowRight: '\uE014', ArrowDown: '\uE015', Enter: '\uE007', Tab: '\uE004' };
 
 export class Browser {
     #process;
     #folder;
     #socket;
-    #session;
+    #context;
     #calls = new Map();
     #last = 0;
-    /** What pages have written to the console as errors. */
+    /** What pages have thrown, or written to the console as errors. */
     errors = [];
 
-    static async start(program) {
+    /** program: firefox… or chromium…. dark: what prefers-color-scheme asks for. relaxedSimd: false switches it off in Firefox. */
+    static async start(program, { dark = false, relaxedSimd = true } = {}) {
         const browser = new Browser();
         browser.#folder = await mkdtemp(join(tmpdir(), 'efficientvit-browser-'));
-        browser.#process = spawn(program, [
-            '--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--remote-debugging-port=0',
-            `--user-data-dir=${browser.#folder}`, 'about:blank',
-        ], { stdio: 'ignore' });
-        let port, path;
-        for (let i = 0; port === undefined; ++i) {
-            if (i === 600) throw new Error(`${program} does not start`);
-            await sleep(100);
-            [port, path] = await readFile(join(browser.#folder, 'DevToolsActivePort'), 'utf8').then(
-                (text) => text.split('\n'), () => []);
+        try {
+            await (/firefox/.test(basename(program)) ? browser.#firefox(program, dark, relaxedSimd) : browser.#chromium(program, dark));
+            await browser.send('session.subscribe', { events: ['log.entryAdded'] });
+            browser.#context = (await browser.send('browsingContext.getTree', {})).contexts[0].context;
+        } catch (error) {
+            await browser.close();
+            throw error;
         }
-        browser.#socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
-        await new Promise((resolve, reject) => Object.assign(browser.#socket, { onopen: resolve, onerror: reject }));
-        browser.#socket.onmessage = ({ data }) => browser.#receive(JSON.parse(data));
-        const { targetId } = await browser.send('Target.createTarget', { url: 'about:blank' });
-        browser.#session = (await browser.send('Target.attachToTarget', { targetId, flatten: true })).sessionId;
-        for (const domain of ['Page', 'Runtime', 'DOM', 'Network', 'Log']) await browser.send(`${domain}.enable`);
         return browser;
     }
 
-    #receive({ id, result, error, method, params }) {
-        if (method === 'Runtime.exceptionThrown') this.errors.push(params.exceptionDetails.exception?.description);
-        if (method === 'Log.entryAdded' && params.entry.level === 'error') this.errors.push(params.entry.text);
-        const call = this.#calls.get(id);
-        if (call === undefined) return;
-        this.#calls.delete(id);
-        error === undefined ? call.resolve(result) : call.reject(new Error(error.message));
+    async #firefox(program, dark, relaxedSimd) {
+        await writeFile(join(this.#folder, 'user.js'), Object.entries({
+            'layout.css.prefers-color-scheme.content-override': dark ? 0 : 1,
+            'javascript.options.wasm_relaxed_simd': relaxedSimd,
+            'app.update.disabledForTesting': true,
+            'datareporting.policy.dataSubmissionEnabled': false,
+        }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${value});\n`).join(''));
+        this.#process = spawn(program, ['--headless', '--no-remote', '--remote-debugging-port', '0', '--profile', this.#folder, 'about:blank']);
+        await this.#connect(`${await announced(this.#process, /WebDriver BiDi listening on (ws:\S+)/)}/session`);
+        await this.send('session.new', { capabilities: {} });
     }
 
-    send(method, params = {}) {
+    async #chromium(program, dark) {
+        this.#process = spawn(process.env.CHROMEDRIVER ?? 'chromedriver', ['--port=0']);
+        const port = await announced(this.#process, /successfully on port (\d+)/);
+        const args = ['--headless=new', '--no-sandbox', '--disable-gpu', `--user-data-dir=${this.#folder}`,
+                      `--blink-settings=preferredColorScheme=${dark ? 0 : 1}`];
+        const answer = await fetch(`http://127.0.0.1:${port}/session`, {
+            method: 'POST',
+            body: JSON.stringify({ capabilities: { alwaysMatch: { webSocketUrl: true, 'goog:chromeOptions': { binary: found(program), args } } } }),
+        });
+        const { value } = await answer.json();
+        if (!answer.ok) throw new Error(value.message);
+        await this.#connect(value.capabilities.webSocketUrl);
+    }
+
+    async #connect(url) {
+        this.#socket = new WebSocket(url);
+        await new Promise((resolve, reject) => Object.assign(this.#socket, { onopen: resolve, onerror: reject }));
+        this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+        this.#socket.onclose = () => {
+            for (const { reject } of this.#calls.values()) reject(new Error('the browser ended'));
+        };
+    }
+
+    #receive({ id, type, result, error, message, method, params }) {
+        if (method === 'log.entryAdded' && params.level === 'error') this.errors.push(params.text);
+        const call = this.#calls.get(id);
+        this.#calls.delete(id);
+        type === 'success' ? call?.resolve(result) : call?.reject(new Error(`${error}: ${message}`));
+    }
+
+    send(method, params) {
         return new Promise((resolve, reject) => {
             this.#calls.set(++this.#last, { resolve, reject });
-            this.#socket.send(JSON.stringify({ id: this.#last, method, params, sessionId: this.#session }));
+            this.#socket.send(JSON.stringify({ id: this.#last, method, params }));
         });
     }
 
-    async open(url) {
-        await this.send('Page.navigate', { url });
+    /** One of the protocol's commands to the page. */
+    #page(method, params) {
+        return this.send(method, { context: this.#context, ...params });
     }
 
-    /** The value of an expression in the page. */
+    resize(width, height) {
+        return this.#page('browsingContext.setViewport', { viewport: { width, height }, devicePixelRatio: 1 });
+    }
+
+    /** Goes there, and waits until it is loaded. */
+    open(url) {
+        return this.#page('browsingContext.navigate', { url, wait: 'complete' });
+    }
+
+    async #run(expression) {
+        const { type, result, exceptionDetails } = await this.send(
+            'script.evaluate', { expression, target: { context: this.#context }, awaitPromise: true });
+        if (type === 'exception') throw new Error(exceptionDetails.text);
+        return result;
+    }
+
+    /** The value of an expression in the page, as far as JSON has it. */
     async evaluate(expression) {
-        const { result, exceptionDetails } =
-            await this.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
-        if (exceptionDetails !== undefined) throw new Error(exceptionDetails.exception?.description);
-        return result.value;
+        const { value } = await this.#run(`(async () => JSON.stringify(await (${expression})) ?? "null")()`);
+        return JSON.parse(value);
     }
 
     /** Waits until an expression is true. */
@@ -77,32 +147,39 @@ export class Browser {
         throw new Error(`still not so: ${expression}; the page says: ${await this.evaluate('document.body.innerText')}`);
     }
 
-    async click(x, y) {
-        for (const type of ['mousePressed', 'mouseReleased']) {
-            await this.send('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
-        }
+    click(x, y) {
+        const actions = [
+            { type: 'pointerMove', x: Math.round(x), y: Math.round(y) }, { type: 'pointerDown', button: 0 }, { type: 'pointerUp', button: 0 },
+        ];
+        return this.#page('input.performActions', { actions: [{ type: 'pointer', id: 'mouse', actions }] });
     }
 
-    async press(key) {
-        for (const type of ['rawKeyDown', 'keyUp']) await this.send('Input.dispatchKeyEvent', { type, key, code: key });
+    press(key) {
+        const actions = ['keyDown', 'keyUp'].map((type) => ({ type, value: keys[key] ?? key }));
+        return this.#page('input.performActions', { actions: [{ type: 'key', id: 'keyboard', actions }] });
     }
 
     /** Gives files to an <input type="file">. */
     async choose(selector, files) {
-        const { root } = await this.send('DOM.getDocument');
-        const { nodeId } = await this.send('DOM.querySelector', { nodeId: root.nodeId, selector });
-        await this.send('DOM.setFileInputFiles', { nodeId, files });
+        const { sharedId } = await this.#run(`document.querySelector(${JSON.stringify(selector)})`);
+        await this.#page('input.setFiles', { element: { sharedId }, files });
     }
 
+    /** The whole page, as a PNG. */
     async screenshot(file) {
-        const { data } = await this.send('Page.captureScreenshot', { captureBeyondViewport: true });
+        const { data } = await this.#page('browsingContext.captureScreenshot', { origin: 'document' });
         await writeFile(file, Buffer.from(data, 'base64'));
     }
 
     async close() {
-        const ended = new Promise((resolve) => this.#process.once('exit', resolve));
-        this.#process.kill();
-        await ended;
+        if (this.#process?.exitCode === null) {
+            const ended = new Promise((resolve) => this.#process.once('exit', resolve));
+            // chromedriver ends its Chromium with the session, and Firefox itself.
+            if (this.#socket !== undefined) await this.send('browser.close', {}).catch(() => {});
+            this.#process.kill();
+            await ended;
+        }
+        this.#socket?.close();
         await rm(this.#folder, { recursive: true, force: true, maxRetries: 10 });
     }
 }

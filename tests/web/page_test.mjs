@@ -1,34 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The page in a headless Chromium: SITE=<what the preset wasm built> CHROMIUM=<program> node --test. Screenshots go to
-// SCREENSHOTS where that is a folder.
+// The page in a headless browser: SITE=<what the preset wasm built> BROWSER=<firefox-esr or chromium> node --test. Screenshots
+// go to SCREENSHOTS where that is a folder.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Browser } from './browser.mjs';
-import { shapesSam } from './golden_values.mjs';
+import { nativeMasks, picture, shapesSam } from './golden_values.mjs';
 
-const { SITE: site, CHROMIUM: program = 'chromium', SCREENSHOTS: screenshots } = process.env;
+const { SITE: site, BROWSER: program = 'chromium', SCREENSHOTS: screenshots } = process.env;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 let browser, server, address, folder;
 
 const status = () => browser.evaluate('document.getElementById("status").textContent');
-const ready = 'document.body.dataset.state === "ready"';
+const says = (pattern) => browser.until(`${pattern}.test(document.getElementById("status").textContent)`);
 const failed = 'document.body.dataset.state === "error"';
 const busy = () => browser.evaluate('document.body.dataset.state = "busy"');
-const keep = (name) => screenshots && browser.screenshot(join(screenshots, `${name}.png`));
+
+/** A screenshot as on a phone and on a desktop; the page must fit both. Leaves the phone's size. */
+async function look(name, of = browser) {
+    for (const [size, width, height] of [['desktop', 1280, 900], ['phone', 390, 844]]) {
+        await of.resize(width, height);
+        assert.ok(await of.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name} fits a ${size}`);
+        if (screenshots) await of.screenshot(join(screenshots, `${basename(program)}-${name}-${size}.png`));
+    }
+}
 
 before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'efficientvit-page-'));
     server = spawn(process.execPath, [here('../../examples/web/serve.mjs'), site, '0']);
     address = (await new Promise((resolve) => server.stdout.once('data', resolve))).toString().trim();
     browser = await Browser.start(program);
-    await browser.send('Emulation.setDeviceMetricsOverride', { width: 390, height: 844, deviceScaleFactor: 1, mobile: false });
 });
 
 after(async () => {
@@ -39,17 +46,13 @@ after(async () => {
 
 test('at the first opening a digit is read', async () => {
     await browser.open(address);
-    await browser.until('/This is a 0/.test(document.getElementById("status").textContent)');
+    await says(/This is a 0/);
     assert.ok(await browser.evaluate('crossOriginIsolated'));
-    await keep('digits');
-    assert.ok(await browser.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'fits a phone');
-    await browser.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'dark' }] });
-    await keep('digits-dark');
-    await browser.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'light' }] });
+    await look('digits');
     for (let digit = 1; digit <= 3; ++digit) {
         await busy();
         await browser.evaluate('document.getElementById("example").click()');
-        await browser.until(`/This is a ${digit}/.test(document.getElementById("status").textContent)`);
+        await says(RegExp(`This is a ${digit}`));
     }
 });
 
@@ -60,51 +63,84 @@ test('a broken file shows a message, and the page goes on', async () => {
     await browser.choose('#weights', [broken]);
     await browser.until(failed);
     assert.match(await status(), /not safetensors|header/);
-    await keep('broken');
+    await look('broken');
     await busy();
     await browser.choose('#picture', [broken]);
     await browser.until(failed);
     assert.match(await status(), /no picture/);
     await busy();
     await browser.choose('#weights', [here('../../examples/digits/digits_b0.safetensors')]);
-    await browser.until('/This is a \\d/.test(document.getElementById("status").textContent)');
+    await says(/This is a \d/);
     await busy();
     await browser.choose('#picture', [here('../../examples/digits/images/7/') + process.env.SEVEN]);
-    await browser.until('/This is a 7/.test(document.getElementById("status").textContent)');
+    await says(/This is a 7/);
 });
 
-test('a click gives a mask, by mouse and by keyboard', async () => {
-    const weights = join(folder, 'shapes.safetensors'), masked = '/The mask has/.test(document.getElementById("status").textContent)';
+test('a click gives a mask, by mouse and by keyboard, which is the native one', async () => {
+    const weights = join(folder, 'shapes.safetensors');
     await writeFile(weights, await shapesSam(readFile));
     await browser.choose('#weights', [weights]);
-    await browser.until('/is encoded/.test(document.getElementById("status").textContent)');
-    const at = await browser.evaluate(`(() => {
-        const box = document.getElementById("stage").getBoundingClientRect();
-        scrollTo(0, 0);
-        return [box.x + box.width / 2, box.y + 50];
+    await says(/is encoded/);
+    await browser.evaluate(`(async () => {
+        const { width, height, data } = (${picture})(640, 400), canvas = new OffscreenCanvas(width, height);
+        canvas.getContext('2d').putImageData(new ImageData(data, width, height), 0, 0);
+        const dropped = new DataTransfer();
+        dropped.items.add(new File([await canvas.convertToBlob()], 'picture.png', { type: 'image/png' }));
+        document.getElementById('status').textContent = '';
+        document.getElementById('stage').dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: dropped }));
     })()`);
-    await browser.click(...at);
-    await browser.until(masked);
-    await keep('sam');
-    const colored = await browser.evaluate(`document.getElementById("overlay").getContext("2d")
-        .getImageData(0, 0, 512, 512).data.filter((value, i) => i % 4 === 3 && value > 0).length`);
-    assert.ok(colored > 1000, `${colored} pixels`);
-    await busy();
-    await browser.evaluate('document.getElementById("stage").focus(); document.getElementById("status").textContent = ""');
+    await says(/is encoded/);
+
+    // The keyboard's cursor begins in the middle, which is (320, 200).
+    await browser.evaluate('document.getElementById("stage").focus()');
+    await browser.press('Enter');
+    await says(/The mask has/);
+    const masked = () => browser.evaluate(`document.getElementById("overlay").getContext("2d")
+        .getImageData(0, 0, 640, 400).data.filter((value, i) => i % 4 === 3 && value > 0).length`);
+    const [iou, size] = nativeMasks[0];
+    assert.match(await status(), RegExp(`has ${(size / 2560).toFixed(1)} % of .* IoU ${iou.toFixed(2)};`));
+    assert.ok(Math.abs(await masked() - size) < 300, `${await masked()} pixels, ${size} are native; a click has 130, the cursor 170`);
+    await look('sam');
+
     for (const key of ['ArrowLeft', 'ArrowDown', 'Enter']) await browser.press(key);
-    await browser.until(masked);
+    await says(/The mask has/);
+    await busy();
+    await browser.evaluate('document.activeElement.blur(), document.getElementById("clear").click()');
+    const at = await browser.evaluate(`(() => {
+        scrollTo(0, 0);
+        const box = document.getElementById("stage").getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    })()`);
+    assert.equal(await masked(), 0);
+    await browser.evaluate('document.getElementById("status").textContent = ""');
+    await browser.click(...at);
+    await says(/The mask has/);
+    assert.ok(await masked() > 1000);
 });
 
 test('once loaded it works without a network', async () => {
     await browser.until('navigator.serviceWorker.controller !== null');
     await browser.open(address);  // what was fetched before there was a service worker is fetched through it
-    await browser.until('/This is a 0/.test(document.getElementById("status").textContent)');
+    await says(/This is a 0/);
     server.kill();
     await browser.open(address);
-    await browser.until('/This is a 0/.test(document.getElementById("status").textContent)');
+    await says(/This is a 0/);
 });
 
 test('nothing went wrong unseen', () => {
     const expected = /404|Failed to load resource|ERR_/;  // weights that are not there, and no network
     assert.deepEqual(browser.errors.filter((text) => !expected.test(text)), []);
+});
+
+test('in the dark, and in an engine without relaxed SIMD', async (t) => {
+    server = spawn(process.execPath, [here('../../examples/web/serve.mjs'), site, '0']);
+    address = (await new Promise((resolve) => server.stdout.once('data', resolve))).toString().trim();
+    const dark = await Browser.start(program, { dark: true, relaxedSimd: false });
+    t.after(() => dark.close());
+    await dark.open(address);
+    await dark.until('/This is a 0/.test(document.getElementById("status").textContent)');
+    await look('dark', dark);
+    const relaxed = await dark.evaluate('import("./efficientvit.js").then(({ hasRelaxedSimd }) => hasRelaxedSimd())');
+    if (/firefox/.test(program)) assert.equal(relaxed, false);
+    assert.deepEqual(dark.errors, []);
 });
