@@ -36,6 +36,19 @@ function system({ args, env, files }, memory) {
         request.send();
         return request.status === 200 ? new Uint8Array(request.response) : undefined;
     };
+    /** A file's bytes from `from` on. */
+    const copy = (fd, from, at, count, read) => {
+        const data = open.get(fd)?.data;
+        if (data === undefined) return badf;
+        let sum = 0;
+        for (const to of vectors(at, count)) {
+            const part = data.subarray(from + sum, from + sum + to.length);
+            to.set(part);
+            sum += part.length;
+        }
+        view().setUint32(read, sum, true);
+        return 0;
+    };
     const type = (fd) => (fd < 3 ? 2 : open.get(fd)?.root ? 3 : 4);  // character device, folder, file
     const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
 
@@ -92,18 +105,11 @@ function system({ args, env, files }, memory) {
             return 0;
         },
         fd_read: (fd, at, count, read) => {
-            const file = open.get(fd);
-            if (file?.data === undefined) return badf;
-            let sum = 0;
-            for (const to of vectors(at, count)) {
-                const part = file.data.subarray(file.at, file.at + to.length);
-                to.set(part);
-                file.at += part.length;
-                sum += part.length;
-            }
-            view().setUint32(read, sum, true);
-            return 0;
+            const error = copy(fd, open.get(fd)?.at, at, count, read);
+            if (error === 0) open.get(fd).at += view().getUint32(read, true);
+            return error;
         },
+        fd_pread: (fd, at, count, from, read) => copy(fd, Number(from), at, count, read),
         fd_seek: (fd, offset, whence, to) => {
             const file = open.get(fd);
             if (file?.data === undefined) return fd < 3 ? spipe : badf;

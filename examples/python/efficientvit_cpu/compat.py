@@ -156,7 +156,8 @@ class EfficientViTSamPredictor(SamPredictor):
             points = numpy.asarray(_plain(x), numpy.float64).reshape(*shape, 2) * back
             # Rounding may lead a point of the edge out of the picture.
             edge = points < (width + 0.01, height + 0.01)
-            return numpy.where(edge, numpy.minimum(points, (width, height)), points)
+            inside: numpy.ndarray = numpy.where(edge, numpy.minimum(points, (width, height)), points)
+            return inside
 
         points = picture(point_coords, () if point_coords is None else tuple(point_coords.shape[:-1]))
         corners = picture(boxes, (-1, 2))
