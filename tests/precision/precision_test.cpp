@@ -147,6 +147,9 @@ TEST_P(Precision, OfLayers) {
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 24, .dim = 20, .scales = {3, 5}}>>("LiteMLA",
                                                                                                               shape);
     check<ev::LinearLayer<ev::LinearConfig{.in_features = 20 * 11 * 13, .out_features = 37}>>("LinearLayer", shape);
+    // An odd number of features, and images enough for the matrix unit: nothing is read behind the last feature.
+    check<ev::LinearLayer<ev::LinearConfig{.in_features = 21, .out_features = 37}>>("LinearLayer of 21",
+                                                                                    {40, 21, 1, 1});
 }
 
 TEST_P(Precision, OfPublishedNetworksAgainstFloat64) {

@@ -139,7 +139,9 @@ private:
                             " values an image, expected ", std::to_string(C.in_features)}));
     }
 
+    /// Lanes behind the last value become zero, as in every map.
     static void flatten(const FeatureMap& x, const FeatureMap& in) {
+        std::fill_n(in.data + (in.blocks() - 1) * in.block_stride(), in.block_stride(), 0.0f);
         for (int n = 0; n < x.batch; ++n) {
             Index i = 0;
             for (int c = 0; c < x.channels; ++c) {
