@@ -258,7 +258,6 @@ private:
         std::vector<ev::Mask> masks;
         std::vector<ev::MaskRecord> records;
         for (ev::SamPrediction& answer : predictor_->predict(prompts, {}, context)) {
-            examples::check_finite(answer.low_res, "masks");
             const auto best =
                 static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) - answer.iou.begin());
             ev::MaskRecord record;

@@ -7,11 +7,13 @@
 #include "../messages.hpp"
 
 #include <efficientvit/models/make_sam.hpp>
+#include <efficientvit/models/mask_generator.hpp>
 #include <efficientvit/models/sam_predictor.hpp>
 #include <efficientvit/weights/load_npy.hpp>
 #include <efficientvit/weights/save_npy.hpp>
 #include <efficientvit/weights/save_safetensors.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -301,6 +303,57 @@ TEST(SamPredictorBadInput, SaysWhatAndWhere) {
     has(message_of<ev::PromptError>([&] { predictor.predict(second); }), {"prompt 1", "(1, 100)"});
     // Edges are inside.
     EXPECT_NO_THROW(predictor.predict({.points = {{0, 0}, {30, 20}}, .box = ev::Box{0, 0, 30, 20}}));
+}
+
+/// One NaN in a tensor of the decoder or of the prompt encoder: an error, or the tensor has no part in the answer.
+TEST(SamPredictorUse, DamagedWeightsAreToldOf) {
+    const auto damaged = [](const std::string& damage) {
+        ev::StateDict weights;
+        for (const ev::Parameter& p : NarrowSam::parameters()) {
+            std::vector<float> values = golden_tensor(p.name, p.shape);
+            if (p.name == damage) values[values.size() / 2] = std::numeric_limits<float>::quiet_NaN();
+            weights.insert(p.name, p.shape, values);
+        }
+        NarrowSam sam;
+        sam.load_state_dict(weights);
+        return sam;
+    };
+    std::size_t told = 0, all = 0;
+    for (const ev::Parameter& p : NarrowSam::parameters()) {
+        if (p.name.starts_with("image_encoder.")) continue;
+        const NarrowSam sam = damaged(p.name);
+        ev::SamPredictor predictor(sam);
+        predictor.set_embedding(golden_tensor_of("embedding", {1, 40, 9, 14}), {33, 57});
+        ++all;
+        for (const bool multimask : {false, true}) {
+            try {
+                const ev::SamPrediction found = predictor.predict(
+                    {.points = {{3, 4, 1}}, .box = ev::Box{1, 1, 50, 30}, .multimask_output = multimask});
+                EXPECT_TRUE(std::all_of(found.low_res.data(), found.low_res.data() + found.low_res.size(), [](float x) {
+                    return std::isfinite(x);
+                })) << p.name;
+            } catch (const ev::WeightsError& error) {
+                EXPECT_NE(std::string(error.what()).find("NaN in the answer to the prompt"), std::string::npos);
+                ++told;
+                break;
+            }
+        }
+    }
+    // Label 0 and mask_input were not asked.
+    EXPECT_GE(told, all * 3 / 4) << "of " << all;
+    for (const std::string name : {"mask_decoder.transformer.layers.0.norm1.weight",  // all of a mask and its IoU
+                                   "mask_decoder.output_upscaling.3.weight"}) {       // one logit in sixteen
+        const NarrowSam sam = damaged(name);
+        ev::SamPredictor predictor(sam);
+        for (const int threads : {1, 2}) {
+            ev::Context context({.threads = threads});
+            const std::string message = message_of<ev::WeightsError>([&] {
+                ev::generate_masks(predictor, picture(33, 57), {.points_per_side = 3, .pred_iou_thresh = 0}, context);
+            });
+            EXPECT_NE(message.find("NaN in the answer to prompt 0, expected finite numbers"), std::string::npos)
+                << message;
+        }
+    }
 }
 
 TEST(SamLoading, BareEncoderIsToldApart) {

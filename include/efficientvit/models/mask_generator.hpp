@@ -213,7 +213,8 @@ inline MaskRecord record_of(FoundMask& mask, MaskOutput output) {
 /// Masks of everything in a picture, in the reference's order: by falling predicted IoU; with crops those of smaller
 /// crops first; with min_mask_region_area those that it did not change first. `predictor`, a SamPredictor, loses its
 /// picture. Prompts are shared out among the Context's threads; results do not depend on how many there are. Throws
-/// ConfigError for an option that makes no sense, ImageError for a picture without pixels.
+/// ConfigError for an option that makes no sense, ImageError for a picture without pixels, WeightsError where the
+/// network's answers are not finite numbers.
 template <class Predictor>
 std::vector<MaskRecord> generate_masks(Predictor& predictor, const Image& image, const MaskGeneratorOptions& options,
                                        Context& context) {

@@ -9,6 +9,7 @@
 #include <efficientvit/images/preprocess.hpp>
 #include <efficientvit/models/any_sam.hpp>
 #include <efficientvit/models/sam.hpp>
+#include <efficientvit/models/sam_output_check.hpp>
 #include <efficientvit/models/sam_picture.hpp>
 #include <efficientvit/models/sam_prompt.hpp>
 #include <efficientvit/models/sam_prompt_check.hpp>
@@ -175,7 +176,7 @@ public:
     // ---- Prompts ----------------------------------------------------------------------------------------------------
 
     /// Masks for one prompt. Throws PromptError without a picture, and for a prompt that says nothing or points out of
-    /// the picture; ShapeError for a mask_input of another shape.
+    /// the picture; ShapeError for a mask_input of another shape; WeightsError for an answer that is not finite.
     SamPrediction predict(const SamPrompt& prompt, const SamPredictOptions& options, Context& context) const {
         SamPrediction out;
         predict(std::span(&prompt, 1), std::span(&out, 1), options, context);
@@ -213,12 +214,16 @@ public:
     }
 
     /// Many prompts whose low-resolution masks go to a sink as they come, and only where it wants them: most of the
-    /// cost of a prompt that is dropped for its predicted IoU is saved.
+    /// cost of a prompt that is dropped for its predicted IoU is saved. Throws WeightsError where a predicted IoU or a
+    /// logit is not finite, which the sink is not told of.
     void decode(std::span<const SamPrompt> prompts, MaskSink& sink, Context& context) const {
         check_is_set("predict");
         const detail::PromptCheck check(original_, low_res_size());
         for (std::size_t i = 0; i < prompts.size(); ++i) check(prompts[i], i, prompts.size());
         const detail::MaskDecoderCore& decoder = *parts_.masks;
+        const ImageSize low_res = low_res_size();
+        detail::FiniteSink finite(sink,
+                                  static_cast<std::size_t>(low_res.height) * static_cast<std::size_t>(low_res.width));
         context.run(*parts_.table, [&](detail::Session& session) {
             detail::for_each_prompt(session, static_cast<int>(prompts.size()), [&](detail::Session& own, int i) {
                 const SamPrompt& prompt = prompts[static_cast<std::size_t>(i)];
@@ -228,9 +233,10 @@ public:
                 if (!own.measuring()) embed(prompt, sparse);
                 const detail::TwoWayImage image =
                     prompt.mask_input ? picture_.with_mask(parts_, own, *prompt.mask_input) : picture_.shared(parts_);
-                decoder.decode(own, image, extent(), sparse, count, decoder.range(prompt.multimask_output), i, sink);
+                decoder.decode(own, image, extent(), sparse, count, decoder.range(prompt.multimask_output), i, finite);
             });
         });
+        finite.check(prompts.size());
     }
 
 private:
