@@ -8,6 +8,7 @@
 #include <efficientvit/error.hpp>
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/kernels/int8.hpp>
 
 #include <Eigen/Core>
 
@@ -33,6 +34,7 @@ struct BuildInfo {
     std::string cpu;        ///< its name where it tells one, and the best instruction set that kernels could use here
     std::string isa;        ///< what weights are packed for where LoadOptions name nothing, and whether that is forced
     std::string bf16;       ///< what Precision::bf16 multiplies with there, and whether that is forced
+    std::string int8;       ///< the same of Precision::int8
     std::string kernels;    ///< whether each translation unit compiles them, or one for all
 };
 
@@ -223,6 +225,7 @@ namespace detail {
     info.cpu = detail::concat({name, name.empty() ? "" : ", ", isa_name(best_isa()), " at best"});
     info.isa = detail::choice("EFFICIENTVIT_ISA", [] { return isa_name(default_isa()); });
     info.bf16 = detail::choice("EFFICIENTVIT_BF16", [] { return bf16_unit_name(bf16_unit(default_isa())); });
+    info.int8 = detail::choice("EFFICIENTVIT_INT8", [] { return int8_unit_name(int8_unit(default_isa())); });
 #if defined(EFFICIENTVIT_COMPILED)
     info.kernels = "compiled once for the program";
 #else
@@ -236,7 +239,8 @@ EFFICIENTVIT_COLD inline std::ostream& operator<<(std::ostream& out, const Build
     return out << "efficientvit: " << info.version << "\ncompiler: " << info.compiler
                << "\nlibraries: " << info.libraries << "\nlanguage: " << info.language << "\nflags: " << info.flags
                << "\nbaseline: " << info.baseline << "\nsystem: " << info.system << "\nCPU: " << info.cpu
-               << "\nISA: " << info.isa << "\nbf16: " << info.bf16 << "\nkernels: " << info.kernels << "\n";
+               << "\nISA: " << info.isa << "\nbf16: " << info.bf16 << "\nint8: " << info.int8
+               << "\nkernels: " << info.kernels << "\n";
 }
 
 EFFICIENTVIT_END_NAMESPACE

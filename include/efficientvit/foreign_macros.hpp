@@ -124,6 +124,8 @@
 #undef list
 #pragma push_macro("log")
 #undef log
+#pragma push_macro("lrint")
+#undef lrint
 #pragma push_macro("malloc")
 #undef malloc
 #pragma push_macro("max")

@@ -57,6 +57,7 @@
 #pragma pop_macro("link")
 #pragma pop_macro("list")
 #pragma pop_macro("log")
+#pragma pop_macro("lrint")
 #pragma pop_macro("malloc")
 #pragma pop_macro("max")
 #pragma pop_macro("memcmp")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // For units with EFFICIENTVIT_COMPILED, empty for others: what they do not compile themselves, as declarations. That is
-// all kernels (kernels/kernels.hpp, kernels/bf16.hpp) and what costs most beside them: the matching of names of
+// all kernels (kernels/kernels.hpp, bf16.hpp, int8.hpp) and what costs most beside them: the matching of names of
 // weights, and threads.
 //
 // One unit of the program defines EFFICIENTVIT_IMPLEMENTATION before it includes <efficientvit/efficientvit.hpp>, or is
@@ -19,6 +19,7 @@
 EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 enum class Bf16Unit;
+enum class Int8Unit;
 class Executor;
 
 /// The one entry point: the detail::Door of the unit that has the kernels, which may be compiled with other -m flags.
@@ -46,6 +47,7 @@ struct Door {
     const kernels::Table& (*table)(Isa);
     const kernels::Table& (*bf16_weights_table)(Isa);
     const kernels::Table& (*bf16_unit_table)(Isa, Bf16Unit);
+    const kernels::Table& (*int8_unit_table)(Isa, Int8Unit);
     void (*dense)(const kernels::Table&, const kernels::Dense&);
     void (*grouped)(const kernels::Table&, const kernels::Dense&);
     void (*resample)(const kernels::Table&, const kernels::Resample&);
@@ -71,6 +73,10 @@ const Table& bf16_weights_table(Isa isa) {
 template <class>
 const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
     return detail::door().bf16_unit_table(isa, unit);
+}
+template <class>
+const Table& int8_unit_table(Isa isa, Int8Unit unit) {
+    return detail::door().int8_unit_table(isa, unit);
 }
 inline void dense(const Table& table, const Dense& args) { detail::door().dense(table, args); }
 inline void grouped(const Table& table, const Dense& args) { detail::door().grouped(table, args); }

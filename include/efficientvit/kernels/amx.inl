@@ -112,7 +112,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, int block, int pix
     const float* x = a.x + Index{pixel} * group_words;
     const float* w = a.weights + block * panel;
     zero_tiles<Tiles, Blocks>(a.weights);
-    for (int g = group_count(a.channels); g > 0; --g, x += a.x_block_stride, w += tile_words) {
+    for (int g = group_count(Operands::bf16, a.channels); g > 0; --g, x += a.x_block_stride, w += tile_words) {
         add_tile_products<Tiles, Blocks>(x, x + tile_size * group_words, tile_row_bytes, w, panel);
     }
     alignas(64) float sums[Blocks * Tiles * tile_words];
@@ -171,7 +171,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int tile) {
     const float* w = a.weights + block * panel;
     zero_tiles<Tiles, Blocks>(a.weights);
     Index group_offset = 0;
-    for (int g = group_count(a.channels); g > 0; --g, group_offset += a.x_block_stride) {
+    for (int g = group_count(Operands::bf16, a.channels); g > 0; --g, group_offset += a.x_block_stride) {
         for (int ky = 0; ky < a.kernel_size; ++ky) {
             const float* const x0 = rows[0][ky];
             const float* const x1 = Tiles == 2 ? rows[1][ky] : nullptr;

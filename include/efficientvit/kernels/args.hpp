@@ -21,6 +21,7 @@ namespace kernels {
 using Index = std::int64_t;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 /// Activation functions. hswish_x6 is x * relu6(x + 3), without the division by 6: whoever packs the next weights
 /// multiplies these by 1/6 and saves an instruction a vector here. gelu is the tanh form.
@@ -31,41 +32,65 @@ enum class Act : int { none, relu, relu6, hswish, hswish_x6, silu, gelu };
 /// too rare to be worth the code.
 constexpr bool in_epilogue(Act act) { return act != Act::silu && act != Act::gelu && act != Act::hswish; }
 
-/// What a pointwise or dense convolution multiplies; sums are float in any case. A word is four bytes: a float, or a
-/// pair of bfloat16 numbers, of the even channel in its low half. Where a word is a pair, weights are
-/// [y_blocks][pair][y_block].
+/// What a pointwise or dense convolution multiplies; results are float in any case. A word is four bytes: a float, a
+/// pair of bfloat16 numbers, or four bytes, the first channel's the lowest. Where a word is more than a number, weights
+/// are [y_blocks][word][y_block].
 enum class Operands : int {
     f32,
     bf16_weights,  ///< inputs are float, weights are widened as they are read
-    bf16           ///< inputs are bf16 too, as Round writes them
+    bf16,          ///< inputs are bf16 too, as Round writes them
+    int8           ///< inputs are unsigned bytes, as Round writes them, weights signed bytes
 };
 
-/// Channels that an input in bf16 is grouped by: 16 words, a cache line, hold the channels [32 g, 32 g + 32) of a
-/// pixel.
-constexpr int group_channels = 32;
-constexpr int group_words = group_channels / 2;
-constexpr int group_count(int channels) { return (channels + group_channels - 1) / group_channels; }
+/// Whether inputs are multiplied as Round writes them: by groups of channels, of each of which a pixel has a line.
+constexpr bool rounds(Operands operands) { return operands == Operands::bf16 || operands == Operands::int8; }
 
-/// Words of weights that each output channel has for `channels` inputs. For bf16 inputs they are whole groups.
+/// Channels of a group, and the words that hold them, which are as many in both formats: 64 bytes.
+constexpr int group_channels(Operands operands) { return operands == Operands::int8 ? 64 : 32; }
+constexpr int group_words = 16;
+constexpr int group_count(Operands operands, int channels) {
+    return (channels + group_channels(operands) - 1) / group_channels(operands);
+}
+
+/// A line in int8 begins with two floats: byte q stands for line[0] * q + line[1].
+constexpr int line_head(Operands operands) { return operands == Operands::int8 ? 2 : 0; }
+constexpr int line_words(Operands operands) { return line_head(operands) + group_words; }
+
+/// Words that hold `channels` channels of an input.
+constexpr int operand_words(Operands operands, int channels) {
+    return operands == Operands::bf16 ? (channels + 1) / 2 : operands == Operands::int8 ? (channels + 3) / 4 : channels;
+}
+
+/// Words of weights that each output channel has for `channels` inputs of one tap. For bf16 inputs they are whole
+/// groups. In int8 each group of a tap begins with a row of its own: in the high half of a word what the bytes of that
+/// output are to be multiplied by, as bf16, in the low half their sum, an integer.
 constexpr Index weight_words(Operands operands, Index channels) {
     switch (operands) {
         case Operands::bf16_weights:
             return (channels + 1) / 2;
         case Operands::bf16:
-            return (channels + group_channels - 1) / group_channels * group_words;
+            return (channels + 31) / 32 * group_words;
+        case Operands::int8:
+            return (channels + 3) / 4 + (channels + 63) / 64;
         case Operands::f32:
             break;
     }
     return channels;
 }
 
-/// Words that `pixels` pixels take in bf16. Kernels read up to 15 pixels beyond the last of every group.
-constexpr Index rounded_words(int channels, Index pixels) {
-    return (group_count(channels) * pixels + 15) * group_words;
+/// Words that `pixels` pixels take as lines. Kernels read up to 15 pixels beyond the last of every group.
+constexpr Index rounded_words(Operands operands, int channels, Index pixels) {
+    return (group_count(operands, channels) * pixels + 15) * line_words(operands);
 }
 
-/// Rounds act(x), for `rows` rows of `width` pixels, to bf16 (to nearest, ties to even; NaN stays NaN), without gaps
-/// between rows: y is [group][pixel][group_words]. What a group has beyond the last block becomes zero.
+/// Brings act(x), for `rows` rows of `width` pixels, into the table's operands, without gaps between rows: y is
+/// [group][pixel][line_words].
+///
+/// bf16: rounded to nearest, ties to even; NaN stays NaN. What a group has beyond the last block becomes zero.
+///
+/// int8: the bytes 0 to 255 of a line are spread evenly from the least to the largest number of the pixel's group, and
+/// numbers are rounded to the nearest. Bytes beyond the last block are unspecified. Where a number is NaN, so is the
+/// line's first float.
 struct Round {
     const float* x = nullptr;
     Index x_block_stride = 0;
@@ -83,13 +108,13 @@ struct Round {
 ///   y[pixel] = act(bias + weights * x[pixel]) + residual[pixel]
 /// x is contiguous over the run; y, residual may be rows of y_width pixels with gaps between them.
 struct Pointwise {
-    const float* x = nullptr;  // Operands::bf16: [group][pixel][group_words], and x_block_stride is the groups'
+    const float* x = nullptr;  // where rounds(): [group][pixel][line_words], and x_block_stride is the groups'
     Index x_block_stride = 0;
     int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
-    Index weights_block_stride = 0;  // 0: channels * y_block, no gaps
-    const float* bias = nullptr;     // [y_blocks][y_block]; absent: sums go on from what y holds; never so in bf16
+    Index weights_block_stride = 0;  // 0: weight_words * y_block, no gaps
+    const float* bias = nullptr;     // [y_blocks][y_block]; absent: sums go on from what y holds; never where rounds()
     float* y = nullptr;
     Index y_block_stride = 0;
     Index y_row_stride = 0;
@@ -142,7 +167,7 @@ struct Stem {
 
 /// Dense or grouped convolution, y_rows output rows of y_width columns, all output blocks.
 /// rows[r * kernel_size + ky] points to the first tap of column 0 in the first input block; null where the row lies in
-/// the padding. With inputs in bf16 a block is a group of channels, and there are no groups of the other kind.
+/// the padding. Where rounds(), a block is a group of channels, and there are no groups of the other kind.
 struct Dense {
     const float* const* rows = nullptr;
     Index x_block_stride = 0;
@@ -234,8 +259,8 @@ struct InvertedBottleneck {
     int ring_rows = 0;
     float* middle = nullptr;  // [mid block of a slice][step_rows * out_width][mid_block]
     Index middle_block_stride = 0;
-    // Operands::bf16: x and the depthwise output in bf16, for the rows of a step; `middle` then has room for the blocks
-    // of one group, and the projection reads `rounded_middle`.
+    // Where rounds(): x and the depthwise output as lines, for the rows of a step; `middle` then has room for the
+    // blocks of one group, and the projection reads `rounded_middle`.
     float* rounded_x = nullptr;
     Index rounded_x_stride = 0;
     float* rounded_middle = nullptr;
@@ -297,7 +322,7 @@ struct Table {
     void (*quadratic_attention)(const Attention&) = nullptr;
     // What other operands than floats add (bf16.hpp).
     void (*dense)(const Dense&) = nullptr;
-    void (*round)(const Round&) = nullptr;  // Operands::bf16
+    void (*round)(const Round&) = nullptr;  // where rounds()
     const Table* floats = nullptr;          // the same instruction set's table of f32
     const char* products = "f32";           // what multiplies, in words
 };

@@ -48,6 +48,8 @@ struct Lanes;
 
 #include <efficientvit/kernels/common.inl>
 
+#include <efficientvit/kernels/isa/avx512_rough.hpp>
+
 #include <efficientvit/kernels/isa/avx512_bf16.hpp>
 namespace narrow = avx512_bf16;
 
@@ -76,7 +78,7 @@ EFFICIENTVIT_BEGIN_AMX
 namespace kernels {
 namespace amx {
 using avx512::depthwise;
-using avx512_bf16::round_to_bf16;
+using avx512_bf16::round_inputs;
 #include <efficientvit/kernels/isa/avx2.hpp>
 
 #include <efficientvit/kernels/isa/avx512.hpp>
@@ -86,6 +88,8 @@ struct Lanes : avx512::Lanes<Block> {
 };
 
 #include <efficientvit/kernels/common.inl>
+
+#include <efficientvit/kernels/isa/avx512_rough.hpp>
 
 #include <efficientvit/kernels/isa/avx512_bf16.hpp>
 
@@ -268,20 +272,20 @@ EFFICIENTVIT_LOCAL const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
 #if defined(EFFICIENTVIT_AMX)
     if (unit == Bf16Unit::amx) {
         static const Table amx_table =
-            EFFICIENTVIT_PRODUCTS(operands, avx512, amx, avx512_bf16::round_to_bf16<operands>, "bf16 (AMX)");
+            EFFICIENTVIT_PRODUCTS(operands, avx512, amx, avx512_bf16::round_inputs<operands>, "bf16 (AMX)");
         return amx_table;
     }
 #endif
 #if defined(EFFICIENTVIT_X86)
     if (unit == Bf16Unit::avx512_bf16) {
         static const Table bf16_table = EFFICIENTVIT_PRODUCTS(
-            operands, avx512, avx512_bf16, avx512_bf16::round_to_bf16<operands>, "bf16 (AVX512_BF16)");
+            operands, avx512, avx512_bf16, avx512_bf16::round_inputs<operands>, "bf16 (AVX512_BF16)");
         return bf16_table;
     }
 #elif defined(EFFICIENTVIT_NEON_BF16)
     if (unit == Bf16Unit::neon_bf16) {
         static const Table bf16_table =
-            EFFICIENTVIT_PRODUCTS(operands, neon, neon_bf16, neon_bf16::round_to_bf16<operands>, "bf16 (Arm BF16)");
+            EFFICIENTVIT_PRODUCTS(operands, neon, neon_bf16, neon_bf16::round_inputs<operands>, "bf16 (Arm BF16)");
         return bf16_table;
     }
 #endif

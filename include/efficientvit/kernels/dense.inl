@@ -5,15 +5,17 @@
 
 // `count` tiles of M columns of one output row, from `column` on, of `Blocks` output blocks. Step == 0: the distance
 // between the inputs of neighbouring columns is known at run time only, which takes an address register for each.
+// Otherwise it is the stride.
 template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int block, int row, int column, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
-    constexpr bool pairs = O == Operands::bf16;
-    const int x_block = pairs ? group_words : a.x_block;
-    const int in_words = pairs ? (a.channels + 1) / 2 : a.channels;  // in blocks of x_block
-    const Index step = Step == 0 ? Index{a.stride} * x_block : Step;
+    constexpr bool pairs = O == Operands::bf16, bytes = O == Operands::int8;
+    constexpr int line = rounds(O) ? line_words(O) : 16;
+    const int x_block = rounds(O) ? group_words : a.x_block, pitch = rounds(O) ? line : x_block;
+    const int in_words = operand_words(O, a.channels);  // in blocks of x_block
+    const Index step = Step == 0 ? Index{a.stride} * pitch : Step * line;
     const int in_blocks = tile_count(in_words, x_block);
     const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
     const Index group_offset = Index{block / a.y_blocks_per_group} * in_blocks * a.x_block_stride;
@@ -28,11 +30,14 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
         Index x_offset = group_offset + column * step;
         for (int left = in_words; left > 0; left -= x_block, x_offset += a.x_block_stride) {
             const int lanes = left < x_block ? left : x_block;
-            const bool one_run = lanes == x_block && a.dilation == 1;
+            const bool one_run = !bytes && lanes == x_block && a.dilation == 1;
             const int runs = one_run ? 1 : a.kernel_size;
             const int run = one_run ? lanes * a.kernel_size : lanes;
             // The weights of one tap, where they are not as many as the words of x.
-            const int tap = pairs ? group_words : O == Operands::bf16_weights ? (lanes + 1) / 2 : lanes;
+            const int tap = pairs                         ? group_words
+                            : bytes                       ? lanes + 1
+                            : O == Operands::bf16_weights ? (lanes + 1) / 2
+                                                          : lanes;
             for (int ky = 0; ky < a.kernel_size; ++ky) {
                 ahead.step();
                 if (rows[ky] == nullptr) {
@@ -40,7 +45,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
                     continue;
                 }
                 const float* x = rows[ky] + x_offset;
-                for (int i = 0; i < runs; ++i, x += Index{a.dilation} * x_block) {
+                for (int i = 0; i < runs; ++i, x += Index{a.dilation} * pitch) {
                     w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, step, w, panel, run);
                     if constexpr (pairs) w += Index{group_words - lanes} * Block;
                 }
@@ -68,7 +73,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
 template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_INLINE void dense_rest(const Dense& a, WeightsAhead& ahead, int block, int row, int column) {
     constexpr int most = widest<O>(Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels);
-    using Widths = TileWidths<most, Step == 16>;
+    using Widths = TileWidths<most, Step == 1>;
     const int count = Widths::count(M, a.y_width - column);
     if (count > 0) dense_tiles<O, Block, Blocks, Step, M>(a, ahead, block, row, column, count);
     if constexpr (M > 1) {
@@ -95,7 +100,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
         const int rest = a.y_blocks - block - Blocks;
         const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
         const int steps = a.y_rows * tile_count(a.y_width, most) *
-                          tile_count(a.channels, O == Operands::bf16 ? group_channels : a.x_block) * a.kernel_size;
+                          tile_count(a.channels, rounds(O) ? group_channels(O) : a.x_block) * a.kernel_size;
         WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);
         for (int row = 0; row < a.y_rows; ++row) {
             dense_rest<O, Block, Blocks, Step, most>(bare, ahead, block, row, 0);
@@ -112,9 +117,9 @@ EFFICIENTVIT_NOINLINE void dense_block(const Dense& a) {
     Dense bare = a;
     if (!in_epilogue(a.act)) bare.act = Act::none, bare.residual = nullptr;
     // Tiles must not reach over two groups.
-    if ((O == Operands::bf16 || a.x_block == 16) && a.y_blocks_per_group % blocks == 0) {
-        return a.stride == 1 ? dense_blocks<O, Block, blocks, 16>(a, bare, 0)
-                             : dense_blocks<O, Block, blocks, 32>(a, bare, 0);
+    if ((rounds(O) || a.x_block == 16) && a.y_blocks_per_group % blocks == 0) {
+        return a.stride == 1 ? dense_blocks<O, Block, blocks, 1>(a, bare, 0)
+                             : dense_blocks<O, Block, blocks, 2>(a, bare, 0);
     }
     dense_blocks<O, Block, 1, 0>(a, bare, 0);
 }

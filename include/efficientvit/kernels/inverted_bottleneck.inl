@@ -20,7 +20,6 @@ inline Index ring_row_floats(const InvertedBottleneck& a) { return (Index{a.in_w
 // where it wraps around within a step.
 template <Operands O>
 inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* ring) {
-    constexpr bool rounds = O == Operands::bf16;
     const Index ring_row = ring_row_floats(a);
     const Index panel = weight_words(O, a.in_channels) * a.mid_block;  // of the weights of one block
     for (int in = s.expanded; in < s.end_in;) {
@@ -28,8 +27,9 @@ inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, 
         int run = s.end_in - in;
         if (run > a.ring_rows - slot) run = a.ring_rows - slot;
         Pointwise expand;
-        expand.x = rounds ? a.rounded_x + Index{in - s.expanded} * a.in_width * group_words : a.x + in * a.x_row_stride;
-        expand.x_block_stride = rounds ? a.rounded_x_stride : a.x_block_stride;
+        expand.x =
+            rounds(O) ? a.rounded_x + Index{in - s.expanded} * a.in_width * line_words(O) : a.x + in * a.x_row_stride;
+        expand.x_block_stride = rounds(O) ? a.rounded_x_stride : a.x_block_stride;
         expand.x_block = a.x_block;
         expand.channels = a.in_channels;
         expand.weights = a.expand_weights + block * panel;
@@ -55,7 +55,6 @@ inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, 
 // then through the depthwise convolution into `middle`.
 template <Operands O>
 inline void middle_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* middle) {
-    constexpr bool rounds = O == Operands::bf16;
     const bool expands = a.expand_weights != nullptr;
     const Index ring_row = ring_row_floats(a);
     const int taps = a.kernel_size * a.kernel_size;
@@ -84,7 +83,7 @@ inline void middle_blocks(const InvertedBottleneck& a, const BottleneckStep& s, 
         depth.block = a.mid_block;
         depth.kernel_size = a.kernel_size;
         depth.stride = a.stride;
-        depth.act = rounds && !in_epilogue(a.depth_act) ? Act::none : a.depth_act;
+        depth.act = rounds(O) && !in_epilogue(a.depth_act) ? Act::none : a.depth_act;
         depthwise(depth);
     }
 }
@@ -102,13 +101,13 @@ inline void round_input(const InvertedBottleneck& a, const BottleneckStep& s) {
     input.width = a.in_width;
     input.y = a.rounded_x;
     input.y_group_stride = a.rounded_x_stride;
-    round_to_bf16<O>(input);
+    round_inputs<O>(input);
 }
 
 // The blocks of a group in `middle`, of which `last` is the last, to where the projection reads them.
 template <Operands O>
 inline void round_group(const InvertedBottleneck& a, const BottleneckStep& s, int last) {
-    const int group_blocks = group_channels / a.mid_block;
+    const int group_blocks = group_channels(O) / a.mid_block;
     Round output;
     output.x = a.middle;
     output.x_block_stride = a.middle_block_stride;
@@ -118,7 +117,7 @@ inline void round_group(const InvertedBottleneck& a, const BottleneckStep& s, in
     output.y = a.rounded_middle + last / group_blocks * a.rounded_middle_stride;
     output.y_group_stride = a.rounded_middle_stride;
     output.act = in_epilogue(a.depth_act) ? Act::none : a.depth_act;
-    round_to_bf16<O>(output);
+    round_inputs<O>(output);
 }
 
 // Blocks [begin, end) of the middle, on top of what those before came to.
@@ -127,9 +126,9 @@ inline void project_blocks(const InvertedBottleneck& a, const BottleneckStep& s,
     const int first = begin * a.mid_block;
     const bool last = end * a.mid_block >= a.mid_channels;
     Pointwise project;
-    constexpr bool rounds = O == Operands::bf16;  // which knows no slices
-    project.x = rounds ? a.rounded_middle : a.middle;
-    project.x_block_stride = rounds ? a.rounded_middle_stride : a.middle_block_stride;
+    // Where rounds() there are no slices.
+    project.x = rounds(O) ? a.rounded_middle : a.middle;
+    project.x_block_stride = rounds(O) ? a.rounded_middle_stride : a.middle_block_stride;
     project.x_block = a.mid_block;
     project.channels = (last ? a.mid_channels : end * a.mid_block) - first;
     project.weights = a.project_weights + weight_words(O, first) * a.y_block;
@@ -184,7 +183,7 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
         // The rows of the first step end with the ring, so that those of the next, if whole steps fit, begin it.
         if (expands && row == a.first_row) ring_offset = a.ring_rows - s.end_in % a.ring_rows;
         s.ring_offset = ring_offset;
-        if constexpr (O == Operands::bf16) {
+        if constexpr (rounds(O)) {
             if (expands) round_input<O>(a, s);
         }
 
@@ -192,8 +191,8 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
             const int end = a.last_mid_block - begin < slice_blocks ? a.last_mid_block : begin + slice_blocks;
             for (int block = begin; block < end; block += 2) {
                 const int group = end - block < 2 ? 1 : 2;
-                if constexpr (O == Operands::bf16) {
-                    const int group_blocks = group_channels / a.mid_block;
+                if constexpr (rounds(O)) {
+                    const int group_blocks = group_channels(O) / a.mid_block;
                     middle_blocks<O>(a, s, block, group, a.middle + block % group_blocks * a.middle_block_stride);
                     const int next = block + group;
                     if (next % group_blocks == 0 || next == end) round_group<O>(a, s, next - 1);

@@ -42,6 +42,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int each = Blocks * vectors;
+    constexpr int pitch = rounds(O) ? line_words(O) : XBlock;  // from one pixel of x to the next
     const Index panel = a.weights_block_stride;
     const float* const weights = a.weights + block * panel;
     float* const y_blocks = a.y + block * a.y_block_stride;
@@ -68,11 +69,10 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
             y_vectors.load(acc, y);
         }
         const float* w = weights;
-        const float* x = a.x + Index{pixel} * XBlock;
-        for (int left = O == Operands::bf16 ? (a.channels + 1) / 2 : a.channels; left > 0;
-             left -= XBlock, x += a.x_block_stride) {
+        const float* x = a.x + Index{pixel} * pitch;
+        for (int left = operand_words(O, a.channels); left > 0; left -= XBlock, x += a.x_block_stride) {
             ahead.step();
-            w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, XBlock, w, panel, left < XBlock ? left : XBlock);
+            w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, pitch, w, panel, left < XBlock ? left : XBlock);
         }
 
         activate(acc, a.act);
@@ -100,7 +100,8 @@ EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead,
 template <Operands O, int Block, int Blocks, int XBlock>
 EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     constexpr int most = widest<O>(Lanes<Block>::tile_pixels);
-    const int steps = tile_count(a.pixels, most) * tile_count(a.channels, XBlock);
+    const int words = O == Operands::int8 ? operand_words(O, a.channels) : a.channels;
+    const int steps = tile_count(a.pixels, most) * tile_count(words, XBlock);
     const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;
     const Index used = weight_words(O, a.channels) * Block;  // of a panel
@@ -123,7 +124,7 @@ EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
 
 template <Operands O>
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
-    const bool wide = O == Operands::bf16 || a.x_block == 16;  // bf16's groups are 16 words, whatever x was
+    const bool wide = rounds(O) || a.x_block == 16;  // groups are 16 words, whatever x was
     if (a.y_block == 16) {
         wide ? pointwise_blocks<O, 16, 16>(a) : pointwise_blocks<O, 16, 8>(a);
     } else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Precision: the number format of a model's products, chosen where its weights are packed. What a format means for the
-// kernels is bf16.hpp's.
+// kernels is bf16.hpp's and int8.hpp's.
 #pragma once
 
 #include <efficientvit/kernels/cpu.hpp>
@@ -24,7 +24,14 @@ struct Table;
 /// Precision::bf16_weights: only weights are rounded, on every CPU: half their memory, float's range and nearly its
 /// precision, a little slower than f32.
 ///
-/// A class template, so that programs which never say bf16 are not compiled with its kernels. Write `ev::Precision`.
+/// Precision::int8: weights of 1x1 and dense convolutions are 8-bit integers with a scale for each output channel and
+/// 64 input channels. Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 64
+/// channels, so no calibration data is needed; sums of products are exact. All else is float, and so are a network's
+/// first layers. Runs on every CPU; is meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd
+/// and I8MM).
+///
+/// A class template, so that programs which never say bf16 or int8 are not compiled with their kernels. Write
+/// `ev::Precision`.
 template <class>
 class PrecisionOf {
 public:
@@ -39,8 +46,9 @@ public:
     static const PrecisionOf f32;           ///< float throughout
     static const PrecisionOf bf16_weights;  ///< weights rounded to bfloat16
     static const PrecisionOf bf16;          ///< and what they are multiplied by
+    static const PrecisionOf int8;          ///< 8-bit integers
 
-    /// "f32", "bf16_weights" or "bf16".
+    /// "f32", "bf16_weights", "bf16" or "int8".
     constexpr std::string_view name() const { return name_; }
 
     /// Null for f32: kernels::table.
@@ -53,7 +61,7 @@ private:
     std::string_view name_ = "f32";
     Kernels* kernels_ = nullptr;
 };
-/// f32, bf16_weights or bf16.
+/// f32, bf16_weights, bf16 or int8.
 using Precision = PrecisionOf<void>;
 
 EFFICIENTVIT_END_NAMESPACE

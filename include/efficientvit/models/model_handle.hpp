@@ -27,7 +27,8 @@ struct ModelHandleOptions {
     enum class Precision {
         f32,           ///< float throughout
         bf16_weights,  ///< weights rounded to bfloat16
-        bf16           ///< and what they are multiplied by
+        bf16,          ///< and what they are multiplied by
+        int8           ///< 8-bit integers
     };
 
     int threads = 1;  ///< that work on one forward, the calling one included; 0: as many as there are CPUs for

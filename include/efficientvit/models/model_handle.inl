@@ -30,6 +30,8 @@ Precision precision_of(ModelHandleOptions::Precision precision) {
             return Precision::bf16;
         case ModelHandleOptions::Precision::bf16_weights:
             return Precision::bf16_weights;
+        case ModelHandleOptions::Precision::int8:
+            return Precision::int8;
         case ModelHandleOptions::Precision::f32:
             break;
     }

@@ -220,7 +220,9 @@ private:
         const int width = extent.width;
         const Index line = Index{width} * token_block, plane = 16 * Index{extent.height} * width;
         const int middle = middle_channels().blocks(), upper = upper_channels().blocks();
-        const Index rounded = rounds(session) ? kernels::rounded_words(places.blocks() * token_block, width) : 0;
+        const kernels::Operands operands = session.kernels.operands;
+        const Index rounded =
+            rounds(session) ? kernels::rounded_words(operands, places.blocks() * token_block, width) : 0;
         const Index each = 4 * line * (middle + upper) + rounded;
         float* const scratch = session.workspace.take(each * session.workers());
         session.parallel(extent.height, [&](int row, int worker) {

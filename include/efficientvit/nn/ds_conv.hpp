@@ -41,7 +41,8 @@ public:
         DepthConv::describe(d.at("depth_conv"));
         PointConv::describe(d.at("point_conv"));
     }
-    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& packer) {
+        const detail::Packer p = detail::layer_packer(packer, C.in_channels);
         depth_conv_.pack(p.at("depth_conv"));
         point_conv_.pack(p.at("point_conv"), detail::folded_scale(C.act_func[0]));
     }
@@ -55,7 +56,8 @@ public:
         layer.mid_channels = C.in_channels;
         layer.kernel_size = C.kernel_size;
         layer.stride = C.stride;
-        detail::run_inverted_bottleneck(session, layer, x, y, residual);
+        detail::Session part = detail::layer_session(session, C.in_channels);
+        detail::run_inverted_bottleneck(part, layer, x, y, residual);
     }
 
 private:

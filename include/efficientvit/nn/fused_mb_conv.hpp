@@ -64,7 +64,8 @@ public:
         SpatialConv::describe(d.at("spatial_conv"));
         PointConv::describe(d.at("point_conv"));
     }
-    EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
+    EFFICIENTVIT_COLD void pack(const detail::Packer& packer) {
+        const detail::Packer p = detail::layer_packer(packer, C.in_channels);
         spatial_conv_.pack(p.at("spatial_conv"));
         point_conv_.pack(p.at("point_conv"));
     }
@@ -73,10 +74,11 @@ public:
         const detail::FusedBottleneck layer{spatial, detail::kernel_act(C.act_func[0]), &spatial_conv_.packed(),
                                             &point_conv_.packed(), detail::kernel_act(C.act_func[1])};
         constexpr detail::ConvKind kind = detail::conv_kind(spatial);
+        detail::Session part = detail::layer_session(session, C.in_channels);
         if constexpr (kind == detail::ConvKind::pointwise || (kind == detail::ConvKind::dense && C.groups == 1)) {
-            detail::run_fused_bottleneck<kind>(session, layer, x, y, residual);
+            detail::run_fused_bottleneck<kind>(part, layer, x, y, residual);
         } else {
-            detail::run_unfused_bottleneck<kind>(session, layer, x, y, residual);
+            detail::run_unfused_bottleneck<kind>(part, layer, x, y, residual);
         }
     }
 

@@ -116,9 +116,10 @@ private:
         FeatureMap middle{middles_, 1, channels.size(), y.height, y.width, 0, block()};
         if (rounds(session_)) {
             middle.data = rounded_middles_;
-            middle.channels = kernels::group_count(lanes) * kernels::group_words;
-            middle.block = kernels::group_words;
-            middle.bf16 = true;
+            const kernels::Operands operands = session_.kernels.operands;
+            middle.block = kernels::line_words(operands);
+            middle.channels = kernels::group_count(operands, lanes) * middle.block;
+            middle.rounded = true;
         }
         run_pointwise_slice(session_, *layer_.project, layer_.project_act, layer_.mid_channels, channels, middle, y,
                             residual_ == nullptr ? nullptr : &added);
@@ -159,8 +160,8 @@ private:
         a.slice_blocks = s_.slice_blocks;
         a.middle_block_stride = s_.middle_block_floats;
         a.rounded_x = rounded_inputs_ + s_.rounded_input_words * worker;
-        a.rounded_x_stride = s_.window_pixels * kernels::group_words;
-        a.rounded_middle_stride = s_.step_pixels * kernels::group_words;
+        a.rounded_x_stride = s_.window_pixels * kernels::line_words(session_.kernels.operands);
+        a.rounded_middle_stride = s_.step_pixels * kernels::line_words(session_.kernels.operands);
         a.zero_row = zero_row_;
         a.row_pointers = pointers_ + pointers_each() * worker;
         return a;

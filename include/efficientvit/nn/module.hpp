@@ -58,6 +58,23 @@ inline FeatureMap new_map(Session& session, int batch, int channels, Extent exte
     return map;
 }
 
+/// Layers of fewer input channels stay float in int8. They are the first of a network, where errors grow through all
+/// that follows, and gain no time: quantizing costs as much as their products.
+constexpr int least_int8_channels = 32;
+
+/// The kernels of a layer of `in_channels` in a network whose kernels are `table`: its weights are packed for these,
+/// and it runs in a part of the session that has them.
+inline const kernels::Table& layer_kernels(const kernels::Table& table, int in_channels) {
+    const bool int8 = table.operands == kernels::Operands::int8;
+    return int8 && in_channels < least_int8_channels ? kernels::of_floats(table) : table;
+}
+inline Packer layer_packer(const Packer& p, int in_channels) {
+    return {p.weights, &layer_kernels(*p.kernels, in_channels)};
+}
+inline Session layer_session(const Session& whole, int in_channels) {
+    return {whole, layer_kernels(whole.kernels, in_channels)};
+}
+
 /// x as a layer can read it: itself, or turned into the blocked layout.
 template <class L>
 FeatureMap readable_by(Session& session, const FeatureMap& x) {
@@ -106,8 +123,8 @@ public:
     /// The instruction set that the weights are packed for. Throws WeightsError before load_state_dict().
     Isa isa() const { return kernels().isa; }
 
-    /// What multiplies: "f32", "bf16_weights", or "bf16" with the unit that does it, "bf16 (AMX)". Throws WeightsError
-    /// before load_state_dict().
+    /// What multiplies: "f32", "bf16_weights", or "bf16" or "int8" with the unit that does it, "bf16 (AMX)". Throws
+    /// WeightsError before load_state_dict().
     std::string_view precision() const { return kernels().products; }
 
     /// Packs the weights below p; for modules made of modules.

@@ -9,11 +9,14 @@
 #include <efficientvit/runtime/feature_map.hpp>
 #include <efficientvit/weights/load.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -125,14 +128,74 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
     return packed;
 }
 
+inline float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+/// What the bytes of a group of weights, whose largest absolute value is `most`, are multiplied by, as bf16: large
+/// enough that no byte exceeds 127. NaN where `most` is not finite.
+inline std::uint16_t byte_scale(float most) {
+    constexpr std::uint16_t nan = 0x7fc0;
+    if (!std::isfinite(most)) return nan;
+    std::uint16_t scale = float_to_bf16(most / 127);
+    if (127 * bf16_to_float(scale) < most) ++scale;
+    return bf16_to_float(scale) < std::numeric_limits<float>::min() ? std::uint16_t{0} : scale;
+}
+
+/// Weights [out][in][k*k] of an int8 layer into [out block][group][k*k] of what kernels::weight_words() says.
+inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const ChannelLayout& in,
+                                       const ChannelLayout& out, int taps) {
+    constexpr kernels::Operands int8 = kernels::Operands::int8;
+    constexpr int group = kernels::group_channels(int8);
+    const int in_lanes = in.lanes();
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(int8, in_lanes) * taps) *
+                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
+    const auto value = [&](int oc, int lane, int tap) {
+        const int ic = oc < 0 || lane >= in_lanes ? -1 : in.channel(lane / in.block, lane % in.block);
+        if (ic < 0) return 0.0f;
+        return weight[static_cast<std::size_t>((Index{oc} * in.channels + ic) * taps + tap)];
+    };
+    // One output of one group and tap; `to` is its word in the first row.
+    const auto pack_column = [&](int oc, int first, int words, int tap, float* to, int row) {
+        float most = 0;
+        for (int lane = first; lane < first + 4 * words && !std::isnan(most); ++lane) {
+            const float size = std::abs(value(oc, lane, tap));
+            if (!(size <= most)) most = size;
+        }
+        const std::uint16_t scale = byte_scale(most);
+        const float divisor = bf16_to_float(scale);
+        int sum = 0;
+        for (int word = 0; word < words; ++word) {
+            std::int8_t bytes[4] = {};
+            for (int i = 0; i < 4 && divisor > 0; ++i) {
+                bytes[i] = static_cast<std::int8_t>(std::lrint(value(oc, first + 4 * word + i, tap) / divisor));
+                sum += bytes[i];
+            }
+            std::memcpy(to + Index{word + 1} * row, bytes, sizeof(bytes));
+        }
+        const std::uint32_t head = std::uint32_t{scale} << 16 | (static_cast<std::uint32_t>(sum) & 0xffffU);
+        std::memcpy(to, &head, sizeof(head));
+    };
+    float* to = packed.data();
+    for (int ob = 0; ob < out.blocks(); ++ob) {
+        for (int first = 0; first < in_lanes; first += group) {
+            const int words = kernels::operand_words(int8, std::min(group, in_lanes - first));
+            for (int tap = 0; tap < taps; ++tap, to += Index{words + 1} * out.block) {
+                for (int o = 0; o < out.block; ++o)
+                    pack_column(out.channel(ob, o), first, words, tap, to + o, out.block);
+            }
+        }
+    }
+    return packed;
+}
+
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
 /// lanes that have no rows (ChannelLayout::lanes) are left out, those at the end of one of many sections are zeros. In
 /// bf16 two lanes become a word, and blocks are as wide as Operands says.
 inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const ChannelLayout& in,
                                        const ChannelLayout& out, int taps, kernels::Operands operands) {
     using kernels::Operands;
+    if (operands == Operands::int8) return pack_bytes(weight, in, out, taps);
     const int in_lanes = in.lanes();
-    const int group = operands == Operands::bf16 ? kernels::group_channels : in.block;
+    const int group = operands == Operands::bf16 ? kernels::group_channels(operands) : in.block;
     const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word
     AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(operands, in_lanes) * taps) *
                                 static_cast<std::uint64_t>(Index{out.blocks()} * out.block));

@@ -17,18 +17,19 @@ struct PackedConvolution {
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
 };
 
-/// Whether the kernels of a session multiply inputs that have been rounded to bf16.
-inline bool rounds(const Session& session) { return session.kernels.operands == kernels::Operands::bf16; }
+/// Whether the kernels of a session multiply inputs that have been rounded to bf16 or bytes.
+inline bool rounds(const Session& session) { return kernels::rounds(session.kernels.operands); }
 
-/// x as products read it: rounded to bf16 in the session's memory if that is what they multiply, else itself.
+/// x as products read it: rounded in the session's memory if that is what they multiply, else itself.
 inline FeatureMap as_operand(Session& session, const FeatureMap& x) {
-    if (!rounds(session) || x.bf16) return x;
+    if (!rounds(session) || x.rounded) return x;
+    const kernels::Operands operands = session.kernels.operands;
     FeatureMap y = x;
-    y.channels = kernels::group_count(x.blocks() * x.block) * kernels::group_words;
-    y.block = kernels::group_words;
-    y.bf16 = true;
+    y.block = kernels::line_words(operands);
+    y.channels = kernels::group_count(operands, x.blocks() * x.block) * y.block;
+    y.rounded = true;
     // Kernels may read up to 15 pixels beyond the last, which strides of 2 make 30.
-    float* const memory = session.workspace.take(y.floats() + 32 * Index{kernels::group_words});
+    float* const memory = session.workspace.take(y.floats() + Index{32} * y.block);
     if (session.measuring()) return y;
     y.data = memory + Index{y.padding} * y.block;
     const int bands = chunks_of(session, x.height);
@@ -59,7 +60,7 @@ inline void set_operand(const Session& session, kernels::Pointwise& a, int block
     round.x_blocks = blocks;
     round.width = a.pixels;
     round.y = to;
-    round.y_group_stride = Index{a.pixels} * kernels::group_words;
+    round.y_group_stride = Index{a.pixels} * kernels::line_words(session.kernels.operands);
     session.kernels.round(round);
     a.x = round.y;
     a.x_block_stride = round.y_group_stride;

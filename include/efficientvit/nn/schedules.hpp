@@ -65,8 +65,8 @@ struct InvertedBottleneckSchedule {
     Index ring_block_floats = 0, ring_floats = 0;      // of a worker
     Index middle_block_floats = 0, middle_floats = 0;  // of a place
     Index step_pixels = 0, window_pixels = 0;
-    Index rounded_input_words = 0;   // of a worker, bf16
-    Index rounded_middle_words = 0;  // of a place, bf16
+    Index rounded_input_words = 0;   // of a worker, as lines
+    Index rounded_middle_words = 0;  // of a place, as lines
 
     bool operator==(const InvertedBottleneckSchedule&) const = default;
 };
@@ -87,9 +87,10 @@ inline InvertedBottleneckRows rows_of_step(const InvertedBottleneckSizes& layer,
     const Index whole_floats = waiting_floats(machine), step_floats = whole_floats / 2;
     const bool heavy = x.channels + y.channels >= 4 * y.height * y.width;
     const Index pair_floats = Index{2} * block * x.height * x.width;  // what all rows of two blocks take when expanded
-    // In bf16 what waits is half as large, and not sliced.
-    const bool rounded = machine.operands == kernels::Operands::bf16;
-    const int waiting = rounded ? lanes / 2 : std::min(lanes, slice_channels);
+    // What waits as lines is smaller, and not sliced.
+    const bool rounded = kernels::rounds(machine.operands);
+    const int line = kernels::line_words(machine.operands), group = kernels::group_channels(machine.operands);
+    const int waiting = rounded ? lanes * line / group : std::min(lanes, slice_channels);
     const bool fits = Index{waiting} * y.height * y.width <= whole_floats && pair_floats <= whole_floats / 4;
     if (heavy || fits || y.height <= 2) return {true, y.height};
     return {false, static_cast<int>(std::max<Index>(2, step_floats / (Index{lanes} * y.width)))};
@@ -103,7 +104,7 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
     constexpr int slice_channels = 512;
     const Index most_ring_floats = ring_floats(machine);
     const int workers = machine.workers;
-    const bool rounded = machine.operands == kernels::Operands::bf16;
+    const bool rounded = kernels::rounds(machine.operands);
     const int block = block_width(layer.mid_channels), blocks = block_count(layer.mid_channels), lanes = blocks * block;
     const auto [whole, fitting] = rows_of_step(layer, x, y, machine, slice_channels);
     InvertedBottleneckSchedule s;
@@ -130,8 +131,8 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
         std::max<Index>(slice_channels, waiting_floats(machine) / std::max(1, y.height * y.width));
     const int slices = whole && !rounded ? static_cast<int>((lanes + slice_lanes - 1) / slice_lanes) : 1;
     s.slice_blocks = quotient_up(blocks, 2 * slices) * 2;  // pairs are expanded together
-    // In bf16 the projection reads what has been rounded, and the depthwise convolution writes one group at a time.
-    s.unit_blocks = rounded ? kernels::group_channels / block : 2;
+    // The projection may read what has been rounded, and the depthwise convolution then writes one group at a time.
+    s.unit_blocks = rounded ? kernels::group_channels(machine.operands) / block : 2;
     s.middles = s.by_blocks ? 1 : workers;
 
     s.window_pixels = Index{whole ? x.height : s.window_rows} * x.width;
@@ -141,8 +142,9 @@ inline InvertedBottleneckSchedule schedule(const InvertedBottleneckSizes& layer,
     s.middle_block_floats = s.step_pixels * block;
     s.middle_floats = s.middle_block_floats * (rounded ? s.unit_blocks : std::min(s.slice_blocks, blocks));
     if (rounded) {
-        if (layer.expands) s.rounded_input_words = kernels::rounded_words(x.blocks() * x.block, s.window_pixels);
-        s.rounded_middle_words = kernels::rounded_words(lanes, s.step_pixels);
+        if (layer.expands)
+            s.rounded_input_words = kernels::rounded_words(machine.operands, x.blocks() * x.block, s.window_pixels);
+        s.rounded_middle_words = kernels::rounded_words(machine.operands, lanes, s.step_pixels);
     }
     return s;
 }
@@ -174,8 +176,8 @@ inline FusedBottleneckSchedule schedule_fused(int mid_channels, Index weights, c
     s.step_rows = quotient_up(y.height, s.steps);
     s.middle_block_floats = Index{s.step_rows} * y.width * block;
     s.middle_floats = s.middle_block_floats * blocks;
-    if (machine.operands == kernels::Operands::bf16) {
-        s.rounded_words = kernels::rounded_words(blocks * block, Index{s.step_rows} * y.width);
+    if (kernels::rounds(machine.operands)) {
+        s.rounded_words = kernels::rounded_words(machine.operands, blocks * block, Index{s.step_rows} * y.width);
     }
     return s;
 }
@@ -219,7 +221,9 @@ inline AttentionSchedule schedule(const AttentionSizes& layer, const FeatureMap&
     s.plane_floats = s.plane_block_floats * blocks;
     s.image_floats = s.part_floats * layer.parts * (1 + layer.scales);
     s.attended_floats = s.part_floats * layer.attended;
-    if (machine.operands == kernels::Operands::bf16) s.rounded_words = kernels::rounded_words(blocks * block, s.pixels);
+    if (kernels::rounds(machine.operands)) {
+        s.rounded_words = kernels::rounded_words(machine.operands, blocks * block, s.pixels);
+    }
     s.row_pointers = Index{x.height} + 2 * layer.margin + 8;  // a cache line apart
     s.scratch_floats = kernels::attention_scratch(layer.dim, block, static_cast<int>(s.pixels)) + 16;
     return s;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/runtime/available_threads.hpp>
 #include <efficientvit/runtime/core.hpp>
 #include <efficientvit/runtime/executor.hpp>
@@ -75,10 +76,18 @@ class Session {
 public:
     Session(Workspace& scratch, const kernels::Table& table, Team* team, int workers, ChunkTrace* trace)
         : workspace(scratch), kernels(table), team_(team), workers_(workers), trace_(trace) {}
+    /// A layer's part of a session, with kernels of its own.
+    Session(const Session& whole, const kernels::Table& table)
+        : workspace(whole.workspace),
+          kernels(table),
+          team_(whole.team_),
+          workers_(whole.workers_),
+          trace_(whole.trace_),
+          is_part_(true) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     ~Session() {
-        if (team_ != nullptr && !measuring()) team_->close();
+        if (team_ != nullptr && !measuring() && !is_part_) team_->close();
     }
 
     bool measuring() const { return workspace.measuring(); }
@@ -140,6 +149,7 @@ private:
     Team* team_;
     int workers_;
     ChunkTrace* trace_;
+    bool is_part_ = false;
 };
 
 }  // namespace detail

@@ -35,7 +35,7 @@ struct FeatureMap {
     int batch = 0, channels = 0, height = 0, width = 0;
     int padding = 0;
     int block = 16;
-    bool bf16 = false;  // a float is a word of two bf16 numbers, and channels counts words
+    bool rounded = false;  // as kernels::Round writes it: block is a line, and channels counts words
 
     Extent extent() const { return {height, width}; }
     int blocks() const { return (channels + block - 1) / block; }

@@ -9,6 +9,7 @@ struct Float8 {
 
     static EFFICIENTVIT_INLINE Float8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static EFFICIENTVIT_INLINE Float8 broadcast_bits(const float* p) { return broadcast(p); }
     static EFFICIENTVIT_INLINE Float8 set(float x) { return {_mm256_set1_ps(x)}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE Float8 low_halves(const float* p) {

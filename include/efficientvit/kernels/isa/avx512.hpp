@@ -8,6 +8,7 @@ struct Float16 {
 
     static EFFICIENTVIT_INLINE Float16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
     static EFFICIENTVIT_INLINE Float16 broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+    static EFFICIENTVIT_INLINE Float16 broadcast_bits(const float* p) { return broadcast(p); }
     static EFFICIENTVIT_INLINE Float16 set(float x) { return {_mm512_set1_ps(x)}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE Float16 low_halves(const float* p) {

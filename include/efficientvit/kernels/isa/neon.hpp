@@ -13,6 +13,7 @@ struct Float4 {
         EFFICIENTVIT_HOLD("w", x);
         return {vdupq_n_f32(x)};
     }
+    static EFFICIENTVIT_INLINE Float4 broadcast_bits(const float* p) { return {vld1q_dup_f32(p)}; }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {vdupq_n_f32(x)}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) {

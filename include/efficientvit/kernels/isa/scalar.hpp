@@ -29,6 +29,12 @@ struct Float4 {
         return y;
     }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return set(*p); }
+    // Not as a float, which the x87 unit would change where it is a signalling NaN.
+    static EFFICIENTVIT_INLINE Float4 broadcast_bits(const float* p) {
+        Float4 y;
+        for (int i = 0; i < 4; ++i) EFFICIENTVIT_COPY(reinterpret_cast<char*>(&y.v) + 4 * i, p, 4);
+        return y;
+    }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {Four{x, x, x, x}}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE float low_half(const float* p) {

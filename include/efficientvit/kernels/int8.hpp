@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The third door to the kernels: tables whose products are of 8-bit integers. The bodies are those of kernels.hpp with
+// other operands; all are templates, which only Precision::int8 instantiates.
+#pragma once
+
+#include <efficientvit/kernels/kernels.hpp>
+#include <efficientvit/kernels/precision.hpp>
+
+#if defined(EFFICIENTVIT_ARM64) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
+#define EFFICIENTVIT_NEON_INT8 1
+#include <sys/auxv.h>
+#endif
+
+#include <efficientvit/kernels/target.hpp>
+
+#include <efficientvit/foreign_macros.hpp>
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"  // as in kernels.hpp
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#endif
+
+#if EFFICIENTVIT_KERNELS_HERE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace scalar {
+#include <efficientvit/kernels/isa/scalar_int8.hpp>
+}  // namespace scalar
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#if defined(EFFICIENTVIT_X86)
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX2
+namespace kernels {
+namespace avx2 {
+#include <efficientvit/kernels/isa/avx2_quantize.hpp>
+
+#include <efficientvit/kernels/isa/avx2_int8.hpp>
+}  // namespace avx2
+}  // namespace kernels
+EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX_VNNI
+namespace kernels {
+namespace avx_vnni {
+using avx2::depthwise;
+#include <efficientvit/kernels/isa/avx2.hpp>
+
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
+
+#include <efficientvit/kernels/isa/avx2_quantize.hpp>
+#include <efficientvit/kernels/isa/avx_vnni.hpp>
+namespace narrow = avx_vnni;
+
+template <int Block>
+struct Lanes : avx2::Lanes<Block> {
+    using V = Float8;
+};
+
+#include <efficientvit/kernels/products.inl>
+}  // namespace avx_vnni
+}  // namespace kernels
+EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_AVX512_VNNI
+namespace kernels {
+namespace avx512_vnni {
+using avx512::depthwise;
+// Types of its own: functions are found by these.
+#include <efficientvit/kernels/isa/avx2.hpp>
+
+#include <efficientvit/kernels/isa/avx512.hpp>
+
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
+
+#include <efficientvit/kernels/isa/avx2_quantize.hpp>
+
+#include <efficientvit/kernels/isa/avx512_rough.hpp>
+
+#include <efficientvit/kernels/isa/avx512_vnni.hpp>
+namespace narrow = avx512_vnni;
+
+template <int Block>
+struct Lanes : avx512::Lanes<Block> {
+    using V = Float16;
+};
+template <>
+struct Lanes<8> {  // with the registers of AVX-512
+    using V = Float8;
+    static constexpr int vectors = 1;
+    static constexpr int tile_pixels = 14;
+    static constexpr int tile_blocks = 2;
+    static constexpr int tile_addresses = 8;
+};
+
+#include <efficientvit/kernels/products.inl>
+}  // namespace avx512_vnni
+}  // namespace kernels
+EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
+
+#elif defined(EFFICIENTVIT_ARM64)
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace neon {
+#include <efficientvit/kernels/isa/neon_quantize.hpp>
+
+#include <efficientvit/kernels/isa/neon_int8.hpp>
+}  // namespace neon
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
+#if defined(EFFICIENTVIT_NEON_INT8)
+EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_NEON_DOTPROD
+namespace kernels {
+namespace neon_dotprod {
+using neon::depthwise;
+#include <efficientvit/kernels/isa/neon.hpp>
+
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
+
+#include <efficientvit/kernels/isa/neon_quantize.hpp>
+
+#include <efficientvit/kernels/isa/neon_dotprod.hpp>
+namespace narrow = neon_dotprod;
+template <int Block>
+struct Lanes : neon::Lanes<Block> {
+    using V = Float4;
+};
+
+#include <efficientvit/kernels/products.inl>
+}  // namespace neon_dotprod
+}  // namespace kernels
+EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+EFFICIENTVIT_BEGIN_NEON_I8MM
+namespace kernels {
+namespace neon_i8mm {
+using neon::depthwise;
+#include <efficientvit/kernels/isa/neon.hpp>
+
+template <int Block>
+struct Lanes;
+
+#include <efficientvit/kernels/common.inl>
+
+#include <efficientvit/kernels/isa/neon_quantize.hpp>
+
+#include <efficientvit/kernels/isa/neon_i8mm.hpp>
+namespace narrow = neon_i8mm;
+template <int Block>
+struct Lanes : neon::Lanes<Block> {
+    using V = Float4;
+};
+
+#include <efficientvit/kernels/products.inl>
+}  // namespace neon_i8mm
+}  // namespace kernels
+EFFICIENTVIT_END_TARGET
+EFFICIENTVIT_END_NAMESPACE
+#endif
+
+#endif
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+#include <efficientvit/kernels/target_end.hpp>
+
+EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
+
+/// What multiplies 8-bit integers.
+enum class Int8Unit {
+    none,          ///< none of these: products of wider integers
+    avx_vnni,      ///< vpdpbusd of 256 bits
+    avx512_vnni,   ///< vpdpbusd of 512 bits
+    neon_dotprod,  ///< Arm's DotProd extension
+    neon_i8mm      ///< Arm's I8MM extension
+};
+
+EFFICIENTVIT_END_PLAIN_NAMESPACE
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+
+/// "none", "avx_vnni", "avx512_vnni", "neon_dotprod" or "neon_i8mm".
+constexpr std::string_view int8_unit_name(Int8Unit unit) {
+    switch (unit) {
+        case Int8Unit::avx_vnni:
+            return "avx_vnni";
+        case Int8Unit::avx512_vnni:
+            return "avx512_vnni";
+        case Int8Unit::neon_dotprod:
+            return "neon_dotprod";
+        case Int8Unit::neon_i8mm:
+            return "neon_i8mm";
+        case Int8Unit::none:
+            break;
+    }
+    return "none";
+}
+
+/// The instruction set that a unit's kernels belong to.
+constexpr Isa int8_unit_isa(Int8Unit unit) {
+    switch (unit) {
+        case Int8Unit::avx_vnni:
+            return Isa::avx2;
+        case Int8Unit::avx512_vnni:
+            return Isa::avx512;
+        case Int8Unit::neon_dotprod:
+        case Int8Unit::neon_i8mm:
+            return Isa::neon;
+        case Int8Unit::none:
+            break;
+    }
+    return Isa::scalar;
+}
+
+/// Whether this CPU and operating system have it.
+inline bool int8_unit_supported(Int8Unit unit) {
+    if (!isa_supported(int8_unit_isa(unit))) return false;
+    [[maybe_unused]] constexpr auto has = [](unsigned long value, int bit) { return (value >> bit & 1U) != 0; };
+#if defined(EFFICIENTVIT_X86)
+    if (unit == Int8Unit::avx_vnni) return has(detail::cpuid(7, 1).eax, 4);
+    if (unit == Int8Unit::avx512_vnni) return has(detail::cpuid(7, 0).ecx, 11);
+#elif defined(EFFICIENTVIT_NEON_INT8)
+    if (unit == Int8Unit::neon_dotprod) return has(::getauxval(AT_HWCAP), 20);
+    if (unit == Int8Unit::neon_i8mm) return has(::getauxval(AT_HWCAP2), 13);
+#endif
+    return unit == Int8Unit::none;
+}
+
+/// What Precision::int8 uses with kernels of `isa`: the environment variable EFFICIENTVIT_INT8 (a name of above) if it
+/// is set, else the fastest that is there. Throws ConfigError where the variable is not a name, or names what is not
+/// there or of another instruction set.
+inline Int8Unit int8_unit(Isa isa) {
+    if (isa == Isa::scalar) return Int8Unit::none;
+    const char* const forced = std::getenv("EFFICIENTVIT_INT8");
+    for (const Int8Unit unit :
+         {Int8Unit::avx512_vnni, Int8Unit::avx_vnni, Int8Unit::neon_i8mm, Int8Unit::neon_dotprod, Int8Unit::none}) {
+        const bool fits = unit == Int8Unit::none || (int8_unit_isa(unit) == isa && int8_unit_supported(unit));
+        if (forced == nullptr || *forced == '\0') {
+            if (fits) return unit;
+        } else if (int8_unit_name(unit) == forced) {
+            if (fits) return unit;
+            throw ConfigError(detail::concat(
+                {"EFFICIENTVIT_INT8 asks for ", forced, ", which this CPU does not have with ", isa_name(isa)}));
+        }
+    }
+    throw ConfigError(detail::concat(
+        {"EFFICIENTVIT_INT8 is '", forced, "', known are avx_vnni, avx512_vnni, neon_dotprod, neon_i8mm, none"}));
+}
+
+namespace kernels {
+
+#if EFFICIENTVIT_KERNELS_HERE
+EFFICIENTVIT_BEGIN_TABLES
+
+#define EFFICIENTVIT_PRODUCTS(rest, unit, words)                                                                   \
+    Table {                                                                                                        \
+        Isa::rest, Operands::int8, unit::pointwise<Operands::int8>, rest::depthwise, rest::stem, rest::affine,     \
+            unit::inverted_bottleneck<Operands::int8>, rest::linear_attention, rest::quadratic_attention,          \
+            unit::dense<Operands::int8>, unit::round_inputs<Operands::int8>, &table(Isa::rest), "int8 (" words ")" \
+    }
+
+/// The kernels of `isa` whose products are made by `unit`, which the CPU must have. Throws ConfigError where the CPU
+/// lacks the instruction set.
+template <class>
+EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
+    table(isa);  // which throws where this CPU lacks it
+    (void)unit;
+    switch (isa) {
+#if defined(EFFICIENTVIT_X86)
+        case Isa::avx512: {
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, "AVX512_VNNI");
+            static const Table avx512_table = EFFICIENTVIT_PRODUCTS(avx512, avx2, "AVX2");
+            return unit == Int8Unit::avx512_vnni ? vnni_table : avx512_table;
+        }
+        case Isa::avx2: {
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx2, avx_vnni, "AVX-VNNI");
+            static const Table avx2_table = EFFICIENTVIT_PRODUCTS(avx2, avx2, "AVX2");
+            return unit == Int8Unit::avx_vnni ? vnni_table : avx2_table;
+        }
+#elif defined(EFFICIENTVIT_ARM64)
+        case Isa::neon: {
+#if defined(EFFICIENTVIT_NEON_INT8)
+            static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, "Arm I8MM");
+            static const Table dotprod_table = EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, "Arm DotProd");
+            if (unit == Int8Unit::neon_i8mm) return i8mm_table;
+            if (unit == Int8Unit::neon_dotprod) return dotprod_table;
+#endif
+            static const Table neon_table = EFFICIENTVIT_PRODUCTS(neon, neon, "NEON");
+            return neon_table;
+        }
+#elif defined(EFFICIENTVIT_WASM)
+        case Isa::wasm: {
+            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, scalar, "scalar");
+            return wasm_table;
+        }
+#endif
+        default:
+            break;
+    }
+    static const Table scalar_table = EFFICIENTVIT_PRODUCTS(scalar, scalar, "scalar");
+    return scalar_table;
+}
+#undef EFFICIENTVIT_PRODUCTS
+
+EFFICIENTVIT_END_TABLES
+#endif
+
+template <class T>
+const Table& int8_table(Isa isa) {
+    return int8_unit_table<T>(isa, int8_unit(isa));
+}
+
+}  // namespace kernels
+
+template <class T>
+inline const PrecisionOf<T> PrecisionOf<T>::int8{"int8", kernels::int8_table<T>};
+
+EFFICIENTVIT_END_NAMESPACE
+
+#include <efficientvit/foreign_macros_end.hpp>
