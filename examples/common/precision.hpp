@@ -4,6 +4,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/kernels/precision.hpp>
 
 #include <string>
@@ -14,7 +15,7 @@ namespace examples {
 
 inline void add_precision_option(cxxopts::Options& options) {
     options.add_options()  //
-        ("precision", "what is multiplied: f32, bf16, or bf16_weights",
+        ("precision", "number format of products: f32, bf16, bf16_weights or int8",
          cxxopts::value<std::string>()->default_value("f32"), "NAME");
 }
 
@@ -24,7 +25,8 @@ inline ev::Precision precision_of(const cxxopts::ParseResult& arguments) {
     if (name == "f32") return ev::Precision::f32;
     if (name == "bf16") return ev::Precision::bf16;
     if (name == "bf16_weights") return ev::Precision::bf16_weights;
-    throw UsageError("--precision must be f32, bf16 or bf16_weights, not '" + name + "'");
+    if (name == "int8") return ev::Precision::int8;
+    throw UsageError("--precision must be f32, bf16, bf16_weights or int8, not '" + name + "'");
 }
 
 }  // namespace examples

@@ -139,7 +139,7 @@ TEST_F(DigitsTest, EvaluationFindsThePyTorchAccuracy) {
     EXPECT_GE(here.top1(), 353U);
 }
 
-TEST_F(DigitsTest, BfloatSeesAsMuch) {
+TEST_F(DigitsTest, RoundedNumbersSeeAsMuch) {
     const std::vector<digits::Image> images = digits::load_images(folder / "images");
     const ev::StateDict weights = ev::load_safetensors(folder / "digits_b0.safetensors");
     const auto count_right = [&](ev::Precision precision) {
@@ -160,6 +160,7 @@ TEST_F(DigitsTest, BfloatSeesAsMuch) {
     // 0.3 % of 360 is one image.
     EXPECT_LE(std::abs(count_right(ev::Precision::bf16) - floats), 1);
     EXPECT_LE(std::abs(count_right(ev::Precision::bf16_weights) - floats), 1);
+    EXPECT_LE(std::abs(count_right(ev::Precision::int8) - floats), 1);
 }
 
 TEST_F(DigitsTest, AnInputIsTheImageEnlarged) {

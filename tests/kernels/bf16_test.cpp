@@ -67,7 +67,8 @@ struct Input {
             return;
         }
         word_stride = pixels * kernels::group_words;
-        words = GuardedBuffer<float>(static_cast<std::size_t>(kernels::rounded_words(channels, pixels)), guard);
+        words = GuardedBuffer<float>(static_cast<std::size_t>(kernels::rounded_words(Operands::bf16, channels, pixels)),
+                                     guard);
         std::fill(words.begin(), words.end(), std::numeric_limits<float>::quiet_NaN());
         kernels::Round round;
         round.x = values.data();
@@ -89,7 +90,7 @@ public:
             Guard guard)
         : channels_(channels), taps_(taps), values_(static_cast<std::size_t>(lanes * channels * taps)) {
         for (float& v : values_) v = rounded(random.value(1));
-        const int group = table.operands == Operands::bf16 ? kernels::group_channels : x_block;
+        const int group = table.operands == Operands::bf16 ? kernels::group_channels(Operands::bf16) : x_block;
         words = GuardedBuffer<float>(
             static_cast<std::size_t>(kernels::weight_words(table.operands, channels) * taps * lanes), guard);
         Index to = 0;
@@ -156,7 +157,7 @@ TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
             std::vector<float> x(static_cast<std::size_t>(at.block_stride * blocks));
             for (float& v : x)
                 v = random.below(4) == 0 ? special[random.below(int(std::size(special)))] : random.value(1e3f);
-            const int groups = kernels::group_count(blocks * block);
+            const int groups = kernels::group_count(Operands::bf16, blocks * block);
             const Index stride = rows * width * kernels::group_words;
             std::vector<float> y(static_cast<std::size_t>(stride * groups), std::numeric_limits<float>::quiet_NaN());
             kernels::Round a;
@@ -170,7 +171,7 @@ TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
             a.y = y.data();
             a.y_group_stride = stride;
             table().round(a);
-            for (int lane = 0; lane < groups * kernels::group_channels; ++lane) {
+            for (int lane = 0; lane < groups * kernels::group_channels(Operands::bf16); ++lane) {
                 for (int p = 0; p < rows * width; ++p) {
                     const Index word_at = lane / 32 * stride + p * kernels::group_words + lane % 32 / 2;
                     std::uint16_t found[2];

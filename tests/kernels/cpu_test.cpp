@@ -4,6 +4,7 @@
 // other tests would run without it and pass.
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/kernels/int8.hpp>
 
 #include <gtest/gtest.h>
 
@@ -40,6 +41,12 @@ TEST(Cpu, NothingThatItHasIsOverlooked) {
     EXPECT_EQ(ev::bf16_unit_supported(ev::Bf16Unit::avx512_bf16), avx512_bf16);
     EXPECT_FALSE(ev::bf16_unit_supported(ev::Bf16Unit::neon_bf16));
     EXPECT_TRUE(avx512_bf16 || !ev::bf16_unit_supported(ev::Bf16Unit::amx));
+
+    EXPECT_TRUE(ev::int8_unit_supported(ev::Int8Unit::none));
+    EXPECT_EQ(ev::int8_unit_supported(ev::Int8Unit::avx512_vnni), avx512 && __builtin_cpu_supports("avx512vnni"));
+    EXPECT_TRUE(avx2 || !ev::int8_unit_supported(ev::Int8Unit::avx_vnni));
+    EXPECT_FALSE(ev::int8_unit_supported(ev::Int8Unit::neon_dotprod));
+    EXPECT_FALSE(ev::int8_unit_supported(ev::Int8Unit::neon_i8mm));
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include "table.hpp"
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/int8.hpp>
 
 namespace kernels = efficientvit::kernels;
 
@@ -32,6 +33,20 @@ std::vector<const kernels::Table*> tables_of_bf16() {
     for (const Bf16Unit unit : {Bf16Unit::avx512_bf16, Bf16Unit::amx, Bf16Unit::neon_bf16}) {
         if (!efficientvit::bf16_unit_supported(unit)) continue;
         out.push_back(&kernels::bf16_unit_table<void>(efficientvit::best_isa(), unit));
+    }
+    return out;
+}
+
+std::vector<const kernels::Table*> tables_of_int8() {
+    using efficientvit::Int8Unit, efficientvit::Isa;
+    std::vector<const kernels::Table*> out;
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::wasm, Isa::avx2, Isa::avx512}) {
+        if (efficientvit::isa_supported(isa)) out.push_back(&kernels::int8_unit_table<void>(isa, Int8Unit::none));
+    }
+    for (const Int8Unit unit :
+         {Int8Unit::avx_vnni, Int8Unit::avx512_vnni, Int8Unit::neon_dotprod, Int8Unit::neon_i8mm}) {
+        if (!efficientvit::int8_unit_supported(unit)) continue;
+        out.push_back(&kernels::int8_unit_table<void>(efficientvit::int8_unit_isa(unit), unit));
     }
     return out;
 }

@@ -17,5 +17,7 @@ void softmax_tokens(const efficientvit::kernels::Table& table, const efficientvi
 void weighted_sums(const efficientvit::kernels::Table& table, const efficientvit::kernels::WeightedSums& args);
 void mask_product(const efficientvit::kernels::Table& table, const efficientvit::kernels::MaskProduct& args);
 
-/// The tables with other operands than floats that can run here.
+/// The tables with bf16 operands that can run here.
 std::vector<const efficientvit::kernels::Table*> tables_of_bf16();
+/// The same of int8, scalar first.
+std::vector<const efficientvit::kernels::Table*> tables_of_int8();

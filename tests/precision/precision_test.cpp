@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole networks and layers with Precision::bf16 and bf16_weights: how far from float64, and that nothing else changes
-// what comes out. A program of its own, since the others are not compiled with these kernels.
+// Whole networks and layers with Precision::bf16, bf16_weights and int8: how far from float64, and that nothing else
+// changes what comes out. A program of its own, since the others are not compiled with these kernels.
 #include "../golden/golden_file.hpp"
 #include "../isas.hpp"
 #include "../small_networks.hpp"
@@ -26,6 +26,10 @@ template <ev::Bf16Unit Which>
 const ev::kernels::Table& table_with(ev::Isa isa) {
     return ev::kernels::bf16_unit_table<void>(isa, Which);
 }
+template <ev::Int8Unit Which>
+const ev::kernels::Table& int8_table_with(ev::Isa isa) {
+    return ev::kernels::int8_unit_table<void>(isa, Which);
+}
 
 std::vector<Unit> units() {
     std::vector<Unit> out;
@@ -38,6 +42,9 @@ std::vector<Unit> units() {
     add(ev::Bf16Unit::avx512_bf16, {"avx512_bf16", table_with<ev::Bf16Unit::avx512_bf16>});
     add(ev::Bf16Unit::amx, {"amx", table_with<ev::Bf16Unit::amx>});
     add(ev::Bf16Unit::neon_bf16, {"neon_bf16", table_with<ev::Bf16Unit::neon_bf16>});
+    // Results hardly depend on the unit (SameOnEveryInstructionSet): what is fastest here, and what every CPU has.
+    out.push_back({"int8", ev::best_isa(), ev::Precision::int8});
+    out.push_back({"scalar_int8", ev::Isa::scalar, {"int8", int8_table_with<ev::Int8Unit::none>}});
     return out;
 }
 
@@ -74,6 +81,9 @@ protected:
             EXPECT_TRUE(same_bits(run(layer, image_of(x, n), serial), image_of(y, n))) << what << ", image " << n;
         }
     }
+    /// Bytes are as far off as that, beside bf16.
+    double coarse() const { return GetParam().name.ends_with("int8") ? 3 : 1; }
+
     /// The same, beside the layer in float32.
     template <class Layer>
     void check(const std::string& what, const ev::Shape& shape, double limit = 2e-2) const {
@@ -85,7 +95,7 @@ protected:
         EXPECT_NE(rounded.precision(), "f32");
         const ev::Tensor x = golden_input(shape);
         ev::Context serial;
-        check(rounded, x, to_map(run(floats, x, serial)), limit, what + " on " + to_text(shape));
+        check(rounded, x, to_map(run(floats, x, serial)), limit * coarse(), what + " on " + to_text(shape));
     }
 
     template <class Layer>
@@ -143,6 +153,17 @@ TEST_P(Precision, OfLayers) {
                                                                                                     {3, 24, 7, 7});
     check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 20, .out_channels = 24, .act_func = {gelu, none}}>>(
         "FusedMBConv", shape);
+    // Those of fewer channels are float where others are bytes.
+    check<ev::DSConv<ev::DSConvConfig{.in_channels = 40, .out_channels = 24, .act_func = {silu, none}}>>(
+        "DSConv of 40", {2, 40, 9, 10});
+    check<ev::MBConv<ev::MBConvConfig{
+        .in_channels = 40, .out_channels = 48, .stride = 2, .act_func = {hswish, hswish, none}}>>("MBConv of 40",
+                                                                                                  {2, 40, 11, 13});
+    check<ev::MBConv<ev::MBConvConfig{
+        .in_channels = 72, .out_channels = 24, .expand_ratio = 5, .act_func = {gelu, gelu, none}}>>("MBConv gelu of 72",
+                                                                                                    {3, 72, 7, 7});
+    check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 72, .out_channels = 24, .act_func = {gelu, none}}>>(
+        "FusedMBConv of 72", {2, 72, 9, 10});
     // With few channels a head some denominator is next to nothing, and magnifies any rounding.
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 24, .dim = 20, .scales = {3, 5}}>>("LiteMLA",
                                                                                                               shape);
@@ -161,12 +182,12 @@ TEST_P(Precision, OfPublishedNetworksAgainstFloat64) {
     for (int i = 0; i < ev::BackboneB0::stages; ++i) {
         const std::string stage = "stage" + std::to_string(i);
         if (!golden.has(stage)) continue;
-        EXPECT_LE(relative_error(features[i], golden.map(stage)), 1.1e-2) << stage;
+        EXPECT_LE(relative_error(features[i], golden.map(stage)), 1.1e-2 * coarse()) << stage;
     }
     const GoldenFile large("backbone_l0_1x64x96");
     const auto l0 = layer<ev::BackboneL0>();
     const std::string last = "stage" + std::to_string(ev::BackboneL0::stages - 1);
-    check(l0, golden_input(large.input_shape()), large.map(last), 1.1e-2, "l0");
+    check(l0, golden_input(large.input_shape()), large.map(last), 1.1e-2 * coarse(), "l0");
 }
 
 TEST_P(Precision, RoundsWeightsAndNothingElseWhereInputsStayFloat) {
@@ -202,6 +223,53 @@ TEST_P(Precision, HugeActivationsStayFinite) {
     }
 }
 
+// Root of the mean square, of stage_final.
+TEST(Int8, OfPublishedNetworksAgainstFloat64) {
+    const auto check = [](auto network, const std::string& name, double limit) {
+        using Network = decltype(network);
+        const GoldenFile golden(name);
+        network.load_state_dict(golden_weights(Network::parameters()), {.precision = ev::Precision::int8});
+        const reference::Map expected = golden.map("stage" + std::to_string(Network::stages - 1));
+        const reference::Map y = to_map(network.forward_final(golden_input(golden.input_shape())));
+        double error = 0, size = 0;
+        for (std::size_t i = 0; i < y.values.size(); ++i) {
+            error += (y.values[i] - expected.values[i]) * (y.values[i] - expected.values[i]);
+            size += expected.values[i] * expected.values[i];
+        }
+        const double relative = std::sqrt(error / size);
+        EXPECT_LE(relative, limit) << name;
+        std::printf("[          ] %s: %.3g\n", name.c_str(), relative);
+    };
+    check(ev::BackboneB0(), "backbone_b0_1x224x224", 1.7e-2);
+    check(ev::BackboneB1(), "backbone_b1_1x224x224", 1.7e-2);
+    check(ev::BackboneL1(), "backbone_l1_1x224x224", 3.0e-2);
+}
+
+// Products are exact and inputs are rounded alike, so that what differs is the last bits of floats around them, which
+// now and then take an input to the neighbouring byte.
+TEST(Int8, SameOnEveryInstructionSet) {
+    const ev::StateDict weights = golden_weights(Small::parameters());
+    const ev::Tensor x = golden_input({2, 3, 64, 96});
+    const auto with = [&](ev::Isa isa, ev::Precision precision) {
+        Small network;
+        network.load_state_dict(weights, {.isa = isa, .precision = precision});
+        return network.forward_final(x);
+    };
+    const ev::Tensor expected = with(ev::Isa::scalar, ev::Precision::int8);
+    for (const ev::Isa isa : isas()) {
+        EXPECT_LE(relative_error(with(isa, {"int8", int8_table_with<ev::Int8Unit::none>}), to_map(expected)), 1e-2);
+    }
+    const auto unit = [&](ev::Int8Unit which, ev::Precision precision) {
+        if (!ev::int8_unit_supported(which)) return;
+        const ev::Isa isa = ev::int8_unit_isa(which);
+        EXPECT_TRUE(same_bits(with(isa, precision), with(isa, {"int8", int8_table_with<ev::Int8Unit::none>})));
+    };
+    unit(ev::Int8Unit::avx_vnni, {"int8", int8_table_with<ev::Int8Unit::avx_vnni>});
+    unit(ev::Int8Unit::avx512_vnni, {"int8", int8_table_with<ev::Int8Unit::avx512_vnni>});
+    unit(ev::Int8Unit::neon_dotprod, {"int8", int8_table_with<ev::Int8Unit::neon_dotprod>});
+    unit(ev::Int8Unit::neon_i8mm, {"int8", int8_table_with<ev::Int8Unit::neon_i8mm>});
+}
+
 INSTANTIATE_TEST_SUITE_P(Unit, Precision, testing::ValuesIn(units()), [](const auto& test) { return test.param.name; });
 
 TEST(PrecisionChoice, IsTold) {
@@ -216,6 +284,9 @@ TEST(PrecisionChoice, IsTold) {
     EXPECT_EQ(backbone.precision(), "bf16_weights");
     EXPECT_EQ(ev::Precision::f32, ev::Precision());
     EXPECT_EQ(ev::Precision::bf16.name(), "bf16");
+    backbone.load_state_dict(weights, {.precision = ev::Precision::int8});
+    EXPECT_TRUE(backbone.precision().starts_with("int8 ("));
+    EXPECT_EQ(ev::Precision::int8.name(), "int8");
 }
 
 #if defined(__unix__)
@@ -235,6 +306,26 @@ TEST(PrecisionChoice, ByTheEnvironment) {
         EXPECT_THROW(load(), ev::ConfigError);
     }
     unsetenv("EFFICIENTVIT_BF16");
+}
+#endif
+
+#if defined(__unix__)
+TEST(PrecisionChoice, OfBytesByTheEnvironment) {
+    const ev::StateDict weights = golden_weights(Small::parameters());
+    Small backbone;
+    const auto load = [&] {
+        backbone.load_state_dict(weights, {.isa = ev::best_isa(), .precision = ev::Precision::int8});
+    };
+    setenv("EFFICIENTVIT_INT8", "none", 1);
+    load();
+    EXPECT_FALSE(backbone.precision().find("VNNI") != backbone.precision().npos);
+    if (ev::best_isa() != ev::Isa::scalar) {
+        setenv("EFFICIENTVIT_INT8", "abacus", 1);
+        EXPECT_THROW(load(), ev::ConfigError);
+        setenv("EFFICIENTVIT_INT8", ev::best_isa() == ev::Isa::neon ? "avx_vnni" : "neon_i8mm", 1);
+        EXPECT_THROW(load(), ev::ConfigError);
+    }
+    unsetenv("EFFICIENTVIT_INT8");
 }
 #endif
 

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernels whose operands are bytes, against naive loops: every unit that this CPU has, and every instruction set
+// without one.
+#include "bounded.hpp"
+#include "table.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+namespace {
+
+using kernels::Operands;
+constexpr Operands int8 = Operands::int8;
+constexpr int line = kernels::line_words(int8), head = kernels::line_head(int8), group = kernels::group_channels(int8);
+
+class Int8 : public testing::TestWithParam<const kernels::Table*> {
+protected:
+    const kernels::Table& table() const { return *GetParam(); }
+    /// silu and gelu beside rounded inputs may be as rough as that.
+    static Bounded activated(const Bounded& x, Act act) {
+        Bounded y = activate(x, act);
+        if (act == Act::silu || act == Act::gelu) y.error += 0x1p-12 * std::abs(y.value) + 1e-30;
+        return y;
+    }
+};
+
+std::string name_of(const testing::TestParamInfo<const kernels::Table*>& info) {
+    std::string name = std::string(efficientvit::isa_name(info.param->isa)) + "_" + info.param->products;
+    std::erase_if(name, [](unsigned char c) { return std::isalnum(c) == 0 && c != '_'; });
+    return name;
+}
+
+/// Lines of random bytes, scales and offsets, [group][pixel][line].
+struct Lines {
+    GuardedBuffer<float> words;
+    Index stride;
+
+    /// `plain`: bytes stand for themselves, and half of them are extreme.
+    Lines(Random& random, int channels, Index pixels, Guard guard, bool plain = false)
+        : words(static_cast<std::size_t>(kernels::rounded_words(int8, channels, pixels)), guard),
+          stride(pixels * line) {
+        std::vector<unsigned char> bytes(words.size() * 4);
+        for (unsigned char& b : bytes) {
+            b = static_cast<unsigned char>(plain && random.below(2) == 0 ? 255 : random.below(256));
+        }
+        std::memcpy(words.data(), bytes.data(), bytes.size());
+        for (Index at = 0; at < static_cast<Index>(words.size()); at += line) {
+            words[at] = plain ? 1.0f : std::abs(random.value(0.02f));
+            words[at + 1] = plain ? 0.0f : random.value(2);
+        }
+    }
+    const float* of(int channel, Index pixel) const { return words.data() + channel / group * stride + pixel * line; }
+    float scale(int channel, Index pixel) const { return of(channel, pixel)[0]; }
+    float offset(int channel, Index pixel) const { return of(channel, pixel)[1]; }
+    int byte(int channel, Index pixel) const {
+        return reinterpret_cast<const unsigned char*>(of(channel, pixel) + head)[channel % group];
+    }
+};
+
+/// Weights [y block][group][tap] of a row of scales and sums and a row for each word.
+class Weights {
+public:
+    Weights(Random& random, int channels, int taps, int lanes, int y_block, Guard guard, bool plain = false)
+        : words(static_cast<std::size_t>(kernels::weight_words(int8, channels) * taps * lanes), guard),
+          channels_(channels),
+          taps_(taps) {
+        const int groups = (channels + group - 1) / group;
+        bytes_.resize(static_cast<std::size_t>(lanes * channels * taps));
+        scales_.resize(static_cast<std::size_t>(lanes * groups * taps));
+        for (signed char& b : bytes_) {
+            const int value = random.below(255) - 127;
+            b = static_cast<signed char>(plain && random.below(2) == 0 ? (value < 0 ? -127 : 127) : value);
+        }
+        for (float& s : scales_) {
+            const std::uint32_t bits = std::bit_cast<std::uint32_t>(plain ? 1.0f : 0.004f + random.value(0.003f));
+            s = std::bit_cast<float>(bits & 0xffff0000u);
+        }
+        char* to = reinterpret_cast<char*>(words.data());
+        for (int first_lane = 0; first_lane < lanes; first_lane += y_block) {
+            for (int first = 0; first < channels; first += group) {
+                const int end = std::min(first + group, channels);
+                for (int tap = 0; tap < taps; ++tap) {
+                    for (int o = first_lane; o < first_lane + y_block; ++o, to += 4) {
+                        int sum = 0;
+                        for (int c = first; c < end; ++c) sum += byte(o, c, tap);
+                        const auto high = std::bit_cast<std::uint32_t>(scale(o, first, tap));
+                        const std::uint32_t word = high | (static_cast<std::uint32_t>(sum) & 0xffffu);
+                        std::memcpy(to, &word, 4);
+                    }
+                    for (int c = first; c < end; c += 4) {
+                        for (int o = first_lane; o < first_lane + y_block; ++o) {
+                            for (int i = 0; i < 4; ++i) *to++ = static_cast<char>(byte(o, c + i, tap));
+                        }
+                    }
+                }
+            }
+        }
+        EXPECT_EQ(to, reinterpret_cast<char*>(words.data() + words.size()));
+    }
+    float scale(int o, int channel, int tap) const {
+        const int groups = (channels_ + group - 1) / group;
+        return scales_[static_cast<std::size_t>((o * groups + channel / group) * taps_ + tap)];
+    }
+    int byte(int o, int channel, int tap) const {
+        return channel >= channels_ ? 0 : bytes_[static_cast<std::size_t>((o * channels_ + channel) * taps_ + tap)];
+    }
+    /// Adds the products of a pixel's channels at a tap.
+    void add(Sum& sum, const Lines& x, Index pixel, int o, int tap) const {
+        for (int first = 0; first < channels_; first += group) {
+            Index products = 0, weights = 0;
+            for (int c = first; c < std::min(first + group, channels_); ++c) {
+                products += x.byte(c, pixel) * byte(o, c, tap);
+                weights += byte(o, c, tap);
+            }
+            const double s = double{scale(o, first, tap)};
+            const auto factor = [&](Index n) { return multiply(Bounded{static_cast<double>(n)}, s); };
+            sum.add(factor(products), double{x.scale(first, pixel)});
+            sum.add(factor(weights), double{x.offset(first, pixel)});
+        }
+    }
+    GuardedBuffer<float> words;
+
+private:
+    int channels_, taps_;
+    std::vector<signed char> bytes_;
+    std::vector<float> scales_;
+};
+
+/// What Pointwise and Dense are told alike.
+template <class Args>
+void set_maps(Args& a, const Lines& x, int channels, const Weights& weights, const GuardedBuffer<float>& bias,
+              Output& y, const Layout& y_at, int y_blocks) {
+    a.x_block_stride = x.stride;
+    a.channels = channels;
+    a.weights = weights.words.data();
+    a.bias = bias.data();
+    a.y = y.data();
+    a.y_block_stride = y_at.block_stride;
+    a.y_row_stride = y_at.row_stride;
+    a.y_block = y_at.block;
+    a.y_blocks = y_blocks;
+}
+
+TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
+    Random random(1);
+    const float special[] = {0.0f, -0.0f, 1e-40f, 3e38f, -3e38f, 1e-5f, 1.0f};
+    for (const int block : {8, 16}) {
+        for (int blocks = 1; blocks <= 160 / block; ++blocks) {
+            const int rows = 3, width = 5;
+            const Layout at{block, (width * block + 16) * rows, width * block + 16};
+            std::vector<float> x(static_cast<std::size_t>(at.block_stride * blocks));
+            for (int p = 0; p < rows * width; ++p) {
+                const float size = std::ldexp(1.0f, random.below(60) - 30), shift = random.value(size);
+                const int kind = random.below(4);  // of the pixel: two of ordinary numbers, one constant, one special
+                for (int c = 0; c < blocks * block; ++c) {
+                    x[static_cast<std::size_t>(at.at(c, p / width, p % width))] =
+                        kind == 0   ? special[random.below(int(std::size(special)))]
+                        : kind == 1 ? size
+                                    : shift + random.value(size);
+                }
+            }
+            const int groups = kernels::group_count(int8, blocks * block);
+            const Index stride = rows * width * line;
+            std::vector<float> y(static_cast<std::size_t>(stride * groups), -1.0f);
+            kernels::Round a;
+            a.x = x.data();
+            a.x_block_stride = at.block_stride;
+            a.x_row_stride = at.row_stride;
+            a.x_block = block;
+            a.x_blocks = blocks;
+            a.rows = rows;
+            a.width = width;
+            a.y = y.data();
+            a.y_group_stride = stride;
+            table().round(a);
+            std::vector<float> scalar(y.size(), -1.0f);
+            a.y = scalar.data();
+            tables_of_int8().front()->round(a);
+            for (int p = 0; p < rows * width; ++p) {
+                for (int first = 0; first < blocks * block; first += group) {
+                    const int end = std::min(first + group, blocks * block);
+                    const Index line_at = first / group * stride + Index{p} * line;
+                    const float* const found = y.data() + line_at;
+                    const auto value = [&](int c) {
+                        return x[static_cast<std::size_t>(at.at(c, p / width, p % width))];
+                    };
+                    float low = value(first), high = low;
+                    for (int c = first; c < end; ++c) low = std::min(low, value(c)), high = std::max(high, value(c));
+                    EXPECT_EQ(found[1], low);
+                    const double range = double{high} - double{low};
+                    EXPECT_NEAR(found[0], range / 255, range * 1e-8 + std::abs(low) * 1e-9 + 1e-40);
+                    const auto* const bytes = reinterpret_cast<const unsigned char*>(found + head);
+                    for (int c = first; c < end; ++c) {
+                        const double error = double{found[0]} * bytes[c - first] + double{low} - double{value(c)};
+                        ASSERT_LE(std::abs(error), range / 510 * 1.001 + std::abs(low) * 1e-7 + 1e-35)
+                            << "block " << block << ", blocks " << blocks << ", channel " << c;
+                    }
+                    // The same on every instruction set.
+                    EXPECT_EQ(std::memcmp(found, scalar.data() + line_at, std::size_t(8 + end - first)), 0);
+                }
+            }
+        }
+    }
+}
+
+TEST_P(Int8, MarksPixelsWithNaN) {
+    for (int channel = 0; channel < 64; ++channel) {
+        std::vector<float> x(128, 1.0f), y(2 * line);
+        x[static_cast<std::size_t>(channel / 16 * 32 + 16 + channel % 16)] = std::numeric_limits<float>::quiet_NaN();
+        kernels::Round a;
+        a.x = x.data();
+        a.x_block_stride = 32;
+        a.x_blocks = 4;
+        a.width = 2;
+        a.y = y.data();
+        table().round(a);
+        EXPECT_EQ(y[0], 0.0f);
+        EXPECT_TRUE(std::isnan(y[line])) << channel;
+    }
+}
+
+TEST_P(Int8, SumsOfProductsAreExact) {
+    Random random(4);
+    for (const int channels : {1, 3, 4, 17, 32, 63, 64}) {
+        const int pixels = 33, y_block = 16, y_blocks = 3, lanes = y_blocks * y_block;
+        const Lines x(random, channels, pixels, Guard::before, true);
+        const Weights weights(random, channels, 1, lanes, y_block, Guard::before, true);
+        GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
+        const Layout y_at{y_block, Index{pixels} * y_block, Index{pixels} * y_block};
+        Output y(floats_of(y_at, y_blocks, 1, pixels), Guard::before);
+        kernels::Pointwise a;
+        a.x = x.words.data();
+        set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+        a.y_width = a.pixels = pixels;
+        std::fill(bias.data(), bias.data() + bias.size(), 0.0f);
+        table().pointwise(a);
+        for (int o = 0; o < lanes; ++o) {
+            for (int p = 0; p < pixels; ++p) {
+                int sum = 0;
+                for (int c = 0; c < channels; ++c) sum += x.byte(c, p) * weights.byte(o, c, 0);
+                ASSERT_EQ(y.data()[y_at.at(o, 0, p)], static_cast<float>(sum)) << channels << " channels, output " << o;
+            }
+        }
+    }
+}
+
+TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
+    Random random(2);
+    for (const int y_block : {8, 16}) {
+        for (const int channels : {1, 2, 7, 8, 16, 31, 32, 48, 63, 64, 65, 96, 200}) {
+            for (int pixels = 1; pixels <= 39; pixels += pixels < 18 ? 1 : 5) {
+                const Guard guard = random.below(2) == 0 ? Guard::before : Guard::behind;
+                int width = 1 + random.below(pixels);
+                while (pixels % width != 0) ++width;
+                const int rows = pixels / width, y_blocks = 1 + random.below(5), lanes = y_blocks * y_block;
+                const Lines x(random, channels, pixels, guard);
+                const Weights weights(random, channels, 1, lanes, y_block, guard);
+                GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), guard);
+                random.fill(bias, 4);
+                const Index row = Index{width} * y_block;
+                const Layout y_at{y_block, (row + 40) * rows + 16, row + 40};
+                const Layout r_at{y_block, (row + 16) * rows + 8, row + 16};
+                GuardedBuffer<float> residual(floats_of(r_at, y_blocks, rows, width), guard);
+                random.fill(residual, 4);
+                Output y(floats_of(y_at, y_blocks, rows, width), guard);
+
+                kernels::Pointwise a;
+                a.x = x.words.data();
+                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                a.y_width = width;
+                a.pixels = pixels;
+                a.act = all_acts[random.below(int(std::size(all_acts)))];
+                const bool adds = random.below(2) == 0;
+                if (adds) {
+                    a.residual = residual.data();
+                    a.residual_block_stride = r_at.block_stride;
+                    a.residual_row_stride = r_at.row_stride;
+                }
+                for (int o = 0; o < lanes; ++o) {
+                    for (int p = 0; p < pixels; ++p) {
+                        Sum sum;
+                        sum.add(bias[o], 1);
+                        weights.add(sum, x, p, o, 0);
+                        Bounded value = activated(sum.result(), a.act);
+                        if (adds) value = add(value, {residual[r_at.at(o, p / width, p % width)]});
+                        y.expect(y_at.at(o, p / width, p % width), value);
+                    }
+                }
+                table().pointwise(a);
+                ASSERT_TRUE(y.check()) << "channels " << channels << ", pixels " << pixels << ", width " << width
+                                       << ", y_block " << y_block << ", y_blocks " << y_blocks << ", act "
+                                       << static_cast<int>(a.act);
+            }
+        }
+    }
+}
+
+TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
+    Random random(3);
+    for (const int y_block : {8, 16}) {
+        for (const int channels : {8, 30, 64, 72}) {
+            for (const int kernel_size : {1, 3, 5}) {
+                for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
+                    const int stride = 1 + random.below(2), dilation = 1 + random.below(2),
+                              y_rows = 1 + random.below(3);
+                    const int x_width = (y_width - 1) * stride + (kernel_size - 1) * dilation + 1;
+                    const int x_height = (y_rows - 1) * stride + (kernel_size - 1) * dilation + 1;
+                    const int y_blocks = 1 + random.below(3), lanes = y_blocks * y_block,
+                              taps = kernel_size * kernel_size;
+                    const Lines x(random, channels, Index{x_width} * x_height + 30, Guard::before);
+                    const Weights weights(random, channels, taps, lanes, y_block, Guard::before);
+                    GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
+                    random.fill(bias, 4);
+                    const Index row = Index{y_width} * y_block;
+                    const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
+                    Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
+                    const int missing = random.below(x_height + 1);  // this row is padding
+                    std::vector<const float*> rows;
+                    for (int r = 0; r < y_rows; ++r) {
+                        for (int ky = 0; ky < kernel_size; ++ky) {
+                            const int in = r * stride + ky * dilation;
+                            rows.push_back(in == missing ? nullptr : x.words.data() + Index{in} * x_width * line);
+                        }
+                    }
+                    kernels::Dense a;
+                    a.rows = rows.data();
+                    set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                    a.y_blocks_per_group = y_blocks;
+                    a.y_rows = y_rows;
+                    a.y_width = y_width;
+                    a.kernel_size = kernel_size;
+                    a.stride = stride;
+                    a.dilation = dilation;
+                    a.act = all_acts[random.below(int(std::size(all_acts)))];
+                    for (int o = 0; o < lanes; ++o) {
+                        for (int r = 0; r < y_rows; ++r) {
+                            for (int column = 0; column < y_width; ++column) {
+                                Sum sum;
+                                sum.add(bias[o], 1);
+                                for (int tap = 0; tap < taps; ++tap) {
+                                    const int in = r * stride + tap / kernel_size * dilation;
+                                    const int at = column * stride + tap % kernel_size * dilation;
+                                    if (in != missing) weights.add(sum, x, Index{in} * x_width + at, o, tap);
+                                }
+                                y.expect(y_at.at(o, r, column), activated(sum.result(), a.act));
+                            }
+                        }
+                    }
+                    table().dense(a);
+                    ASSERT_TRUE(y.check()) << "channels " << channels << ", kernel_size " << kernel_size << ", stride "
+                                           << stride << ", dilation " << dilation << ", y_width " << y_width
+                                           << ", y_rows " << y_rows << ", y_block " << y_block;
+                }
+            }
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, Int8, testing::ValuesIn(tables_of_int8()), name_of);
+
+}  // namespace
