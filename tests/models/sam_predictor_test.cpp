@@ -305,6 +305,39 @@ TEST(SamPredictorBadInput, SaysWhatAndWhere) {
     EXPECT_NO_THROW(predictor.predict({.points = {{0, 0}, {30, 20}}, .box = ev::Box{0, 0, 30, 20}}));
 }
 
+/// In bfloat16 every kind of prompt is near float's answer, with the same bits for any number of threads.
+template <class Sam>
+void expect_near_floats(const ev::Tensor& embedding, const std::vector<ev::SamPrompt>& prompts, double limit) {
+    Sam rounded;
+    rounded.load_state_dict(golden_weights(Sam::parameters()), {.precision = ev::Precision::bf16});
+    ev::SamPredictor floats(golden_sam<Sam>(ev::best_isa())), predictor(rounded);
+    floats.set_embedding(embedding, {33, 57});
+    predictor.set_embedding(embedding, {33, 57});
+    const auto answers = predictor.predict(prompts);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        const ev::SamPrediction expected = floats.predict(prompts[i]);
+        EXPECT_LE(relative_error(answers[i].low_res, to_map(expected.low_res)), limit) << i;
+        EXPECT_FALSE(same_bits(answers[i].low_res, expected.low_res)) << i;
+        for (const int threads : {1, 2, 3}) {
+            ev::Context context({.threads = threads});
+            EXPECT_TRUE(same(predictor.predict(prompts[i], {}, context), answers[i])) << i << ", " << threads;
+            EXPECT_TRUE(same(predictor.predict(prompts, {}, context)[i], answers[i])) << i << ", " << threads;
+        }
+    }
+}
+
+TEST(SamPredictorUse, Bfloat16IsNear) {
+    std::vector<ev::SamPrompt> prompts{{.points = {{3, 4, 1}}},
+                                       {.box = ev::Box{1, 1, 50, 30}, .multimask_output = false}};
+    prompts.push_back({.points = std::vector<ev::SamPoint>(21, ev::SamPoint{20, 10, 0})});
+    const ev::Tensor narrow = golden_tensor_of("mask_input", {1, 1, 36, 56});
+    prompts.push_back({.points = {{5, 5}}, .mask_input = const_view(narrow)});
+    expect_near_floats<NarrowSam>(golden_tensor_of("embedding", {1, 40, 9, 14}), prompts, 3e-2);
+    const ev::Tensor mask = golden_tensor_of("mask_input", {1, 1, 256, 256});
+    prompts.back().mask_input = const_view(mask);
+    expect_near_floats<TinySam>(golden_tensor_of("embedding", {1, 256, 64, 64}), prompts, 3e-2);
+}
+
 /// One NaN in a tensor of the decoder or of the prompt encoder: an error, or the tensor has no part in the answer.
 TEST(SamPredictorUse, DamagedWeightsAreToldOf) {
     const auto damaged = [](const std::string& damage) {

@@ -46,9 +46,46 @@ public:
 
     /// keys of x, values of y, brought to where what places do with them are products.
     Tokens prepare(Session& session, const FeatureMap& x, const FeatureMap& y, bool projected) const {
+        Tokens tokens = prepare_floats(session, x, y, projected);
+        TokenRows& rows = tokens.rows;
+        rows.weights = weights_as_operand(session, rows.weights, rows.blocks, query_channels(projected));
+        tokens.values = weights_as_operand(session, tokens.values, heads_.model().blocks(), rows.rows);
+        return tokens;
+    }
+
+    Index score_floats(const Tokens& tokens) const { return Index{tokens.rows.blocks} * token_block * run_places; }
+    /// What attend() wants for `words`.
+    Index words(const Session& session, const Tokens& tokens) const {
+        return run_words(session, std::max(query_channels(tokens.projected), tokens.rows.rows));
+    }
+
+    /// y = residual + out_proj(attention) for `count` places. Queries are places with their positions; or, where these
+    /// have been projected, what project() gave. y may be residual.
+    void attend(const Session& session, const Tokens& tokens, const Run& queries, const Run& residual, const Run& y,
+                int count, float* scores, float* words) const {
+        const CrossHeads& k = heads_;
+        const Run rows{scores, Index{count} * token_block};
+        multiply_run(session, queries, query_channels(tokens.projected), tokens.rows.weights, tokens.bias, rows,
+                     tokens.rows.blocks, count, nullptr, words);
+        kernels::SoftmaxTokens softmax;
+        softmax.scores = scores;
+        softmax.block_stride = rows.block_stride;
+        softmax.pixels = count;
+        softmax.tokens = tokens.rows.tokens;
+        softmax.heads = k.padded_heads();
+        kernels::softmax_tokens(session.kernels, softmax);
+        multiply_run(session, rows, tokens.rows.rows, tokens.values, output_bias_.data(), y, k.model().blocks(), count,
+                     &residual, words);
+    }
+
+private:
+    /// Channels of what places ask with.
+    int query_channels(bool projected) const { return projected ? heads_.split().blocks() * token_block : heads_.dim; }
+
+    Tokens prepare_floats(Session& session, const FeatureMap& x, const FeatureMap& y, bool projected) const {
         const CrossHeads& k = heads_;
         const int count = x.width, blocks = k.model().blocks();
-        const int channels = projected ? k.split().blocks() * token_block : k.dim;
+        const int channels = query_channels(projected);
         const auto take = [&](Index floats) { return session.workspace.take(floats); };
         Tokens tokens{.projected = projected, .rows = TokenRows(k, count)};
         const Index lanes = Index{tokens.rows.blocks} * token_block;
@@ -77,28 +114,6 @@ public:
         return tokens;
     }
 
-    Index score_floats(const Tokens& tokens) const { return Index{tokens.rows.blocks} * token_block * run_places; }
-
-    /// y = residual + out_proj(attention) for `count` places. Queries are places with their positions; or, where these
-    /// have been projected, what project() gave. y may be residual.
-    void attend(const Session& session, const Tokens& tokens, const Run& queries, const Run& residual, const Run& y,
-                int count, float* scores) const {
-        const CrossHeads& k = heads_;
-        const Run rows{scores, Index{count} * token_block};
-        const int channels = tokens.projected ? k.split().blocks() * token_block : k.dim;
-        multiply_run(session, queries, channels, tokens.rows.weights, tokens.bias, rows, tokens.rows.blocks, count);
-        kernels::SoftmaxTokens softmax;
-        softmax.scores = scores;
-        softmax.block_stride = rows.block_stride;
-        softmax.pixels = count;
-        softmax.tokens = tokens.rows.tokens;
-        softmax.heads = k.padded_heads();
-        kernels::softmax_tokens(session.kernels, softmax);
-        multiply_run(session, rows, tokens.rows.rows, tokens.values, output_bias_.data(), y, k.model().blocks(), count,
-                     &residual);
-    }
-
-private:
     /// Each head's keys against its own channels of projected queries; the other heads' channels have zeros.
     void spread_keys(const FeatureMap& keys, const Tokens& tokens, int channels) const {
         const CrossHeads& k = heads_;

@@ -11,8 +11,10 @@
 #include <efficientvit/nn/token_layers.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -54,9 +56,11 @@ struct Run {
     }
 };
 
-/// y = weights * x + bias + residual of `pixels` pixels, all in float; weights are [y_blocks][channels][16].
+/// y = weights * x + bias + residual of `pixels` pixels; weights are [y_blocks][channels][16]. All in float; or, with
+/// `words`, room for x in bf16, by what the session's products multiply: weights are then weights_as_operand()'s.
 inline void multiply_run(const Session& session, const Run& x, int channels, const float* weights, const float* bias,
-                         const Run& y, int y_blocks, int pixels, const Run* residual = nullptr) {
+                         const Run& y, int y_blocks, int pixels, const Run* residual = nullptr,
+                         float* words = nullptr) {
     kernels::Pointwise a;
     a.x = x.data;
     a.x_block_stride = x.block_stride;
@@ -73,7 +77,40 @@ inline void multiply_run(const Session& session, const Run& x, int channels, con
         a.residual_block_stride = residual->block_stride;
         a.residual_row_stride = a.y_row_stride;
     }
-    kernels::of_floats(session.kernels).pointwise(a);
+    if (words == nullptr) return kernels::of_floats(session.kernels).pointwise(a);
+    set_operand(session, a, (channels + token_block - 1) / token_block, words);
+    session.kernels.pointwise(a);
+}
+
+/// Whether attention multiplies in bf16 as the other products do. In int8 it stays float.
+inline bool attends_in_bf16(const Session& session) { return session.kernels.operands == kernels::Operands::bf16; }
+
+/// Words of a run of so many channels for multiply_run().
+inline Index run_words(const Session& session, int channels) {
+    return attends_in_bf16(session) ? kernels::rounded_words(kernels::Operands::bf16, channels, run_places) : 0;
+}
+
+/// Weights [blocks][channels][16] that a prompt has made, as the session's products read them: themselves, or in bf16
+/// in memory of the session's.
+inline float* weights_as_operand(Session& session, float* weights, int blocks, int channels) {
+    if (!attends_in_bf16(session)) return weights;
+    const Index rows = kernels::weight_words(kernels::Operands::bf16, channels);
+    float* to = session.workspace.take(Index{blocks} * rows * token_block);
+    float* const packed = to;
+    if (session.measuring()) return packed;
+    for (int b = 0; b < blocks; ++b) {
+        const float* const block = weights + Index{b} * channels * token_block;
+        for (Index row = 0; row < rows; ++row) {
+            for (int lane = 0; lane < token_block; ++lane, ++to) {
+                const auto half = [&](Index channel) {
+                    return std::uint32_t{channel < channels ? float_to_bf16(block[channel * token_block + lane])
+                                                            : std::uint16_t{0}};
+                };
+                *to = std::bit_cast<float>(half(2 * row + 1) << 16 | half(2 * row));
+            }
+        }
+    }
+    return packed;
 }
 
 /// Rows of weights for places that come from tokens: row token * padded_heads + head lies in lane row % 16 of block

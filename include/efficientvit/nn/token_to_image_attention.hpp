@@ -57,49 +57,21 @@ public:
 
     /// q = q_proj(x), brought to where the scores of places are products.
     Query prepare(Session& session, const FeatureMap& x, int places, bool projected) const {
-        const CrossHeads& k = heads_;
-        const int tokens = x.width, runs = run_count(places);
-        Query query{.projected = projected, .rows = TokenRows(k, tokens)};
-        const int token_blocks = (tokens + token_block - 1) / token_block;
-        query.score_blocks = projected ? k.heads * token_blocks : query.rows.blocks;
-        query.sum_blocks = projected ? k.split().blocks() : k.model().blocks();
-        query.sum_rows = projected ? tokens : query.rows.rows;
-        const auto take = [&](Index floats) { return session.workspace.take(floats); };
-        query.partial = take(query.partial_floats() * runs);
-        query.largest = take(query.score_lanes() * runs);
-        query.sums = take(query.score_lanes() * runs);
-        query.zeros = take(query.score_lanes());
-        query.rows.weights = take(projected ? Index{query.score_blocks} * k.each() * token_block
-                                            : Index{query.rows.blocks} * k.dim * token_block);
-        const Workspace::Frame frame(session.workspace);
-        const FeatureMap q = new_token_map(session, k.split(), tokens);
-        float* const scratch = take(Index{k.model().blocks()} * tokens * token_block);
-        q_.run(session, x, q);
-        if (session.measuring()) return query;
-        std::fill_n(query.zeros, query.score_lanes(), 0.0f);
+        Query query = prepare_floats(session, x, places, projected);
         if (!projected) {
-            fold_into_rows(session, k, q, key_for_tokens_.data(), zeros_.data(), scratch, query.rows);
-            return query;
-        }
-        std::fill_n(query.rows.weights, query.score_lanes() * k.each(), 0.0f);
-        for (int h = 0; h < k.heads; ++h) {
-            for (int t = 0; t < tokens; ++t) {
-                for (int j = 0; j < k.each(); ++j) {
-                    const Index row_block = Index{h} * token_blocks + t / token_block;
-                    query.rows.weights[(row_block * k.each() + j) * token_block + t % token_block] =
-                        k.scale() * head_value(q, k, h, t, j);
-                }
-            }
+            query.rows.weights = weights_as_operand(session, query.rows.weights, query.rows.blocks, heads_.dim);
         }
         return query;
     }
 
     Index score_floats(const Query& query) const { return query.score_lanes() * run_places; }
+    /// What attend() wants for `words`.
+    Index words(const Session& session) const { return run_words(session, heads_.dim); }
 
     /// Run `run` of `count` places. Keys are places with their positions and values places; or, where they have been
     /// projected, what project() gave.
     void attend(const Session& session, const Query& query, int run, const Run& keys, const Run& values, int count,
-                float* scores) const {
+                float* scores, float* words) const {
         const CrossHeads& k = heads_;
         const Index stride = Index{count} * token_block;
         const int parts = query.projected ? k.heads : 1;  // that keys are multiplied in
@@ -108,7 +80,8 @@ public:
             const Run x{keys.data + part * k.section() * keys.block_stride, keys.block_stride};
             const int channels = query.projected ? k.each() : k.dim;
             multiply_run(session, x, channels, query.rows.weights + Index{part} * blocks * channels * token_block,
-                         query.zeros, {scores + part * blocks * stride, stride}, blocks, count);
+                         query.zeros, {scores + part * blocks * stride, stride}, blocks, count, nullptr,
+                         query.projected ? nullptr : words);
         }
         kernels::SoftmaxPixels softmax;
         softmax.scores = scores;
@@ -161,6 +134,44 @@ public:
     }
 
 private:
+    Query prepare_floats(Session& session, const FeatureMap& x, int places, bool projected) const {
+        const CrossHeads& k = heads_;
+        const int tokens = x.width, runs = run_count(places);
+        Query query{.projected = projected, .rows = TokenRows(k, tokens)};
+        const int token_blocks = (tokens + token_block - 1) / token_block;
+        query.score_blocks = projected ? k.heads * token_blocks : query.rows.blocks;
+        query.sum_blocks = projected ? k.split().blocks() : k.model().blocks();
+        query.sum_rows = projected ? tokens : query.rows.rows;
+        const auto take = [&](Index floats) { return session.workspace.take(floats); };
+        query.partial = take(query.partial_floats() * runs);
+        query.largest = take(query.score_lanes() * runs);
+        query.sums = take(query.score_lanes() * runs);
+        query.zeros = take(query.score_lanes());
+        query.rows.weights = take(projected ? Index{query.score_blocks} * k.each() * token_block
+                                            : Index{query.rows.blocks} * k.dim * token_block);
+        const Workspace::Frame frame(session.workspace);
+        const FeatureMap q = new_token_map(session, k.split(), tokens);
+        float* const scratch = take(Index{k.model().blocks()} * tokens * token_block);
+        q_.run(session, x, q);
+        if (session.measuring()) return query;
+        std::fill_n(query.zeros, query.score_lanes(), 0.0f);
+        if (!projected) {
+            fold_into_rows(session, k, q, key_for_tokens_.data(), zeros_.data(), scratch, query.rows);
+            return query;
+        }
+        std::fill_n(query.rows.weights, query.score_lanes() * k.each(), 0.0f);
+        for (int h = 0; h < k.heads; ++h) {
+            for (int t = 0; t < tokens; ++t) {
+                for (int j = 0; j < k.each(); ++j) {
+                    const Index row_block = Index{h} * token_blocks + t / token_block;
+                    query.rows.weights[(row_block * k.each() + j) * token_block + t % token_block] =
+                        k.scale() * head_value(q, k, h, t, j);
+                }
+            }
+        }
+        return query;
+    }
+
     /// What a run's sums are multiplied by: e^(its largest score - the largest of all) / the sum of all.
     static void find_factors(const Query& query, int runs, float* factors) {
         const Index lanes = query.score_lanes();

@@ -135,42 +135,45 @@ private:
         const ImageToTokenAttention* const to_tokens = places == nullptr ? nullptr : &layers_[i - 1].to_tokens;
         const TokenToImageAttention& to_image = i < layers_.size() ? layers_[i].to_image : final_;
         ImageToTokenAttention::Tokens answers{.rows = TokenRows(heads_, 0)};
-        Index score_floats = 0;
+        Index score_floats = 0, words = to_image.words(session);
         if (to_tokens != nullptr) {
             add_maps(session, tokens, code, sum);
             answers = to_tokens->prepare(session, sum, tokens, image.projected() && i == 1);
             score_floats = to_tokens->score_floats(answers);
+            words = std::max(words, to_tokens->words(session, answers));
             if (i < layers_.size()) attend_to_tokens(session, i, tokens, code);
         }
         add_maps(session, tokens, code, sum);
         const TokenToImageAttention::Query query = to_image.prepare(session, sum, count, projected);
         score_floats = std::max(score_floats, to_image.score_floats(query));
         const Index sum_floats = Index{channels().blocks()} * token_block * run_places;
-        const Index each = score_floats + sum_floats;
+        const Index each = score_floats + sum_floats + words;
         float* const scratch = session.workspace.take(each * session.workers());
 
         session.parallel(run_count(count), [&](int run, int worker) {
             const int first = run * run_places, pixels = std::min(run_places, count - first);
             float* const scores = scratch + each * worker;
             const Run with_positions{scores + score_floats, Index{pixels} * token_block};
+            float* const rounded = words == 0 ? nullptr : with_positions.data + sum_floats;
             Run now = Run::of(image.places, first);
             if (to_tokens != nullptr) {
                 const Run before = i == 1 ? now : Run::of(*places, first);
                 now = Run::of(*places, first);
                 if (answers.projected) {
-                    to_tokens->attend(session, answers, Run::of(image.queries, first), before, now, pixels, scores);
+                    to_tokens->attend(session, answers, Run::of(image.queries, first), before, now, pixels, scores,
+                                      rounded);
                 } else {
                     add_positions(session, before, Run::of(image.positions, first), with_positions, pixels);
-                    to_tokens->attend(session, answers, with_positions, before, now, pixels, scores);
+                    to_tokens->attend(session, answers, with_positions, before, now, pixels, scores, rounded);
                 }
                 layers_[i - 1].norms[3].run(session, now.data, now.block_stride, pixels);
             }
             if (projected) {
                 to_image.attend(session, query, run, Run::of(image.keys, first), Run::of(image.values, first), pixels,
-                                scores);
+                                scores, rounded);
             } else {
                 add_positions(session, now, Run::of(image.positions, first), with_positions, pixels);
-                to_image.attend(session, query, run, with_positions, now, pixels, scores);
+                to_image.attend(session, query, run, with_positions, now, pixels, scores, rounded);
             }
         });
         to_image.finish(session, query, count, tokens, tokens);
