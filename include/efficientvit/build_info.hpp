@@ -9,6 +9,7 @@
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/cpu.hpp>
 #include <efficientvit/kernels/int8.hpp>
+#include <efficientvit/runtime/cpu_name.hpp>
 
 #include <Eigen/Core>
 
@@ -46,22 +47,6 @@ EFFICIENTVIT_COLD inline void add_word(std::string& list, std::string_view word)
 
 EFFICIENTVIT_COLD inline std::string dotted(int a, int b, int c) {
     return concat({std::to_string(a), ".", std::to_string(b), ".", std::to_string(c)});
-}
-
-/// The brand string of an x86 CPU, "" elsewhere.
-EFFICIENTVIT_COLD inline std::string cpu_name() {
-    std::string name;
-#if defined(EFFICIENTVIT_X86)
-    for (unsigned leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
-        const CpuidRegisters r = cpuid(leaf, 0);
-        for (const unsigned part : {r.eax, r.ebx, r.ecx, r.edx}) {
-            for (unsigned shift = 0; shift < 32; shift += 8) name += static_cast<char>(part >> shift & 0xff);
-        }
-    }
-    name.resize(name.find_last_not_of(std::string_view(" \0", 2)) + 1);
-    name.erase(0, name.find_first_not_of(' '));
-#endif
-    return name;
 }
 
 /// What choose() gives, or why it refuses; and the environment variable if it is set.

@@ -77,4 +77,14 @@ TEST(BuildInfo, WhatTheEnvironmentAsksForInVainIsTold) {
     EXPECT_EQ(ev::build_info().isa, "EFFICIENTVIT_ISA is 'mmx', known are scalar, avx2, avx512, neon, wasm");
 }
 
+TEST(BuildInfo, CoresOfAnArmCpuHaveNames) {
+    const std::string big = "processor\t: 4\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0b\n\n";
+    const std::string little = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd05\nCPU revision\t: 0\n\n";
+    EXPECT_EQ(ev::detail::arm_cores(little + little + big), "2 Cortex-A55, 1 Cortex-A76");
+    EXPECT_EQ(ev::detail::arm_cores("CPU part\t: 0xd4f"), "1 cores of part 0xd4f");  // without an implementer
+    EXPECT_EQ(ev::detail::arm_cores("CPU implementer : 0x61\nCPU part : 0x022"), "1 cores of part 0x022");
+    EXPECT_EQ(ev::detail::arm_cores("Hardware\t: BCM2835\nCPU part"), "");
+    EXPECT_EQ(ev::detail::arm_cores(""), "");
+}
+
 }  // namespace
