@@ -48,7 +48,7 @@ TEST(BuildInfo, EveryLineSaysSomething) {
         ASSERT_NE(colon, std::string::npos) << line;
         EXPECT_GT(line.size(), colon + 2) << line;
     }
-    EXPECT_EQ(lines, 11);
+    EXPECT_EQ(lines, 12);
 }
 
 TEST(BuildInfo, BaselineTellsWhatTheFlagsAllow) {
