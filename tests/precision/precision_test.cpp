@@ -245,6 +245,22 @@ TEST(Int8, OfPublishedNetworksAgainstFloat64) {
     check(ev::BackboneL1(), "backbone_l1_1x224x224", 3.0e-2);
 }
 
+TEST(Int8, NaNInAWeightStaysNaN) {
+    using Layer =
+        ev::ConvLayer<ev::ConvConfig{.in_channels = 72, .out_channels = 20, .kernel_size = 1, .norm = ev::Norm::none}>;
+    const ev::StateDict weights = golden_weights(Layer::parameters());
+    ev::StateDict broken;
+    for (const ev::Parameter& p : Layer::parameters()) {
+        std::vector<float> values = to_float(*weights.find(p.name));
+        if (p.name == "conv.weight") values[72 * 7 + 30] = std::numeric_limits<float>::quiet_NaN();  // numbers follow
+        broken.insert(p.name, p.shape, values);
+    }
+    Layer layer;
+    layer.load_state_dict(broken, {.precision = ev::Precision::int8});
+    const ev::Tensor y = layer.forward(golden_input({1, 72, 3, 4}));
+    for (int c = 0; c < 20; ++c) EXPECT_EQ(std::isnan(y(0, c, 2, 3)), c == 7) << c;
+}
+
 // Products are exact and inputs are rounded alike, so that what differs is the last bits of floats around them, which
 // now and then take an input to the neighbouring byte.
 TEST(Int8, SameOnEveryInstructionSet) {

@@ -128,16 +128,14 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
     return packed;
 }
 
-inline float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-
 /// What the bytes of a group of weights, whose largest absolute value is `most`, are multiplied by, as bf16: large
 /// enough that no byte exceeds 127. NaN where `most` is not finite.
 inline std::uint16_t byte_scale(float most) {
     constexpr std::uint16_t nan = 0x7fc0;
     if (!std::isfinite(most)) return nan;
     std::uint16_t scale = float_to_bf16(most / 127);
-    if (127 * bf16_to_float(scale) < most) ++scale;
-    return bf16_to_float(scale) < std::numeric_limits<float>::min() ? std::uint16_t{0} : scale;
+    if (127 * bfloat_to_float(scale) < most) ++scale;
+    return bfloat_to_float(scale) < std::numeric_limits<float>::min() ? std::uint16_t{0} : scale;
 }
 
 /// Weights [out][in][k*k] of an int8 layer into [out block][group][k*k] of what kernels::weight_words() says.
@@ -148,25 +146,28 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
     const int in_lanes = in.lanes();
     AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(int8, in_lanes) * taps) *
                                 static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
-    const auto value = [&](int oc, int lane, int tap) {
-        const int ic = oc < 0 || lane >= in_lanes ? -1 : in.channel(lane / in.block, lane % in.block);
-        if (ic < 0) return 0.0f;
-        return weight[static_cast<std::size_t>((Index{oc} * in.channels + ic) * taps + tap)];
-    };
+    std::vector<int> channels(static_cast<std::size_t>(in_lanes + 3), -1);  // of lanes, up to the last whole word
+    for (int lane = 0; lane < in_lanes; ++lane) {
+        channels[static_cast<std::size_t>(lane)] = in.channel(lane / in.block, lane % in.block);
+    }
     // One output of one group and tap; `to` is its word in the first row.
     const auto pack_column = [&](int oc, int first, int words, int tap, float* to, int row) {
+        float values[group] = {};
         float most = 0;
-        for (int lane = first; lane < first + 4 * words && !std::isnan(most); ++lane) {
-            const float size = std::abs(value(oc, lane, tap));
-            if (!(size <= most)) most = size;
+        for (int i = 0; oc >= 0 && i < 4 * words; ++i) {
+            const int ic = channels[static_cast<std::size_t>(first + i)];
+            if (ic < 0) continue;
+            values[i] = weight[static_cast<std::size_t>((Index{oc} * in.channels + ic) * taps + tap)];
+            const float size = std::abs(values[i]);
+            if (!std::isnan(most) && !(size <= most)) most = size;
         }
         const std::uint16_t scale = byte_scale(most);
-        const float divisor = bf16_to_float(scale);
+        const float divisor = bfloat_to_float(scale);
         int sum = 0;
         for (int word = 0; word < words; ++word) {
             std::int8_t bytes[4] = {};
             for (int i = 0; i < 4 && divisor > 0; ++i) {
-                bytes[i] = static_cast<std::int8_t>(std::lrint(value(oc, first + 4 * word + i, tap) / divisor));
+                bytes[i] = static_cast<std::int8_t>(std::lrint(values[4 * word + i] / divisor));
                 sum += bytes[i];
             }
             std::memcpy(to + Index{word + 1} * row, bytes, sizeof(bytes));
