@@ -258,6 +258,8 @@ def test_options(b0_weights):
     assert scalar.isa == "scalar" and scalar.threads == 0 and error(scalar(X), f32(X)) <= BOUND
     bf16 = ev.load(b0_weights, precision="bf16_weights")
     assert bf16.precision == "bf16_weights" and 1e-5 < error(bf16(X), f32(X)) < 2e-2
+    int8 = ev.load(b0_weights, precision="int8")
+    assert int8.precision.startswith("int8 (") and 1e-4 < error(int8(X), f32(X)) < 6e-2
     assert "cls_b0" in repr(f32) and "bf16_weights" in repr(bf16)
     tagged = ev.load(b0_weights, "efficientvit_b0.r224_in1k")
     assert (tagged.name, tagged.input_size, tagged.crop_ratio) == ("cls_b0", (224, 224), 0.95)

@@ -155,6 +155,9 @@ inline LoadOptions load_options_of(const ev_load_options& from) {
         case EV_BF16:
             out.precision = Precision::bf16;
             break;
+        case EV_INT8:
+            out.precision = Precision::int8;
+            break;
         default:
             throw ConfigError(detail::concat({"no precision has the number ", std::to_string(from.precision)}));
     }

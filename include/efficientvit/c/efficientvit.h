@@ -86,7 +86,8 @@ EV_API const char* ev_network(int index);
 enum {
     EV_F32 = 0,          /**< float throughout */
     EV_BF16_WEIGHTS = 1, /**< weights rounded to bfloat16 */
-    EV_BF16 = 2          /**< and what they are multiplied by */
+    EV_BF16 = 2,         /**< and what they are multiplied by */
+    EV_INT8 = 3          /**< 8-bit integers, quantized without calibration data */
 };
 
 /** The instruction set that weights are packed for. */
