@@ -90,6 +90,9 @@ ev::StateDict with_official_names(const ev::StateDict& weights, const ev::AnyMod
     for (const ev::Parameter& p : parameters) {
         const ev::Entry& entry = *matched.find(p.name);
         out.insert(p.name, entry.dtype, entry.shape, entry.data, entry.owner);
+        if (const ev::Entry* const scale = matched.find_scale(p.name)) {
+            out.insert(p.name + "_scale", scale->dtype, scale->shape, scale->data, scale->owner);
+        }
     }
     return out;
 }

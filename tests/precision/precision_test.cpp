@@ -223,22 +223,26 @@ TEST_P(Precision, HugeActivationsStayFinite) {
     }
 }
 
-// Root of the mean square, of stage_final.
+/// stage_final's difference from the golden one, by the root of the mean square.
+template <class Network>
+void check_root_mean_square(const Network& network, const GoldenFile& golden, double limit) {
+    const reference::Map expected = golden.map("stage" + std::to_string(Network::stages - 1));
+    const reference::Map y = to_map(network.forward_final(golden_input(golden.input_shape())));
+    double error = 0, size = 0;
+    for (std::size_t i = 0; i < y.values.size(); ++i) {
+        error += (y.values[i] - expected.values[i]) * (y.values[i] - expected.values[i]);
+        size += expected.values[i] * expected.values[i];
+    }
+    const double relative = std::sqrt(error / size);
+    EXPECT_LE(relative, limit);
+    std::printf("[          ] root of the mean square: %.3g\n", relative);
+}
+
 TEST(Int8, OfPublishedNetworksAgainstFloat64) {
     const auto check = [](auto network, const std::string& name, double limit) {
-        using Network = decltype(network);
-        const GoldenFile golden(name);
-        network.load_state_dict(golden_weights(Network::parameters()), {.precision = ev::Precision::int8});
-        const reference::Map expected = golden.map("stage" + std::to_string(Network::stages - 1));
-        const reference::Map y = to_map(network.forward_final(golden_input(golden.input_shape())));
-        double error = 0, size = 0;
-        for (std::size_t i = 0; i < y.values.size(); ++i) {
-            error += (y.values[i] - expected.values[i]) * (y.values[i] - expected.values[i]);
-            size += expected.values[i] * expected.values[i];
-        }
-        const double relative = std::sqrt(error / size);
-        EXPECT_LE(relative, limit) << name;
-        std::printf("[          ] %s: %.3g\n", name.c_str(), relative);
+        SCOPED_TRACE(name);
+        network.load_state_dict(golden_weights(decltype(network)::parameters()), {.precision = ev::Precision::int8});
+        check_root_mean_square(network, GoldenFile(name), limit);
     };
     check(ev::BackboneB0(), "backbone_b0_1x224x224", 1.7e-2);
     check(ev::BackboneB1(), "backbone_b1_1x224x224", 1.7e-2);
@@ -366,6 +370,74 @@ TEST(Converted, ToHalfTheBytesAndLoadedAsTheyAre) {
         std::filesystem::remove(path);
     }
     EXPECT_THROW(ev::converted(weights, ev::DType::f64), ev::WeightsError);
+}
+
+/// Of 8-bit integers, those that fill a group and those that do not.
+using Bytes = ev::OpSequential<
+    ev::ConvLayer<ev::ConvConfig{.in_channels = 100, .out_channels = 64, .kernel_size = 1, .norm = ev::Norm::none}>,
+    ev::ConvLayer<ev::ConvConfig{.in_channels = 64, .out_channels = 40, .norm = ev::Norm::none}>>;
+
+TEST(Converted, ToBytesThatArePackedAsTheyAre) {
+    const ev::StateDict weights = golden_weights(Bytes::parameters()), bytes = ev::converted(weights, ev::DType::i8);
+    EXPECT_EQ(bytes.at("op_list.0.conv.weight").dtype, ev::DType::i8);
+    EXPECT_EQ(bytes.at("op_list.0.conv.weight_scale").shape, (std::vector<std::int64_t>{64, 2, 1, 1}));
+    EXPECT_EQ(bytes.at("op_list.1.conv.weight_scale").shape, (std::vector<std::int64_t>{40, 1, 3, 3}));
+    Bytes from_floats, from_bytes;
+    from_floats.load_state_dict(weights, {.precision = ev::Precision::int8});
+    from_bytes.load_state_dict(bytes, {.precision = ev::Precision::int8});
+    const ev::Tensor x = golden_input({2, 100, 7, 5});
+    EXPECT_TRUE(same_bits(from_bytes.forward(x), from_floats.forward(x)));
+    from_floats.load_state_dict(weights);
+    from_bytes.load_state_dict(bytes);
+    EXPECT_LE(relative_error(from_bytes.forward(x), to_map(from_floats.forward(x))), 1e-2);
+    EXPECT_EQ(ev::converted(bytes, ev::DType::i8).size(), bytes.size());
+}
+
+TEST(Converted, ToBytesInAQuarterOfTheFile) {
+    const GoldenFile golden("backbone_b1_1x224x224");
+    const ev::StateDict weights = golden_weights(ev::BackboneB1::parameters());
+    const auto folder = std::filesystem::temp_directory_path();
+    const auto path = folder / "efficientvit_precision_f32.safetensors",
+               small_path = folder / "efficientvit_precision_i8.safetensors";
+    ev::save_safetensors(path, weights);
+    ev::save_safetensors(small_path, ev::converted(ev::converted(weights, ev::DType::f16), ev::DType::i8));
+    EXPECT_LT(double(std::filesystem::file_size(small_path)), 0.3 * double(std::filesystem::file_size(path)));
+    for (const ev::Precision& precision : {ev::Precision::int8, ev::Precision::f32}) {
+        ev::BackboneB1 network;
+        network.load_state_dict(ev::load_safetensors(small_path), {.precision = precision});
+        check_root_mean_square(network, golden, 1.5e-2);
+    }
+    std::filesystem::remove(path);
+    std::filesystem::remove(small_path);
+}
+
+TEST(Converted, BytesThatLackTheirScalesAreRefused) {
+    const auto message = [](const ev::StateDict& weights) {
+        try {
+            Bytes().load_state_dict(weights);
+        } catch (const ev::WeightsError& error) {
+            return std::string(error.what());
+        }
+        return std::string("nothing");
+    };
+    const ev::StateDict bytes = ev::converted(golden_weights(Bytes::parameters()), ev::DType::i8);
+    const auto altered = [&](bool shorter) {
+        ev::StateDict out;
+        for (const auto& [name, entry] : bytes) {
+            if (name != "op_list.0.conv.weight_scale") {
+                out.insert(name, entry.dtype, entry.shape, entry.data, entry.owner);
+            } else if (shorter) {
+                out.insert(name, {64, 1, 1, 1}, std::vector<float>(64, 1.0f));
+            }
+        }
+        return message(out);
+    };
+    EXPECT_NE(altered(false).find("op_list.0.conv.weight: found I8"), std::string::npos) << altered(false);
+    EXPECT_NE(altered(true).find("weight_scale: found [64, 1, 1, 1], expected [64, 2, 1, 1]"), std::string::npos)
+        << altered(true);
+    ev::StateDict infinite;
+    infinite.insert("weight", {32, 32}, std::vector<float>(1024, std::numeric_limits<float>::infinity()));
+    EXPECT_THROW(ev::converted(infinite, ev::DType::i8), ev::WeightsError);
 }
 
 TEST(Converted, EveryHalfComesBackAndBetweenIsTheNearest) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cfenv>
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -70,6 +71,29 @@ TEST(Converted, DoublesRoundToTheNearestInEveryMode) {
     for (const std::vector<float>& found :
          in_every_mode([&] { return ev::to_float(ev::converted(close, ev::DType::f16).at("x")); })) {
         EXPECT_EQ(found, (std::vector<float>{1, -1}));
+    }
+}
+
+TEST(Converted, EightBitsAreTheNearestInEveryMode) {
+    std::vector<float> values(64 * 80);  // 64 outputs, groups of 64 and 16 inputs
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.01f * static_cast<float>((i * 7919) % 501) - 2.5f;
+    ev::StateDict weights;
+    weights.insert("conv.weight", {64, 80}, values);
+    const auto integers = in_every_mode([&] {
+        const ev::StateDict bytes = ev::converted(weights, ev::DType::i8);
+        const std::span<const std::byte> q = bytes.at("conv.weight").data, s = bytes.at("conv.weight_scale").data;
+        std::vector<std::byte> all(q.begin(), q.end());
+        all.insert(all.end(), s.begin(), s.end());
+        return all;
+    });
+    for (const auto& found : integers) EXPECT_EQ(found, integers[0]);
+    const ev::StateDict bytes = ev::converted(weights, ev::DType::i8);
+    const std::vector<float> q = ev::to_float(bytes.at("conv.weight")), s = ev::to_float(bytes.at("conv.weight_scale"));
+    ASSERT_EQ(s.size(), 64U * 2);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const float scale = s[i / 80 * 2 + i % 80 / 64];
+        ASSERT_LE(std::abs(q[i]), 127.0f);
+        ASSERT_LE(std::abs(q[i] * scale - values[i]), 0.501f * scale) << i;
     }
 }
 

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -128,21 +127,12 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
     return packed;
 }
 
-/// What the bytes of a group of weights, whose largest absolute value is `most`, are multiplied by, as bf16: large
-/// enough that no byte exceeds 127. NaN where `most` is not finite.
-inline std::uint16_t byte_scale(float most) {
-    constexpr std::uint16_t nan = 0x7fc0;
-    if (!std::isfinite(most)) return nan;
-    std::uint16_t scale = float_to_bf16(most / 127);
-    if (127 * bfloat_to_float(scale) < most) ++scale;
-    return bfloat_to_float(scale) < std::numeric_limits<float>::min() ? std::uint16_t{0} : scale;
-}
-
 /// Weights [out][in][k*k] of an int8 layer into [out block][group][k*k] of what kernels::weight_words() says.
 inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const ChannelLayout& in,
                                        const ChannelLayout& out, int taps) {
     constexpr kernels::Operands int8 = kernels::Operands::int8;
     constexpr int group = kernels::group_channels(int8);
+    static_assert(group == int8_group);
     const int in_lanes = in.lanes();
     AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(int8, in_lanes) * taps) *
                                 static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
@@ -161,7 +151,7 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
             const float size = std::abs(values[i]);
             if (!std::isnan(most) && !(size <= most)) most = size;
         }
-        const std::uint16_t scale = byte_scale(most);
+        const std::uint16_t scale = int8_scale(most);
         const float divisor = bfloat_to_float(scale);
         int sum = 0;
         for (int word = 0; word < words; ++word) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A state dict with its floats in another format: half the file for bf16 and f16. Loading needs none of this, it
-// reads every format.
+// A state dict with its floats in another format: half the file for bf16 and f16, a quarter for 8-bit integers. Loading
+// needs none of this, it reads every format.
 #pragma once
 
 #include <efficientvit/error.hpp>
+#include <efficientvit/weights/int8_weights.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 
@@ -16,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -43,39 +45,94 @@ inline std::uint16_t float_to_half(const float& value) {
     return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
 }
 
+namespace detail {
+
+/// Adds a tensor that owns its bytes.
+template <class T>
+void insert_owned(StateDict& to, const std::string& name, DType dtype, const std::vector<std::int64_t>& shape,
+                  std::vector<T> values) {
+    auto owner = std::make_shared<const HeapStorage<std::vector<T>>>(std::move(values));
+    const std::span<const std::byte> data = owner->bytes();
+    to.insert(name, dtype, shape, data, std::move(owner));
+}
+
+/// A copy of the tensor.
+inline void insert_copy(StateDict& to, const std::string& name, const Entry& entry) {
+    std::vector<std::byte> bytes(entry.data.size());
+    read_bytes(entry, 0, bytes);
+    insert_owned(to, name, entry.dtype, entry.shape, std::move(bytes));
+}
+
+/// Whether converted() makes 8-bit integers of it: the weights of convolutions and linear layers, but those whose few
+/// channels Precision::int8 multiplies as floats anyway.
+inline bool becomes_int8(std::string_view name, const Entry& entry) {
+    constexpr std::int64_t least = 32;
+    return name.ends_with("weight") && is_floating_point(entry.dtype) && entry.shape.size() >= 2 &&
+           entry.shape[0] >= least && entry.shape[1] >= least;
+}
+
+/// Adds the integers and their scales.
+inline void insert_int8(StateDict& to, const std::string& name, const Entry& entry) {
+    const std::vector<float> values = to_float(entry);
+    const std::vector<std::int64_t> scale_shape = int8_scale_shape(entry.shape);
+    std::size_t count = 1;
+    for (const std::int64_t extent : scale_shape) count *= static_cast<std::size_t>(extent);
+    std::vector<float> most(count);
+    for_each_int8(entry.shape, [&](std::size_t i, std::size_t scale) {
+        const float size = std::abs(values[i]);
+        if (!is_nan(most[scale]) && !(size <= most[scale])) most[scale] = size;
+    });
+    for (const float& size : most) {
+        if (is_finite(size)) continue;
+        throw WeightsError(
+            concat({"converted: ", in_quotes(name), " holds ", std::to_string(size), ", which I8 does not have"}));
+    }
+    std::vector<std::uint16_t> scales(count);
+    std::vector<std::int8_t> integers(values.size());
+    with_float_defaults([&] {
+        for (std::size_t i = 0; i < count; ++i) scales[i] = int8_scale(most[i]);
+        for_each_int8(entry.shape, [&](std::size_t i, std::size_t scale) {
+            const float divisor = bfloat_to_float(scales[scale]);
+            integers[i] = static_cast<std::int8_t>(divisor > 0 ? std::lrint(values[i] / divisor) : 0);
+        });
+    });
+    insert_owned(to, name, DType::i8, entry.shape, std::move(integers));
+    insert_owned(to, concat({name, int8_scale_suffix}), DType::bf16, scale_shape, std::move(scales));
+}
+
+}  // namespace detail
+
 /// The same tensors with every floating-point one as bf16 or f16, whichever `format` is; the others, and the metadata,
-/// stay. Holds memory of its own. Throws WeightsError where `format` is neither, and where a finite value has no finite
-/// one in f16, naming the tensor.
+/// stay. With i8, the weights of convolutions and linear layers become 8-bit integers with scales (int8_weights.hpp),
+/// and all other tensors stay: converted(converted(weights, DType::f16), DType::i8) makes a file of a quarter. Holds
+/// memory of its own. Throws WeightsError where `format` is none of these, and where a finite value has no finite one
+/// in f16 or a value that is not finite would become an integer, naming the tensor.
 inline StateDict converted(const StateDict& weights, DType format) {
-    if (format != DType::bf16 && format != DType::f16) {
-        throw WeightsError(detail::concat({"converted: to BF16 or F16, not to ", dtype_name(format)}));
+    if (format != DType::bf16 && format != DType::f16 && format != DType::i8) {
+        throw WeightsError(detail::concat({"converted: to BF16, F16 or I8, not to ", dtype_name(format)}));
     }
     StateDict out;
     out.metadata() = weights.metadata();
     for (const auto& [name, entry] : weights) {
-        std::vector<std::byte> bytes;
-        DType dtype = entry.dtype;
-        if (is_floating_point(entry.dtype)) {
-            const std::vector<float> values = to_float(entry);
-            bytes.resize(values.size() * 2);
-            std::byte* to = bytes.data();
-            for (const float& value : values) {
-                const std::uint16_t bits = format == DType::bf16 ? float_to_bf16(value) : float_to_half(value);
-                if (format == DType::f16 && detail::is_finite(value) && (bits & 0x7fffu) == 0x7c00u) {
-                    throw WeightsError(detail::concat({"converted: ", detail::in_quotes(name), " holds ",
-                                                       std::to_string(value), ", more than F16 has"}));
-                }
-                std::memcpy(to, &bits, sizeof(bits));
-                to += sizeof(bits);
-            }
-            dtype = format;
-        } else {
-            bytes.resize(entry.data.size());
-            detail::read_bytes(entry, 0, bytes);
+        if (format == DType::i8 && detail::becomes_int8(name, entry)) {
+            detail::insert_int8(out, name, entry);
+            continue;
         }
-        auto owner = std::make_shared<const HeapStorage<std::vector<std::byte>>>(std::move(bytes));
-        const std::span<const std::byte> data = owner->bytes();
-        out.insert(name, dtype, entry.shape, data, std::move(owner));
+        if (format == DType::i8 || !is_floating_point(entry.dtype)) {
+            detail::insert_copy(out, name, entry);
+            continue;
+        }
+        const std::vector<float> values = to_float(entry);
+        std::vector<std::uint16_t> bits;
+        bits.reserve(values.size());
+        for (const float& value : values) {
+            bits.push_back(format == DType::bf16 ? float_to_bf16(value) : float_to_half(value));
+            if (format == DType::f16 && detail::is_finite(value) && (bits.back() & 0x7fffu) == 0x7c00u) {
+                throw WeightsError(detail::concat(
+                    {"converted: ", detail::in_quotes(name), " holds ", std::to_string(value), ", more than F16 has"}));
+            }
+        }
+        detail::insert_owned(out, name, format, entry.shape, std::move(bits));
     }
     return out;
 }

@@ -8,6 +8,7 @@
 #include <efficientvit/config.hpp>
 #include <efficientvit/error.hpp>
 #include <efficientvit/kernels/precision.hpp>
+#include <efficientvit/weights/int8_weights.hpp>
 #include <efficientvit/weights/name_matching.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
@@ -89,6 +90,16 @@ public:
             if (entry.shape != shape) {
                 problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
                                     ", expected ", detail::shape_text(shape));
+            } else if (tensor->scale != nullptr) {
+                const std::vector<std::int64_t> scale_shape = detail::int8_scale_shape(shape);
+                if (tensor->scale->shape == scale_shape) {
+                    found_.try_emplace(parameter.name, *tensor);
+                } else {
+                    problems.shapes.add(detail::concat({tensor->name, detail::int8_scale_suffix}),
+                                        detail::concat({parameter.name, detail::int8_scale_suffix}), ": found ",
+                                        detail::shape_text(tensor->scale->shape), ", expected ",
+                                        detail::shape_text(scale_shape));
+                }
             } else if (!is_floating_point(entry.dtype)) {
                 problems.dtypes.add(tensor->name, parameter.name, ": found ", dtype_name(entry.dtype),
                                     ", expected F32, F16, BF16 or F64");
@@ -119,6 +130,12 @@ public:
     const Entry* find(std::string_view name) const {
         const auto found = found_.find(name);
         return found == found_.end() ? nullptr : found->second.entry;
+    }
+
+    /// The scales of that tensor, where it is of 8-bit integers.
+    const Entry* find_scale(std::string_view name) const {
+        const auto found = found_.find(name);
+        return found == found_.end() ? nullptr : found->second.scale;
     }
 
     /// Whether the file leaves out all tensors with Parameter::any_or_none, and this is one.
@@ -274,8 +291,11 @@ public:
     /// The values of a tensor as float, row-major; if it is missing, which happens only without strict, `count` times
     /// `otherwise`.
     std::vector<float> read(std::string_view name, std::int64_t count, float otherwise) const {
-        const Entry* entry = weights_->find(full_name(name));
-        return entry == nullptr ? detail::filled(static_cast<std::size_t>(count), otherwise) : to_float(*entry);
+        const std::string full = full_name(name);
+        const Entry* const entry = weights_->find(full);
+        if (entry == nullptr) return detail::filled(static_cast<std::size_t>(count), otherwise);
+        const Entry* const scale = weights_->find_scale(full);
+        return scale == nullptr ? to_float(*entry) : detail::int8_to_float(*entry, *scale);
     }
 
     /// The model's name for it.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/config.hpp>
+#include <efficientvit/weights/int8_weights.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 #include <efficientvit/weights/text.hpp>
 #include <efficientvit/weights/timm_names.hpp>
@@ -60,6 +61,7 @@ public:
         std::string_view name;  ///< in the file, the prefix included
         const Entry* entry;     ///< null: of elements that are not read, which `odd` tells
         std::string_view odd{};
+        const Entry* scale = nullptr;  ///< of 8-bit integers, see int8_weights.hpp
         bool used = false;
     };
     using Map = std::map<std::string, Tensor, std::less<>>;
@@ -67,7 +69,7 @@ public:
     FileNames(const StateDict& weights, std::string_view prefix) {
         for (const auto& [full_name, entry] : weights) {
             std::string_view name = full_name;
-            if (!cut_front(name, prefix) || is_counter(name)) continue;
+            if (!cut_front(name, prefix) || is_counter(name) || is_scale(name, entry)) continue;
             const Tensor tensor{full_name, &entry};
             // Two names that differ only in such wrappers: the later stays unused and is reported as unexpected.
             if (!tensors_.try_emplace(without_python_wrappers(name), tensor).second) doubles_.push_back(full_name);
@@ -91,6 +93,16 @@ public:
     const std::vector<std::string_view>& doubles() const { return doubles_; }
 
 private:
+    /// Whether it is the scale of integers, to which it then belongs. They come before it in the order of names.
+    bool is_scale(std::string_view name, const Entry& entry) {
+        if (!name.ends_with(int8_scale_suffix) || !is_floating_point(entry.dtype)) return false;
+        name.remove_suffix(int8_scale_suffix.size());
+        Tensor* const integers = find(without_python_wrappers(name));
+        if (integers == nullptr || integers->entry->dtype != DType::i8) return false;
+        integers->scale = &entry;
+        return true;
+    }
+
     Map tensors_;
     std::vector<std::string_view> doubles_;
 };
