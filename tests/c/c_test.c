@@ -452,6 +452,7 @@ static void segment_anything(void) {
     }
     same_as_file(all, size * 60 * 90, "everything.u8");
     failed(ev_mask_list_get(masks, size, &record, sizeof record, &error), EV_ERROR_ARGUMENT, &error, "of only");
+    ev_mask_list_free(masks);
     options.points_per_side = 0;
     failed(ev_sam_generate_masks(sam, &image, &options, &masks, &error), EV_ERROR_CONFIG, &error, "points_per_side");
     check(masks == NULL, "the handle after a failure");

@@ -7,7 +7,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { inflateSync } from 'node:zlib';
+import { brotliCompressSync, inflateSync } from 'node:zlib';
 
 import { nativeMasks, picture, shapesSam } from './golden_values.mjs';
 
@@ -17,6 +17,14 @@ const weights = new URL('digits_b0.safetensors', digits);
 const { EfficientViTError, hasRelaxedSimd, load } = await import(pathToFileURL(join(site, 'efficientvit.js')));
 
 const modules = ['efficientvit.wasm', ...(hasRelaxedSimd() ? ['efficientvit-relaxed.wasm'] : [])];
+
+test('a visitor loads little', async () => {
+    for (const wasm of modules) {
+        const size = brotliCompressSync(await readFile(join(site, wasm))).length;
+        console.log(`${wasm}: ${size} bytes by brotli`);
+        assert.ok(size <= 250e3, 'b0 and SAM l0');
+    }
+});
 
 /** The 8 x 8 gray values of a PNG of the digits: 8 bits, not interlaced. */
 async function pixels(path) {
