@@ -3,9 +3,9 @@
 """Train a small EfficientViT-SAM on drawn shapes (drawings.py) and write its weights, float16, under the reference's
 own names.
 
-The network is made of the reference's own classes (PyPI's `efficientsam`), only narrower: pictures of 128 pixels,
-embeddings of 64 channels on a grid of 16x16, masks of 64x64, prompts in the frame of 1024 as ever. It learns from
-clicks and boxes, and from a second click where a mask is wrong, which comes with that mask.
+The network (shapes_network.py) is the reference's, only narrower: pictures of 128 pixels, embeddings of 64 channels on
+a grid of 16x16, masks of 64x64, prompts in the frame of 1024 as ever. It learns from clicks and boxes, and from a second
+click where a mask is wrong, which comes with that mask.
 
 Set up and run:
 
@@ -24,85 +24,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientsam.models.efficientvit.backbone import EfficientViTLargeBackbone
-from efficientsam.models.efficientvit.sam import (
-    EfficientViTSam, EfficientViTSamImageEncoder, EfficientViTSamPredictor, SamNeck)
-from efficientsam.models.nn import UpSampleLayer, build_norm
-from efficientsam.models.nn.norm import set_norm_eps
-from efficientsam.segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from efficientsam.models.efficientvit.sam import EfficientViTSamPredictor
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 import drawings
+from shapes_network import EMBED_DIM, FRAME, GRID, begin_by_pixels, begin_by_position, build_model, set_grid
 
 HERE = Path(__file__).resolve().parent
 SIDE = drawings.SIDE
-FRAME = 1024  # of prompts
-EMBED_DIM = 64
-GRID = 16  # rows and columns of an embedding
-MLP_DIM = 256
-HEADS = 2
 EXPORTED = 32  # drawings that are kept beside the weights
 HELD_OUT = 1_000_000_000  # the first seed of drawings that are not trained on
 PADDING = 255  # the label of pixels outside a drawing
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
-
-
-def build_model():
-    """The whole network. shapes_sam.hpp has the same widths."""
-    widths = [16, 24, 64, 64, 96]
-    backbone = EfficientViTLargeBackbone(
-        width_list=widths, depth_list=[0, 1, 1, 2, 2], expand_list=[1, 1, 1, 3, 4], qkv_dim=16)
-    neck = SamNeck(
-        fid_list=["stage4", "stage3", "stage2"], in_channel_list=widths[:1:-1], head_width=EMBED_DIM, head_depth=2,
-        expand_ratio=1, middle_op="fmb", out_dim=EMBED_DIM)
-    encoder = EfficientViTSamImageEncoder(backbone, neck)
-    encoder.norm = build_norm("ln2d", EMBED_DIM)
-    model = EfficientViTSam(
-        image_encoder=encoder,
-        prompt_encoder=PromptEncoder(
-            embed_dim=EMBED_DIM, image_embedding_size=(GRID, GRID), input_image_size=(FRAME, FRAME), mask_in_chans=16),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3, transformer_dim=EMBED_DIM, iou_head_depth=3, iou_head_hidden_dim=256,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=MLP_DIM, num_heads=HEADS)),
-        image_size=(FRAME, SIDE))
-    set_norm_eps(model, 1e-6)
-    set_grid(model, GRID)
-    return model
-
-
-def set_grid(model, grid):
-    """Rows and columns of embeddings; build_model() gives GRID, training begins with less."""
-    for module in model.image_encoder.neck.modules():
-        if isinstance(module, UpSampleLayer):
-            module.size = (grid, grid)
-
-
-def begin_by_position(model):
-    """Weights to start from with which a click finds what lies below it. From random ones, whose attention knows of no
-    places, that alone takes thousands of steps: attention between tokens and places has the same projection on both
-    sides and takes what it finds through as it is, what is added to the positions of all tokens or to all places is
-    small, and projections keep the lengths of what they project."""
-    for module in [*model.mask_decoder.modules(), *model.prompt_encoder.modules()]:
-        if isinstance(module, nn.Linear):
-            nn.init.orthogonal_(module.weight, gain=1)
-            nn.init.zeros_(module.bias)
-    for mlp in model.mask_decoder.output_hypernetworks_mlps:
-        for layer in mlp.layers[:-1]:
-            nn.init.orthogonal_(layer.weight, gain=2 ** 0.5)
-    for module in model.mask_decoder.transformer.modules():
-        if getattr(module, "internal_dim", EMBED_DIM) == EMBED_DIM:
-            continue
-        with torch.no_grad():
-            nn.init.orthogonal_(module.q_proj.weight, gain=2)
-            module.k_proj.weight.copy_(module.q_proj.weight)
-            module.out_proj.weight.copy_(module.v_proj.weight.T)
-    with torch.no_grad():
-        for embedding in [*model.prompt_encoder.point_embeddings, model.prompt_encoder.no_mask_embed]:
-            embedding.weight.mul_(0.2)
 
 
 # ---- Drawings and prompts --------------------------------------------------------------------------------------------
@@ -256,9 +193,9 @@ def learning_rate(step, args):
 
 
 def losses(model, helpers, images, masks, shrink, corrected):
-    """The loss of a batch of which the network sees a `shrink`-th of the size: of each drawing's prompts the first half
-    are clicks, the others boxes. And the IoU of both. `corrected`: clicks are followed by a second one where the mask is
-    wrong, which comes with the mask."""
+    """The loss of a batch of which the network sees a `shrink`-th of the size: of each drawing's prompts the first
+    third are clicks, the others boxes. And the IoU of both. `corrected`: clicks are followed by a second one where the
+    mask is wrong, which comes with the mask."""
     set_grid(model, GRID // shrink)
     small = functional.avg_pool2d(images, 2 * shrink)
     halved = functional.avg_pool2d(masks.float(), 2)
@@ -266,12 +203,12 @@ def losses(model, helpers, images, masks, shrink, corrected):
     colors = torch.einsum("bchw,bphw->bpc", small, target) / target.sum((2, 3))[..., None].clamp(min=1)
     seen = images if shrink == 1 else functional.avg_pool2d(images, shrink)
     embedding = model.image_encoder(seen.to(memory_format=torch.channels_last))
-    half = masks.shape[1] // 2
-    clicked = halved[:, :half].flatten(0, 1) >= 0.75
+    clicks = max(1, masks.shape[1] // 3)  # boxes are learned more slowly
+    clicked = halved[:, :clicks].flatten(0, 1) >= 0.75
     inner = torch.rand(len(clicked), 1, 1) < 0.5
     points = random_points(torch.where(inner, shrunk(clicked), clicked))[:, None]
     labels = torch.ones(len(points), 1)
-    sparse = [click_tokens(model, points, labels), box_tokens(model, boxes_around(masks[:, half:].flatten(0, 1)))]
+    sparse = [click_tokens(model, points, labels), box_tokens(model, boxes_around(masks[:, clicks:].flatten(0, 1)))]
     # Both have two tokens, so that one pass decodes all.
     sparse = torch.cat([x.unflatten(0, (len(images), -1)) for x in sparse], 1).flatten(0, 1)
     decoded = Decoded(model, embedding, sparse)
@@ -279,19 +216,21 @@ def losses(model, helpers, images, masks, shrink, corrected):
     total = loss + helpers.picture_loss(embedding, small) + helpers.color_loss(decoded.known, colors.flatten(0, 1))
     iou = iou.view(len(images), -1)
     if corrected:
-        logits = decoded.masks[:, :1].detach().unflatten(0, (len(images), -1))[:, :half].flatten(0, 1)
+        logits = decoded.masks[:, :1].detach().unflatten(0, (len(images), -1))[:, :clicks].flatten(0, 1)
         wrong = (logits[:, 0] > 0) != clicked
         again = random_points(torch.where(wrong.any(2).any(1)[:, None, None], wrong, clicked))
         kind = clicked[torch.arange(len(again)), again[:, 1].long() // 2, again[:, 0].long() // 2].float()
         sparse = click_tokens(model, torch.cat([points, again[:, None]], 1), torch.cat([labels, kind[:, None]], 1))
-        total = total + 0.5 * mask_loss(Decoded(model, embedding, sparse, logits), target[:, :half].flatten(0, 1), balanced=False)[0]
-    return total, iou[:, :half].mean(), iou[:, half:].mean()
+        corrected_masks = Decoded(model, embedding, sparse, logits)
+        total = total + 0.5 * mask_loss(corrected_masks, target[:, :clicks].flatten(0, 1), balanced=False)[0]
+    return total, iou[:, :clicks].mean(), iou[:, clicks:].mean()
 
 
 def train(args):
     torch.manual_seed(args.seed)
     model = build_model().train().to(memory_format=torch.channels_last)
     begin_by_position(model)
+    begin_by_pixels(model)
     helpers = Helpers()
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     learned = [*model.parameters(), *helpers.parameters()]
@@ -387,10 +326,10 @@ def evaluate(model, count, folder=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--small", type=float, default=0.15, help="share of the steps that see drawings of half the size")
+    parser.add_argument("--small", type=float, default=0.03, help="share of the steps that see drawings of half the size")
     parser.add_argument("--batch", type=int, default=16, help="drawings a step")
     parser.add_argument("--drawings", type=int, default=5000, help="that are trained on, each in 48 variants")
-    parser.add_argument("--prompts", type=int, default=6, help="on each drawing, half of them clicks, half boxes")
+    parser.add_argument("--prompts", type=int, default=6, help="on each drawing, a third of them clicks, the others boxes")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
