@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hot loops of AArch64 object files or libraries, and how fast LLVM's models of cores run them.
 
-    loops.py FILE ... [--only REGEX] [--least N]
+    loops.py FILE ... [--only REGEX] [--least N] [--stripped]
 
 A loop is what lies between a branch backwards and its target, with N products of vectors at least and no other loop or call
 inside. Told are its products (multiply-adds of single numbers), instructions for each, loads, and for each core the cycles
-of one turn and the share of what the core can multiply and add at most.
+of one turn and the share of what the core can multiply and add at most. --stripped: for libraries of many megabytes without
+symbols, of which only what surrounds many multiply-adds of floats is disassembled.
 """
 import argparse
+import array
 import itertools
 import re
 import subprocess
@@ -18,24 +20,53 @@ import mca
 BACK = re.compile(r"^(b|b\.\w+|cbn?z|tbn?z)\s.*?0x([0-9a-f]+)")
 
 
+def disassembled(path, *arguments):
+    command = ["llvm-objdump-19", "-d", "--demangle", "--no-show-raw-insn", "--no-leading-headers", f"--mattr={mca.FEATURES}"]
+    return subprocess.run([*command, *arguments, path], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def instructions(path):
     """(symbol, [(address, instruction)]) of each."""
-    command = ["llvm-objdump-19", "-d", "--demangle", "--no-show-raw-insn", "--no-leading-headers", f"--mattr={mca.FEATURES}", path]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     name, body = None, []
-    for line in text.splitlines():
+    for line in disassembled(path):
         head = re.match(r"^[0-9a-f]+ <(.*)>:$", line)
         if head:
             if body:
                 yield name, body
             name, body = head.group(1), []
-            continue
-        instruction = re.match(r"^\s*([0-9a-f]+):\s+(.*)$", line)
-        if instruction:
-            text = re.sub(r"\s*(//| <).*$", "", instruction.group(2).replace("\t", " ")).strip()
-            body.append((int(instruction.group(1), 16), text))
+        else:
+            body += instruction(line)
     if body:
         yield name, body
+
+
+def instruction(line):
+    """[(address, instruction)], or [] for a line that has none."""
+    match = re.match(r"^\s*([0-9a-f]+):\s+(.*)$", line)
+    if not match:
+        return []
+    return [(int(match.group(1), 16), re.sub(r"\s*(//| <).*$", "", match.group(2).replace("\t", " ")).strip())]
+
+
+def surroundings(path):
+    """The same of what surrounds 24 fmla of four floats and more, less than 40 instructions from one to the next."""
+    sections = subprocess.run(["llvm-readelf-19", "-SW", path], check=True, capture_output=True, text=True).stdout
+    address, offset, size = (int(x, 16) for x in re.search(r"\.text\s+PROGBITS" + 3 * r"\s+([0-9a-f]+)", sections).groups())
+    with open(path, "rb") as file:
+        file.seek(offset)
+        words = array.array("I", file.read(size // 4 * 4))
+    found = []
+    for i, word in enumerate(words):
+        if word & 0xFFC0F400 == 0x4F801000 or word & 0xFFE0FC00 == 0x4E20CC00:  # by element, and by vector
+            if found and i - found[-1][1] < 40:
+                found[-1][1:] = i, found[-1][2] + 1
+            else:
+                found.append([i, i, 1])
+    for begin, end, count in found:
+        if count >= 24:
+            bounds = address + 4 * max(0, begin - 60), address + 4 * (end + 60)
+            lines = disassembled(path, f"--start-address={bounds[0]}", f"--stop-address={bounds[1]}")
+            yield "", [pair for line in lines for pair in instruction(line)]
 
 
 def innermost_loops(body):
@@ -53,8 +84,8 @@ def innermost_loops(body):
     return [a for i, a in enumerate(inner) if i == 0 or inner[i - 1][1] <= a[0]]
 
 
-def loops(path, only=None, least=16):
-    for name, body in instructions(path):
+def loops(path, only=None, least=16, stripped=False):
+    for name, body in surroundings(path) if stripped else instructions(path):
         if only and not re.search(only, name):
             continue
         for begin, end in innermost_loops(body):
@@ -74,10 +105,11 @@ def main():
     parser.add_argument("files", nargs="+")
     parser.add_argument("--only", help="functions whose name has this in it")
     parser.add_argument("--least", type=int, default=64, help="products in a turn (default 64)")
+    parser.add_argument("--stripped", action="store_true", help="only what surrounds many fmla")
     arguments = parser.parse_args()
     mca.check()
     for path in arguments.files:
-        found = list(loops(path, arguments.only, arguments.least))
+        found = list(loops(path, arguments.only, arguments.least, arguments.stripped))
         times = [mca.cycles(core, [code for _, _, code in found]) for core in mca.CORES]
         print(f"\n{path}\n\n| loop | products | instructions each | loads |" + "".join(f" {core.name} |" for core in mca.CORES))
         print("|---|--:|--:|--:|" + "--:|" * len(mca.CORES))
