@@ -11,6 +11,7 @@ namespace kernels = efficientvit::kernels;
 const kernels::Table& table_of(efficientvit::Isa isa) { return kernels::table(isa); }
 void dense(const kernels::Table& table, const kernels::Dense& args) { kernels::dense(table, args); }
 void grouped(const kernels::Table& table, const kernels::Dense& args) { kernels::grouped(table, args); }
+void winograd(const kernels::Table& table, const kernels::Winograd& args) { kernels::winograd(table, args); }
 void resample(const kernels::Table& table, const kernels::Resample& args) { kernels::resample(table, args); }
 void layer_norm(const kernels::Table& table, const kernels::LayerNorm& args) { kernels::layer_norm(table, args); }
 void softmax_pixels(const kernels::Table& table, const kernels::SoftmaxPixels& args) {

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <efficientvit/kernels/sam_args.hpp>
+#include <efficientvit/kernels/winograd_args.hpp>
 
 #include <vector>
 
 const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);
 void dense(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
 void grouped(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
+void winograd(const efficientvit::kernels::Table& table, const efficientvit::kernels::Winograd& args);
 void resample(const efficientvit::kernels::Table& table, const efficientvit::kernels::Resample& args);
 void layer_norm(const efficientvit::kernels::Table& table, const efficientvit::kernels::LayerNorm& args);
 void softmax_pixels(const efficientvit::kernels::Table& table, const efficientvit::kernels::SoftmaxPixels& args);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <efficientvit/kernels/sam_args.hpp>
+#include <efficientvit/kernels/winograd_args.hpp>
 
 #include <vector>
 
@@ -50,6 +51,7 @@ struct Door {
     const kernels::Table& (*int8_unit_table)(Isa, Int8Unit);
     void (*dense)(const kernels::Table&, const kernels::Dense&);
     void (*grouped)(const kernels::Table&, const kernels::Dense&);
+    void (*winograd)(const kernels::Table&, const kernels::Winograd&);
     void (*resample)(const kernels::Table&, const kernels::Resample&);
     void (*layer_norm)(const kernels::Table&, const kernels::LayerNorm&);
     void (*softmax_pixels)(const kernels::Table&, const kernels::SoftmaxPixels&);
@@ -80,6 +82,7 @@ const Table& int8_unit_table(Isa isa, Int8Unit unit) {
 }
 inline void dense(const Table& table, const Dense& args) { detail::door().dense(table, args); }
 inline void grouped(const Table& table, const Dense& args) { detail::door().grouped(table, args); }
+inline void winograd(const Table& table, const Winograd& args) { detail::door().winograd(table, args); }
 inline void resample(const Table& table, const Resample& args) { detail::door().resample(table, args); }
 inline void layer_norm(const Table& table, const LayerNorm& args) { detail::door().layer_norm(table, args); }
 inline void softmax_pixels(const Table& table, const SoftmaxPixels& args) {

@@ -26,6 +26,7 @@ const void* EFFICIENTVIT_DOOR() {
         .int8_unit_table = built::int8_unit_table<void>,
         .dense = built::dense,
         .grouped = built::grouped,
+        .winograd = built::winograd,
         .resample = built::resample,
         .layer_norm = built::layer_norm,
         .softmax_pixels = built::softmax_pixels,

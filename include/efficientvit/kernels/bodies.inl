@@ -19,3 +19,5 @@
 #include <efficientvit/kernels/layer_norm.inl>
 
 #include <efficientvit/kernels/token_attention.inl>
+
+#include <efficientvit/kernels/winograd.inl>

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <efficientvit/kernels/sam_args.hpp>
+#include <efficientvit/kernels/winograd_args.hpp>
 
 #if EFFICIENTVIT_KERNELS_HERE && defined(EFFICIENTVIT_X86)
 #include <immintrin.h>
@@ -252,6 +253,9 @@ inline void dense(const Table& table, const Dense& args) {
 }
 inline void grouped([[maybe_unused]] const Table& table, const Dense& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args);
+}
+inline void winograd([[maybe_unused]] const Table& table, const Winograd& args) {
+    EFFICIENTVIT_KERNEL_OF(table.isa, winograd)(args);
 }
 inline void resample([[maybe_unused]] const Table& table, const Resample& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args);

@@ -4,7 +4,7 @@
 // this code serves all layers of all networks. The type that checks a configuration is conv_layer.hpp's.
 #pragma once
 
-#include <efficientvit/nn/pointwise.hpp>
+#include <efficientvit/nn/winograd.hpp>
 
 #include <efficientvit/foreign_macros.hpp>
 
@@ -56,6 +56,13 @@ constexpr bool has_operands(const ConvConfig& c) {
 
 constexpr bool reads_planes(ConvKind kind) { return kind == ConvKind::stem || kind == ConvKind::planar; }
 
+/// Whether a convolution has weights for Winograd's form too; the map decides whether it is used.
+constexpr bool may_be_winograd(const ConvConfig& c) {
+    return conv_kind(c) == ConvKind::dense && c.groups == 1 && c.kernel_size == 3 && c.stride == 1 && c.dilation == 1 &&
+           block_width(c.in_channels) == kernels::Winograd::block &&
+           block_width(c.out_channels) == kernels::Winograd::block;
+}
+
 constexpr int conv_padding(const ConvConfig& c) { return c.kernel_size / 2 * c.dilation; }
 
 EFFICIENTVIT_COLD inline void describe_norm(const Describer& d, int channels) {
@@ -104,6 +111,9 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
         const int block = reads_planes(kind) ? 1 : block_width(c.in_channels);
         packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
                                     has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
+    }
+    if (may_be_winograd(c) && p.winograd && p.kernels->operands == kernels::Operands::f32) {
+        packed.winograd = pack_winograd(f.weight, c.in_channels, c.out_channels);
     }
     packed.bias = pack_bias(f.bias, out);
     return packed;
@@ -224,10 +234,20 @@ inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvoluti
     return a;
 }
 
+inline WinogradSchedule schedule_winograd(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& y,
+                                          const Machine& machine) {
+    if (packed.winograd.size() == 0) return {};
+    return schedule_winograd(c.in_channels, c.out_channels, y, machine);
+}
+
 /// Dense, grouped and planar convolutions, a few rows at a time.
 template <ConvKind Kind>
 void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& input,
               const FeatureMap& y, const FeatureMap* residual) {
+    if constexpr (Kind == ConvKind::dense) {
+        const WinogradSchedule winograd = schedule_winograd(c, packed, y, session.machine());
+        if (winograd.used) return run_winograd(session, winograd, packed, kernel_act(c.act_func), input, y, residual);
+    }
     const Workspace::Frame frame(session.workspace);
     const FeatureMap x = has_operands(c) ? as_operand(session, input) : input;
     const int padding = conv_padding(c);

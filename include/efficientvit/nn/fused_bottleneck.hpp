@@ -76,10 +76,10 @@ inline void widen_pixels(Session& session, const FusedBottleneck& layer, const F
     }
 }
 
-/// The rows of `range`, widened in `middle`, to their place in y.
-inline void project_rows(Session& session, const FusedBottleneck& layer, const FeatureMap& y,
-                         const FeatureMap* residual, int n, Session::Range range, const float* middle,
-                         Index middle_block_stride, float* rounded) {
+/// These rows and columns, widened in `middle`, to their place in y.
+inline void project_pixels(Session& session, const FusedBottleneck& layer, const FeatureMap& y,
+                           const FeatureMap* residual, int n, Session::Range rows, Session::Range columns,
+                           const float* middle, Index middle_block_stride, float* rounded) {
     const ConvConfig& c = layer.spatial;
     kernels::Pointwise point;
     point.x = middle;
@@ -88,21 +88,50 @@ inline void project_rows(Session& session, const FusedBottleneck& layer, const F
     point.channels = c.out_channels;
     point.weights = layer.point_weights->weights.data();
     point.bias = layer.point_weights->bias.data();
-    point.y = y.image(n) + range.begin * y.row_stride();
+    point.y = y.image(n) + rows.begin * y.row_stride() + Index{columns.begin} * y.block;
     point.y_block_stride = y.block_stride();
     point.y_row_stride = y.row_stride();
     point.y_block = y.block;
     point.y_blocks = y.blocks();
-    point.y_width = y.width;
-    point.pixels = range.size() * y.width;
+    point.y_width = columns.size();
+    point.pixels = rows.size() * columns.size();
     point.act = layer.point_act;
     if (residual != nullptr) {
-        point.residual = residual->image(n) + range.begin * residual->row_stride();
+        point.residual =
+            residual->image(n) + rows.begin * residual->row_stride() + Index{columns.begin} * residual->block;
         point.residual_block_stride = residual->block_stride();
         point.residual_row_stride = residual->row_stride();
     }
     set_operand(session, point, block_count(c.out_channels), rounded);
     session.kernels.pointwise(point);
+}
+
+/// The spatial convolution in Winograd's form. What it gives is projected row of tiles by row of tiles.
+inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s, const FusedBottleneck& layer,
+                                    const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+    session.scheduled(s);
+    const Workspace::Frame frame(session.workspace);
+    const int steps = s.steps_down * s.steps_across, mid_block = block_width(layer.spatial.out_channels);
+    const Index middle_floats = s.middle_block_floats * block_count(layer.spatial.out_channels);
+    const Index floats = middle_floats + s.floats + 16;  // a cache line apart
+    float* const memory = session.workspace.take(floats * session.workers());
+    if (session.measuring()) return;
+    session.parallel(y.batch * steps, [&](int chunk, int worker) {
+        const int n = chunk / steps;
+        const WinogradStep step = winograd_step(s, y, chunk % steps);
+        float* const middle = memory + floats * worker;
+        kernels::Winograd a = winograd_arguments(*layer.spatial_weights, x, n, step, middle + middle_floats);
+        a.act = layer.spatial_act;
+        a.y = middle;
+        a.y_block_stride = s.middle_block_floats;
+        a.y_row_stride = Index{step.columns.size()} * mid_block;
+        kernels::winograd(session.kernels, a);
+        constexpr int side = kernels::Winograd::outputs;
+        for (int row = step.rows.begin; row < step.rows.end; row += side) {
+            project_pixels(session, layer, y, residual, n, {row, std::min(row + side, step.rows.end)}, step.columns,
+                           middle + (row - step.rows.begin) * a.y_row_stride, s.middle_block_floats, nullptr);
+        }
+    });
 }
 
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of
@@ -111,6 +140,10 @@ template <ConvKind Kind>
 void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const FeatureMap& input, const FeatureMap& y,
                           const FeatureMap* residual) {
     const ConvConfig& c = layer.spatial;
+    if constexpr (Kind == ConvKind::dense) {
+        const WinogradSchedule winograd = schedule_winograd(c, *layer.spatial_weights, y, session.machine());
+        if (winograd.used) return run_winograd_bottleneck(session, winograd, layer, input, y, residual);
+    }
     const FusedBottleneckSchedule s =
         schedule_fused(c.out_channels, static_cast<Index>(layer.spatial_weights->weights.size()), y, session.machine());
     session.scheduled(s);
@@ -134,8 +167,8 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
             widen_rows(session, layer, x, n, range, y.width, middle, s.middle_block_floats,
                        pointers + pointers_each * worker);
         }
-        project_rows(session, layer, y, residual, n, range, middle, s.middle_block_floats,
-                     rounded + s.rounded_words * worker);
+        project_pixels(session, layer, y, residual, n, range, {0, y.width}, middle, s.middle_block_floats,
+                       rounded + s.rounded_words * worker);
     });
 }
 

@@ -104,7 +104,7 @@ public:
         const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
         MatchedWeights matched(weights, wanted, options);
         Derived loaded;
-        loaded.load({WeightReader(matched), &kernels_for(options)});
+        loaded.load({WeightReader(matched), &kernels_for(options), winograd_wanted(options)});
         static_cast<Derived&>(*this) = std::move(loaded);
         if (open_extent != nullptr) *open_extent = matched.open_extent();
         return matched.take_report();

@@ -15,6 +15,7 @@ struct PackedConvolution {
     AlignedBuffer<float> weights;
     AlignedBuffer<float> bias;
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
+    AlignedBuffer<float> winograd{};     // of dense 3x3 convolutions that may be Winograd's: as kernels::Winograd reads
 };
 
 /// Whether the kernels of a session multiply inputs that have been rounded to bf16 or bytes.

@@ -32,6 +32,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 struct InvertedBottleneckSchedule;
 struct FusedBottleneckSchedule;
+struct WinogradSchedule;
 struct AttentionSchedule;
 }  // namespace detail
 
@@ -48,6 +49,8 @@ public:
     virtual void schedule(const detail::InvertedBottleneckSchedule&) {}
     /// Likewise.
     virtual void schedule(const detail::FusedBottleneckSchedule&) {}
+    /// Likewise.
+    virtual void schedule(const detail::WinogradSchedule&) {}
     /// Likewise.
     virtual void schedule(const detail::AttentionSchedule&) {}
 };

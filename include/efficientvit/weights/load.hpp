@@ -14,6 +14,7 @@
 #include <efficientvit/weights/text.hpp>
 
 #include <cstddef>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,7 +36,22 @@ struct LoadOptions {
     std::optional<Isa> isa{};
     /// What 1x1 and dense convolutions multiply, see kernels/precision.hpp.
     Precision precision{};
+    /// Whether 3x3 convolutions with stride 1 of floats are Winograd's where that is faster
+    /// (kernels/winograd_args.hpp). Their weights then take five times as much memory. EFFICIENTVIT_WINOGRAD=0 in the
+    /// environment says no to all.
+    bool winograd = true;
 };
+
+/// LoadOptions::winograd, unless the environment variable EFFICIENTVIT_WINOGRAD is 0. Throws ConfigError where that is
+/// neither 0 nor 1.
+EFFICIENTVIT_COLD inline bool winograd_wanted(const LoadOptions& options) {
+    const char* const variable = std::getenv("EFFICIENTVIT_WINOGRAD");
+    const std::string_view value = variable == nullptr ? "" : variable;
+    if (!value.empty() && value != "0" && value != "1") {
+        throw ConfigError(detail::concat({"EFFICIENTVIT_WINOGRAD is '", value, "', known are 0, 1"}));
+    }
+    return options.winograd && value != "0";
+}
 
 /// What load_state_dict() found, as PyTorch returns it; both empty under strict.
 struct LoadReport {
