@@ -35,30 +35,30 @@ EFFICIENTVIT_INLINE void winograd_outputs(V (&to)[4], const V (&m)[6]) {
 }
 
 // A tile of 16 channels, which begins at x, to its 36 numbers, each in a plane of its own. `half` is scratch for 36
-// vectors.
+// vectors. Rows and columns are loops whose ends the compiler does not see: unrolled ones take more addresses and
+// constants than there are registers.
 EFFICIENTVIT_NOINLINE void winograd_input_tile(const float* x, Index row_stride, float* half, float* y, Index plane) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points;
+    int ends = n;
+    EFFICIENTVIT_HOLD("r", ends);
     for (int lane = 0; lane < Winograd::block; lane += V::width) {
-        EFFICIENTVIT_UNROLL
-        for (int column = 0; column < n; ++column) {
-            V d[n], to[n];
+        V d[n], to[n];
+        const float* from = x + lane;
+        for (int column = 0; column < ends; ++column, from += Winograd::block) {
             EFFICIENTVIT_UNROLL
-            for (int row = 0; row < n; ++row) {
-                d[row] = V::load(x + row * row_stride + column * Winograd::block + lane);
-            }
+            for (int row = 0; row < n; ++row) d[row] = V::load(from + row * row_stride);
             winograd_inputs(to, d);
             EFFICIENTVIT_UNROLL
             for (int row = 0; row < n; ++row) to[row].store(half + (row * n + column) * V::width);
         }
-        EFFICIENTVIT_UNROLL
-        for (int row = 0; row < n; ++row) {
-            V d[n], to[n];
+        float* out = y + lane;
+        for (int row = 0; row < ends; ++row, out += n * plane) {
             EFFICIENTVIT_UNROLL
             for (int column = 0; column < n; ++column) d[column] = V::load(half + (row * n + column) * V::width);
             winograd_inputs(to, d);
             EFFICIENTVIT_UNROLL
-            for (int column = 0; column < n; ++column) to[column].store(y + (row * n + column) * plane + lane);
+            for (int column = 0; column < n; ++column) to[column].store(out + column * plane);
         }
     }
 }
@@ -68,27 +68,27 @@ EFFICIENTVIT_NOINLINE void winograd_output_tile(const float* sums, Index plane, 
                                                 float* y, Index row_stride) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points, m = Winograd::outputs;
+    int columns = n, rows = m;
+    EFFICIENTVIT_HOLD("r", columns);
+    EFFICIENTVIT_HOLD("r", rows);
     for (int lane = 0; lane < Winograd::block; lane += V::width) {
-        EFFICIENTVIT_UNROLL
-        for (int column = 0; column < n; ++column) {
-            V d[n], to[m];
+        V d[n], to[m];
+        const float* from = sums + lane;
+        for (int column = 0; column < columns; ++column, from += plane) {
             EFFICIENTVIT_UNROLL
-            for (int row = 0; row < n; ++row) d[row] = V::load(sums + (row * n + column) * plane + lane);
+            for (int row = 0; row < n; ++row) d[row] = V::load(from + row * n * plane);
             winograd_outputs(to, d);
             EFFICIENTVIT_UNROLL
             for (int row = 0; row < m; ++row) to[row].store(half + (row * n + column) * V::width);
         }
         const V b = V::load(bias + lane);
-        EFFICIENTVIT_UNROLL
-        for (int row = 0; row < m; ++row) {
-            V d[n], to[m];
+        float* out = y + lane;
+        for (int row = 0; row < rows; ++row, out += row_stride) {
             EFFICIENTVIT_UNROLL
             for (int column = 0; column < n; ++column) d[column] = V::load(half + (row * n + column) * V::width);
             winograd_outputs(to, d);
             EFFICIENTVIT_UNROLL
-            for (int column = 0; column < m; ++column) {
-                V::add(to[column], b).store(y + row * row_stride + column * Winograd::block + lane);
-            }
+            for (int column = 0; column < m; ++column) V::add(to[column], b).store(out + column * Winograd::block);
         }
     }
 }
