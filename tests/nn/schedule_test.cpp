@@ -21,6 +21,7 @@ using ev::detail::Index;
 using ev::detail::InvertedBottleneckSchedule;
 using ev::detail::InvertedBottleneckSizes;
 using ev::detail::Machine;
+using ev::detail::WinogradSchedule;
 using ev::kernels::Operands;
 
 constexpr Core small_core{256 << 10, 8 << 20, 2}, large_core{2 << 20, 32 << 20, 2};
@@ -125,6 +126,77 @@ TEST(Schedules, OfFusedBottlenecksWaitInTheCache) {
     EXPECT_EQ(schedule_fused(16, 100, y, {8, f32, large_core}).steps, 16);
     EXPECT_EQ(heavy.rounded_words, 0);
     EXPECT_GT(schedule_fused(512, 300'000, y, {1, bf16, large_core}).rounded_words, 0);
+}
+
+struct WinogradCase {
+    const char* name;
+    int in, out, height, width, workers;
+    Core core;
+    // Expected.
+    bool used;
+    int steps_down, step_rows, steps_across, step_columns;
+};
+std::ostream& operator<<(std::ostream& out, const WinogradCase& c) { return out << c.name; }
+
+class WinogradSchedules : public testing::TestWithParam<WinogradCase> {};
+
+TEST_P(WinogradSchedules, AreDecidedFromSizes) {
+    const WinogradCase& c = GetParam();
+    const FeatureMap y = blocked_map(1, c.out, {c.height, c.width}, 0);
+    const WinogradSchedule s = schedule_winograd(c.in, c.out, y, {c.workers, f32, c.core});
+    EXPECT_EQ(s.used, c.used);
+    EXPECT_EQ(s.steps_down, c.steps_down);
+    EXPECT_EQ(s.step_rows, c.step_rows);
+    EXPECT_EQ(s.steps_across, c.steps_across);
+    EXPECT_EQ(s.step_columns, c.step_columns);
+}
+
+INSTANTIATE_TEST_SUITE_P(, WinogradSchedules,
+                         testing::Values(
+                             // About 64 tiles a step, whole rows where they fit.
+                             WinogradCase{"l1 stage 0", 32, 32, 112, 112, 1, large_core, true, 14, 2, 1, 28},
+                             WinogradCase{"l1 stage 1", 64, 256, 56, 56, 1, large_core, true, 3, 5, 1, 14},
+                             WinogradCase{"l1 stage 2", 128, 512, 28, 28, 1, large_core, true, 1, 7, 1, 7},
+                             WinogradCase{"sam_l0 stage 0", 32, 32, 256, 256, 1, large_core, true, 64, 1, 1, 64},
+                             WinogradCase{"sam_l0 neck", 256, 256, 64, 64, 1, large_core, true, 4, 4, 1, 16},
+                             WinogradCase{"a wide map", 32, 32, 16, 512, 1, large_core, true, 4, 1, 2, 64},
+                             WinogradCase{"no whole tile", 32, 32, 30, 30, 1, large_core, true, 1, 8, 1, 8},
+                             // As many steps as threads can share equally.
+                             WinogradCase{"l1 stage 1, 2 threads", 64, 256, 56, 56, 2, large_core, true, 4, 4, 1, 14},
+                             WinogradCase{"l1 stage 2, 2 threads", 128, 512, 28, 28, 2, large_core, true, 2, 4, 1, 7},
+                             WinogradCase{"l1 stage 2, 16 threads", 128, 512, 28, 28, 16, large_core, true, 7, 1, 1, 7},
+                             // Where there is no third cache, inputs of a step stay in the second.
+                             WinogradCase{"sam_l0 neck, cluster", 256, 256, 64, 64, 1, cluster, true, 16, 1, 1, 16},
+                             WinogradCase{"l1 stage 0, cluster", 32, 32, 112, 112, 1, cluster, true, 14, 2, 1, 28},
+                             // Too few tiles for so many weights, or tiles that are nearly empty.
+                             WinogradCase{"8 x 8", 64, 256, 8, 8, 1, large_core, false, 1, 0, 1, 0},
+                             WinogradCase{"12 x 12", 64, 256, 12, 12, 1, large_core, true, 1, 3, 1, 3},
+                             WinogradCase{"13 x 13", 64, 256, 13, 13, 1, large_core, false, 1, 0, 1, 0},
+                             WinogradCase{"14 x 14", 64, 256, 14, 14, 1, large_core, true, 1, 4, 1, 4},
+                             WinogradCase{"a row", 64, 256, 1, 200, 1, large_core, false, 1, 0, 1, 0},
+                             WinogradCase{"one channel", 1, 1, 64, 64, 1, large_core, false, 1, 0, 1, 0}));
+
+/// Results depend on whether it is used, so that must not depend on the machine.
+TEST(Schedules, OfWinogradAreUsedWhateverTheMachine) {
+    for (const int channels : {16, 32, 256}) {
+        for (int size = 1; size < 70; ++size) {
+            const FeatureMap y = blocked_map(1, channels, {size, size + 3}, 0);
+            const bool used = schedule_winograd(channels, channels, y, {}).used;
+            for (const int workers : {1, 3, 64}) {
+                for (const Core& core : {small_core, large_core, cluster, Core{0, 0, 1}, Core{Index{1} << 40, 1, 1}}) {
+                    const WinogradSchedule s = schedule_winograd(channels, channels, y, {workers, f32, core});
+                    EXPECT_EQ(s.used, used);
+                    if (!used) continue;
+                    const int rows = (size + 3) / 4, columns = (size + 6) / 4;
+                    EXPECT_LE(s.steps_down, rows);
+                    EXPECT_GE(s.steps_down * s.step_rows, rows);
+                    EXPECT_GE(s.steps_across * s.step_columns, columns);
+                    EXPECT_EQ(s.floats, ev::kernels::winograd_floats(channels, s.step_rows * s.step_columns));
+                    EXPECT_EQ(s.middle_block_floats / 16 % 2, 1);
+                }
+            }
+        }
+    }
 }
 
 TEST(Schedules, OfAttentionTakeHeadsInPairsOfBlocks) {

@@ -29,9 +29,10 @@ std::uint64_t hash_of(const std::vector<float>& values) {
 }
 
 template <class Network>
-std::uint64_t hash_of_network(ev::Isa isa, const ev::Shape& shape, ev::Precision precision = {}) {
+std::uint64_t hash_of_network(ev::Isa isa, const ev::Shape& shape, ev::Precision precision = {}, bool winograd = true) {
     Network network;
-    network.load_state_dict(golden_weights(Network::parameters()), {.isa = isa, .precision = precision});
+    network.load_state_dict(golden_weights(Network::parameters()),
+                            {.isa = isa, .precision = precision, .winograd = winograd});
     const ev::Tensor image = golden_input(shape);
     const ev::Shape y_shape = Network::output_shape(shape);
     std::vector<float> y(static_cast<std::size_t>(y_shape.n * y_shape.c * y_shape.h * y_shape.w));
@@ -57,6 +58,15 @@ using Others = ev::OpSequential<
     ev::ConvLayer<ev::ConvConfig{.in_channels = 20, .out_channels = 20, .groups = 4, .act_func = Last}>,
     ev::UpSampleLayer<ev::UpSampleConfig{.factor = 2}>>;
 
+/// 3x3 convolutions that are Winograd's unless they may not.
+using Dense = ev::OpSequential<
+    ev::ConvLayer<ev::ConvConfig{.in_channels = 3, .out_channels = 32, .stride = 2, .act_func = ev::Activation::relu}>,
+    ev::ResidualBlock<
+        ev::ResBlock<ev::ResBlockConfig{
+            .in_channels = 32, .out_channels = 32, .act_func = {ev::Activation::hswish, ev::Activation::none}}>,
+        ev::IdentityLayer>,
+    ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 32, .out_channels = 20, .expand_ratio = 1.5}>>;
+
 class Numerics : public IsaTest {};
 EFFICIENTVIT_ON_EVERY_ISA(Numerics);
 
@@ -69,7 +79,9 @@ TEST_P(Numerics, AreThoseThatWereAnnounced) {
         .quadratic = hash_of_network<Backbone>(isa, {2, 3, 32, 32}),
         .others = hash_of_network<Others<ev::Activation::hswish, ev::Activation::relu>>(isa, {1, 3, 19, 30}),
         .exponentials = hash_of_network<Others<ev::Activation::gelu, ev::Activation::silu>>(isa, {1, 3, 19, 30}),
-        .bf16_weights = hash_of_network<Backbone>(isa, {1, 3, 64, 96}, ev::Precision::bf16_weights)};
+        .bf16_weights = hash_of_network<Backbone>(isa, {1, 3, 64, 96}, ev::Precision::bf16_weights),
+        .winograd = hash_of_network<Dense>(isa, {2, 3, 37, 58}),
+        .direct = hash_of_network<Dense>(isa, {2, 3, 37, 58}, {}, false)};
     // There the quotient of gelu and silu begins with vrcp14ps, whose last bits may be the CPU's maker's choice.
     if (isa == ev::Isa::avx512) found.exponentials = 0;
     const std::string line = to_text(found);

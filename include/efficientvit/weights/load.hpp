@@ -43,14 +43,15 @@ struct LoadOptions {
 };
 
 /// LoadOptions::winograd, unless the environment variable EFFICIENTVIT_WINOGRAD is 0. Throws ConfigError where that is
-/// neither 0 nor 1.
+/// something else than 0 or 1.
 EFFICIENTVIT_COLD inline bool winograd_wanted(const LoadOptions& options) {
+    if (!options.winograd) return false;
     const char* const variable = std::getenv("EFFICIENTVIT_WINOGRAD");
     const std::string_view value = variable == nullptr ? "" : variable;
     if (!value.empty() && value != "0" && value != "1") {
         throw ConfigError(detail::concat({"EFFICIENTVIT_WINOGRAD is '", value, "', known are 0, 1"}));
     }
-    return options.winograd && value != "0";
+    return value != "0";
 }
 
 /// What load_state_dict() found, as PyTorch returns it; both empty under strict.
