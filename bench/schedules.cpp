@@ -41,6 +41,11 @@ public:
         next("FusedMBConv  " + std::to_string(s.steps) + " steps of " + std::to_string(s.step_rows) + " rows, " +
              std::to_string(s.middle_floats * 4 / 1024) + " KB");
     }
+    void schedule(const ev::detail::WinogradSchedule& s) override {
+        next("Winograd  " + std::to_string(s.steps_down) + " x " + std::to_string(s.steps_across) + " steps of " +
+             std::to_string(s.step_rows) + " x " + std::to_string(s.step_columns) + " tiles, " +
+             std::to_string(s.floats * 4 / 1024) + " KB");
+    }
     void schedule(const ev::detail::AttentionSchedule& s) override {
         next("LiteMLA  " + std::to_string(s.groups) + " groups of " + std::to_string(s.group) + " parts, " +
              std::to_string(s.image_floats * 4 / 1024) + " KB");
