@@ -44,7 +44,7 @@ inline const NumericHashes* stored_hashes(efficientvit::Isa isa) {
 #elif defined(EFFICIENTVIT_ARM64) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
     static constexpr NumericHashes all[] = {
         {Isa::neon, 0x454e7f691a497d9c, 0xf23a52927a589c9c, 0x72f607189980d684, 0x30a5a0a3c22347a3, 0xf9e7ed707f214758,
-         0, 0},
+         0xf71c9395fe158e76, 0x7c6d6b4f23ee5121},
     };
 #else
     static constexpr NumericHashes all[] = {{}};
