@@ -43,7 +43,9 @@ public:
             // As many as the weights have: AnyModel's classes.
             config.out_channels = p.at("conv").weights.rows("weight", C.out_channels);
         }
-        packed_ = detail::pack_convolution(p, config, input_scale);
+        detail::PackWinograd* winograd = nullptr;
+        if constexpr (detail::may_be_winograd(C)) winograd = detail::pack_winograd;
+        packed_ = detail::pack_convolution(p, config, input_scale, winograd);
     }
     void run(detail::Session& session, const detail::FeatureMap& x, const detail::FeatureMap& y,
              const detail::FeatureMap* residual) const {

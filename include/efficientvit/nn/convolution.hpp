@@ -95,8 +95,10 @@ inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const s
     }
 }
 
-/// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights.
-EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale) {
+/// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights. winograd: pack_winograd where the
+/// convolution may be Winograd's, so that other programs do not have it.
+EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale,
+                                                            PackWinograd* winograd = nullptr) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
     const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias,
@@ -112,8 +114,8 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
         packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
                                     has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
     }
-    if (may_be_winograd(c) && p.winograd && p.kernels->operands == kernels::Operands::f32) {
-        packed.winograd = pack_winograd(f.weight, c.in_channels, c.out_channels);
+    if (winograd != nullptr && p.winograd && p.kernels->operands == kernels::Operands::f32) {
+        packed.winograd = winograd(f.weight, c.in_channels, c.out_channels);
     }
     packed.bias = pack_bias(f.bias, out);
     return packed;

@@ -34,6 +34,8 @@ struct WinogradKernelPoints {
     }
 };
 
+using PackWinograd = AlignedBuffer<float>(const std::vector<float>& weight, int in_channels, int out_channels);
+
 /// Weights [out][in][3][3] to G w G^T, [pair of out blocks][plane][out block][in][out lane], in double until they are
 /// stored.
 inline AlignedBuffer<float> pack_winograd(const std::vector<float>& weight, int in_channels, int out_channels) {
