@@ -3,30 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <optional>
 #include <sstream>
 #include <string>
+
+#include "../variable.hpp"
 
 namespace {
 
 namespace ev = efficientvit;
-
-/// Sets an environment variable for as long as it lives.
-class Variable {
-public:
-    Variable(const char* name, const char* value) : name_(name) {
-        if (const char* const before = std::getenv(name)) before_ = before;
-        ::setenv(name, value, 1);
-    }
-    Variable(const Variable&) = delete;
-    Variable& operator=(const Variable&) = delete;
-    ~Variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
-
-private:
-    const char* name_;
-    std::optional<std::string> before_;
-};
 
 TEST(BuildInfo, EveryLineSaysSomething) {
     const ev::BuildInfo info = ev::build_info();

@@ -4,12 +4,11 @@
 // that weights are packed for. Names and files are tested in weights/.
 #include "../isas.hpp"
 #include "../support.hpp"
+#include "../variable.hpp"
 
 #include <efficientvit/nn/layer_norm_2d.hpp>
 
-#include <cstdlib>
 #include <memory>
-#include <optional>
 #include <utility>
 
 namespace {
@@ -212,26 +211,7 @@ TEST(Moves, TakeTheWeightsAlong) {
 
 // ---- The instruction set -------------------------------------------------------------------------------------------
 
-/// Sets an environment variable for one test.
-class Environment {
-public:
-    explicit Environment(const char* value) {
-        if (const char* old = std::getenv(name)) old_ = old;
-        set(value);
-    }
-    ~Environment() { set(old_ ? old_->c_str() : nullptr); }
-
-private:
-    static constexpr const char* name = "EFFICIENTVIT_ISA";
-    static void set(const char* value) {
-#if defined(_WIN32)
-        _putenv_s(name, value == nullptr ? "" : value);
-#else
-        value == nullptr ? unsetenv(name) : setenv(name, value, 1);
-#endif
-    }
-    std::optional<std::string> old_;
-};
+constexpr const char* variable = "EFFICIENTVIT_ISA";
 
 /// Another architecture's, and on a small CPU those of larger ones.
 std::vector<ev::Isa> foreign_isas() {
@@ -246,12 +226,12 @@ TEST(ForcedIsa, ByTheEnvironment) {
     const ev::StateDict weights = golden_weights(Stem::parameters());
     Stem layer;
     for (const ev::Isa isa : isas()) {
-        const Environment environment(std::string(ev::isa_name(isa)).c_str());
+        const Variable environment(variable, std::string(ev::isa_name(isa)).c_str());
         layer.load_state_dict(weights);
         EXPECT_EQ(layer.isa(), isa);
     }
     for (const char* unset : {static_cast<const char*>(nullptr), ""}) {
-        const Environment environment(unset);
+        const Variable environment(variable, unset);
         layer.load_state_dict(weights);
         EXPECT_EQ(layer.isa(), ev::best_isa());
     }
@@ -260,7 +240,7 @@ TEST(ForcedIsa, ByTheEnvironment) {
 TEST(ForcedIsa, AModelRemembersIt) {
     Stem layer;
     {
-        const Environment environment("scalar");
+        const Variable environment(variable, "scalar");
         layer.load_state_dict(golden_weights(Stem::parameters()));
     }
     const Stem copy = layer;
@@ -270,7 +250,7 @@ TEST(ForcedIsa, AModelRemembersIt) {
 }
 
 TEST(ForcedIsa, ByLoadOptionsWhateverTheEnvironmentSays) {
-    const Environment environment("nonsense");
+    const Variable environment(variable, "nonsense");
     Stem layer;
     for (const ev::Isa isa : isas()) {
         layer.load_state_dict(golden_weights(Stem::parameters()), {.isa = isa});
@@ -282,7 +262,7 @@ TEST(ForcedIsa, ThatIsUnknownOrNotThere) {
     const ev::StateDict weights = golden_weights(Stem::parameters());
     Stem layer;
     {
-        const Environment environment("sse9");
+        const Variable environment(variable, "sse9");
         const std::string message = message_of<ev::ConfigError>([&] { layer.load_state_dict(weights); });
         expect_in("EFFICIENTVIT_ISA is 'sse9', known are scalar, avx2, avx512, neon, wasm", message);
     }
@@ -290,7 +270,7 @@ TEST(ForcedIsa, ThatIsUnknownOrNotThere) {
     for (const ev::Isa isa : foreign_isas()) {
         const std::string foreign(ev::isa_name(isa));
         {
-            const Environment environment(foreign.c_str());
+            const Variable environment(variable, foreign.c_str());
             const std::string message = message_of<ev::ConfigError>([&] { layer.load_state_dict(weights); });
             expect_in("EFFICIENTVIT_ISA asks for " + foreign, message);
             expect_in(std::string(ev::isa_name(ev::best_isa())), message);

@@ -3,10 +3,8 @@
 // Layers whose 3x3 convolutions are Winograd's: against the reference, against themselves without it, and when it is
 // used.
 #include "../small_networks.hpp"
+#include "../variable.hpp"
 #include "check_layer.hpp"
-
-#include <cstdlib>
-#include <optional>
 
 namespace {
 
@@ -67,31 +65,10 @@ protected:
     }
 };
 
-/// Sets EFFICIENTVIT_WINOGRAD for one test.
-class Environment {
-public:
-    explicit Environment(const char* value) {
-        if (const char* old = std::getenv(name)) old_ = old;
-        set(value);
-    }
-    Environment(const Environment&) = delete;
-    Environment& operator=(const Environment&) = delete;
-    ~Environment() { set(old_ ? old_->c_str() : nullptr); }
-
-private:
-    static constexpr const char* name = "EFFICIENTVIT_WINOGRAD";
-    static void set(const char* value) {
-#if defined(_WIN32)
-        _putenv_s(name, value == nullptr ? "" : value);
-#else
-        value == nullptr ? unsetenv(name) : setenv(name, value, 1);
-#endif
-    }
-    std::optional<std::string> old_;
-};
+constexpr const char* variable = "EFFICIENTVIT_WINOGRAD";
 
 TEST_P(WinogradLayers, AreUsedForMapsThatAreLargeEnough) {
-    const Environment unset(nullptr);
+    const Variable unset(variable, nullptr);
     const auto conv = load<Conv>({});
     const auto block = load<Res>({});
     EXPECT_EQ(winograds(conv, {1, 31, 16, 16}), 1);
@@ -116,20 +93,20 @@ TEST_P(WinogradLayers, AreNotUsedWhereNobodyWantsThem) {
     const ev::Tensor x = golden_input(shape), small_x = golden_input(small);
     const auto without = load<Conv>({.winograd = false});
     EXPECT_EQ(winograds(without, shape), 0);
-    const Environment unset(nullptr);
+    const Variable unset(variable, nullptr);
     const auto with = load<Conv>({});
     EXPECT_FALSE(same_bits(with.forward(x), without.forward(x))) << "or it was not used";
     EXPECT_TRUE(same_bits(with.forward(small_x), without.forward(small_x)));
     {
-        const Environment off("0");
+        const Variable off(variable, "0");
         EXPECT_TRUE(same_bits(load<Conv>({}).forward(x), without.forward(x)));
     }
     for (const char* value : {"1", ""}) {
-        const Environment on(value);
+        const Variable on(variable, value);
         EXPECT_TRUE(same_bits(load<Conv>({}).forward(x), with.forward(x)));
         EXPECT_EQ(winograds(load<Conv>({.winograd = false}), shape), 0);
     }
-    const Environment wrong("no");
+    const Variable wrong(variable, "no");
     expect_in("EFFICIENTVIT_WINOGRAD is 'no', known are 0, 1", message_of<ev::ConfigError>([&] { load<Conv>({}); }));
 }
 
