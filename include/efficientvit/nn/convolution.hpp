@@ -115,7 +115,7 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
                                     has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
     }
     if (winograd != nullptr && p.winograd && p.kernels->operands == kernels::Operands::f32) {
-        packed.winograd = winograd(f.weight, c.in_channels, c.out_channels);
+        winograd(packed, f.weight, c.in_channels, c.out_channels);
     }
     packed.bias = pack_bias(f.bias, out);
     return packed;
@@ -238,7 +238,7 @@ inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvoluti
 
 inline WinogradSchedule schedule_winograd(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& y,
                                           const Machine& machine) {
-    if (packed.winograd.size() == 0) return {};
+    if (packed.winograd == 0) return {};
     return schedule_winograd(c.in_channels, c.out_channels, y, machine);
 }
 

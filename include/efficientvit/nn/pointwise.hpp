@@ -15,7 +15,11 @@ struct PackedConvolution {
     AlignedBuffer<float> weights;
     AlignedBuffer<float> bias;
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
-    AlignedBuffer<float> winograd{};     // of dense 3x3 convolutions that may be Winograd's: as kernels::Winograd reads
+    /// Where in `weights` those of kernels::Winograd begin, behind the direct ones; 0: there are none.
+    Index winograd = 0;
+
+    /// Words of the direct ones.
+    Index direct_words() const { return winograd != 0 ? winograd : static_cast<Index>(weights.size()); }
 };
 
 /// Whether the kernels of a session multiply inputs that have been rounded to bf16 or bytes.
