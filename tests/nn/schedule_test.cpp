@@ -170,9 +170,9 @@ INSTANTIATE_TEST_SUITE_P(, WinogradSchedules,
                              WinogradCase{"l1 stage 0, cluster", 32, 32, 112, 112, 1, cluster, true, 14, 2, 1, 28},
                              // Too few tiles for so many weights, or tiles that are nearly empty.
                              WinogradCase{"8 x 8", 64, 256, 8, 8, 1, large_core, false, 1, 0, 1, 0},
-                             WinogradCase{"12 x 12", 64, 256, 12, 12, 1, large_core, true, 1, 3, 1, 3},
-                             WinogradCase{"13 x 13", 64, 256, 13, 13, 1, large_core, false, 1, 0, 1, 0},
-                             WinogradCase{"14 x 14", 64, 256, 14, 14, 1, large_core, true, 1, 4, 1, 4},
+                             WinogradCase{"14 x 14", 64, 256, 14, 14, 1, large_core, false, 1, 0, 1, 0},
+                             WinogradCase{"16 x 16", 64, 256, 16, 16, 1, large_core, true, 1, 4, 1, 4},
+                             WinogradCase{"17 x 17", 64, 256, 17, 17, 1, large_core, false, 1, 0, 1, 0},
                              WinogradCase{"a row", 64, 256, 1, 200, 1, large_core, false, 1, 0, 1, 0},
                              WinogradCase{"one channel", 1, 1, 64, 64, 1, large_core, false, 1, 0, 1, 0}));
 

@@ -19,7 +19,7 @@ using Res = ev::ResidualBlock<ev::ResBlock<res>, ev::IdentityLayer>;
 
 /// One tile less than all, steps of rows, and a row that is cut.
 const std::vector<ev::Shape>& large_sizes() {
-    static const std::vector<ev::Shape> sizes{{1, 0, 16, 16}, {2, 0, 19, 30}, {1, 0, 41, 23}, {1, 0, 14, 401}};
+    static const std::vector<ev::Shape> sizes{{1, 0, 20, 20}, {2, 0, 19, 30}, {1, 0, 41, 23}, {1, 0, 14, 401}};
     return sizes;
 }
 
@@ -71,11 +71,11 @@ TEST_P(WinogradLayers, AreUsedForMapsThatAreLargeEnough) {
     const Variable unset(variable, nullptr);
     const auto conv = load<Conv>({});
     const auto block = load<Res>({});
-    EXPECT_EQ(winograds(conv, {1, 31, 16, 16}), 1);
+    EXPECT_EQ(winograds(conv, {1, 31, 20, 20}), 1);
     EXPECT_EQ(winograds(conv, {1, 31, 8, 8}), 0);
     EXPECT_EQ(winograds(conv, {1, 31, 1, 200}), 0) << "of four rows three would be in vain";
-    EXPECT_EQ(winograds(block, {1, 32, 16, 16}), 2);
-    EXPECT_EQ(winograds(load<Fused>({}), {1, 32, 16, 16}), 1);
+    EXPECT_EQ(winograds(block, {1, 32, 20, 20}), 2);
+    EXPECT_EQ(winograds(load<Fused>({}), {1, 32, 20, 20}), 1);
     using Narrow = ev::ConvLayer<ev::ConvConfig{.in_channels = 8, .out_channels = 32}>;
     EXPECT_EQ(winograds(load<Narrow>({}), {1, 8, 32, 32}), 0) << "blocks of eight channels";
     using Strided = ev::ConvLayer<ev::ConvConfig{.in_channels = 32, .out_channels = 32, .stride = 2}>;

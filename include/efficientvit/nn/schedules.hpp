@@ -198,10 +198,11 @@ struct WinogradSchedule {
     bool operator==(const WinogradSchedule&) const = default;
 };
 
-/// Whether it takes clearly less time than direct, in multiply-adds of vectors of 16 channels. Reading the weights
-/// costs as much as the products of 16 tiles. A transform takes about so many instructions.
+/// Whether it takes clearly less time than direct, in multiply-adds of vectors of 16 channels. Reading the weights,
+/// from memory where a network is larger than the caches, costs as much as the products of 32 tiles. A transform takes
+/// about so many instructions.
 constexpr bool winograd_pays(int in_channels, int out_channels, Extent map) {
-    constexpr double weights = 16, input = 250, output = 200;
+    constexpr double weights = 32, input = 250, output = 200;
     const double in_blocks = block_count(in_channels), out_blocks = block_count(out_channels);
     const double tiles = static_cast<double>(quotient_up(map.height, kernels::Winograd::outputs)) *
                          quotient_up(map.width, kernels::Winograd::outputs);
