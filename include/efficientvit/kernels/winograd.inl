@@ -37,7 +37,8 @@ EFFICIENTVIT_INLINE void winograd_outputs(V (&to)[4], const V (&m)[6]) {
 // A tile of 16 channels, which begins at x, to its 36 numbers, each in a plane of its own. `half` is scratch for 36
 // vectors. Rows and columns are loops whose ends the compiler does not see: unrolled ones take more addresses and
 // constants than there are registers.
-EFFICIENTVIT_NOINLINE void winograd_input_tile(const float* x, Index row_stride, float* half, float* y, Index plane) {
+EFFICIENTVIT_NOINLINE inline void winograd_input_tile(const float* x, Index row_stride, float* half, float* y,
+                                                      Index plane) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points;
     int ends = n;
@@ -64,8 +65,8 @@ EFFICIENTVIT_NOINLINE void winograd_input_tile(const float* x, Index row_stride,
 }
 
 // The sums of a tile and 16 channels to 4x4 outputs. `half` is scratch for 24 vectors.
-EFFICIENTVIT_NOINLINE void winograd_output_tile(const float* sums, Index plane, float* half, const float* bias,
-                                                float* y, Index row_stride) {
+EFFICIENTVIT_NOINLINE inline void winograd_output_tile(const float* sums, Index plane, float* half, const float* bias,
+                                                       float* y, Index row_stride) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points, m = Winograd::outputs;
     int columns = n, rows = m;
@@ -113,8 +114,8 @@ struct WinogradMemory {
 };
 
 // A tile that reaches beyond the map, copied to `to` with zeros there. Columns from -1 to width are memory.
-EFFICIENTVIT_NOINLINE void winograd_patch(const Winograd& a, const float* x, int first_row, int first_column,
-                                          float* to) {
+EFFICIENTVIT_NOINLINE inline void winograd_patch(const Winograd& a, const float* x, int first_row, int first_column,
+                                                 float* to) {
     using V = Lanes<16>::V;
     for (int row = first_row; row < first_row + Winograd::points; ++row) {
         for (int column = first_column; column < first_column + Winograd::points; ++column, to += Winograd::block) {
@@ -127,7 +128,7 @@ EFFICIENTVIT_NOINLINE void winograd_patch(const Winograd& a, const float* x, int
     }
 }
 
-EFFICIENTVIT_NOINLINE void winograd_transform_inputs(const Winograd& a, const WinogradMemory& memory) {
+EFFICIENTVIT_NOINLINE inline void winograd_transform_inputs(const Winograd& a, const WinogradMemory& memory) {
     for (int block = 0; block < memory.in_blocks; ++block) {
         const float* const x = a.x + block * a.x_block_stride;
         float* to = memory.inputs + block * memory.in_block;
@@ -147,8 +148,8 @@ EFFICIENTVIT_NOINLINE void winograd_transform_inputs(const Winograd& a, const Wi
 }
 
 // Outputs of one block from its sums. Whatever follows the sums is done in memory, while rows are in the first cache.
-EFFICIENTVIT_NOINLINE void winograd_transform_sums(const Winograd& a, const WinogradMemory& memory, const float* sums,
-                                                   int block) {
+EFFICIENTVIT_NOINLINE inline void winograd_transform_sums(const Winograd& a, const WinogradMemory& memory,
+                                                          const float* sums, int block) {
     constexpr int m = Winograd::outputs;
     const float* const bias = a.bias + block * Winograd::block;
     for (int i = 0; i < a.rows; ++i) {

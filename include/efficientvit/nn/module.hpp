@@ -69,7 +69,7 @@ inline const kernels::Table& layer_kernels(const kernels::Table& table, int in_c
     return int8 && in_channels < least_int8_channels ? kernels::of_floats(table) : table;
 }
 inline Packer layer_packer(const Packer& p, int in_channels) {
-    return {p.weights, &layer_kernels(*p.kernels, in_channels)};
+    return {p.weights, &layer_kernels(*p.kernels, in_channels), p.winograd};
 }
 inline Session layer_session(const Session& whole, int in_channels) {
     return {whole, layer_kernels(whole.kernels, in_channels)};

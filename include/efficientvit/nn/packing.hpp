@@ -46,7 +46,7 @@ private:
 struct Packer {
     WeightReader weights;
     const kernels::Table* kernels;
-    bool winograd = true;  // LoadOptions::winograd
+    bool winograd;  // LoadOptions::winograd
 
     Packer at(std::string_view name) const { return {weights.at(name), kernels, winograd}; }
     Packer at(int index) const { return at(std::to_string(index)); }
