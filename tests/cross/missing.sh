@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# For scripts of tests: what is not installed. Where EFFICIENTVIT_SKIP=never, as in .ci/run, that is a failure.
+# For scripts of tests: what is not installed. Where EFFICIENTVIT_SKIP=never, as in .ci/run, that is a failure, but for
+# browsers: not every machine can have them, or lets them start.
 
 # missing skipped WHAT: ends the script, for CTest as skipped. missing "left out" WHAT: goes on.
 missing() {
@@ -9,7 +10,14 @@ missing() {
     [[ $1 != skipped ]] || exit 0
 }
 
-# Whether a browser can be driven; Chromium's driver is a program of its own.
+# Whether a browser can be driven: it is started and closed again. Chromium's driver is a program of its own. Says so
+# where it cannot.
 has_browser() {
-    command -v "$1" >/dev/null && { [[ $1 == *firefox* ]] || command -v "${CHROMEDRIVER:-chromedriver}" >/dev/null; }
+    if command -v "$1" >/dev/null && { [[ $1 == *firefox* ]] || command -v "${CHROMEDRIVER:-chromedriver}" >/dev/null; }; then
+        if "$node" tests/web/browser_starts.mjs "$1"; then return 0; fi
+        echo "left out: $1 does not start"
+    else
+        echo "left out: $1 or its driver is not installed"
+    fi
+    return 1
 }

@@ -71,11 +71,7 @@ everything() {
 if "$node" -e 'process.exit(parseInt(process.versions.node) < 24 ? 1 : 0)' 2>/dev/null; then
     everything "$node" --no-warnings tests/cross/wasi.mjs
     for browser in "${CHROMIUM:-chromium}" "${FIREFOX:-firefox-esr}"; do
-        if has_browser "$browser"; then
-            everything "$node" tests/cross/wasi_in_browser.mjs "$browser"
-        else
-            missing "left out" "$browser or its driver is not installed"
-        fi
+        if has_browser "$browser"; then everything "$node" tests/cross/wasi_in_browser.mjs "$browser"; fi
     done
 else
     missing "left out" "Node.js 24 is not installed"
