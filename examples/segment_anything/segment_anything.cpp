@@ -232,7 +232,6 @@ private:
         const bool alone = paths_.size() == 1;
         std::optional<examples::Progress> bar;
         options_.progress = [&](std::size_t done, std::size_t all) {
-            examples::check_finite(predictor_->get_embedding(), "embeddings");
             if (!alone) return;
             if (!bar) bar.emplace(all);
             bar->to(done);

@@ -207,10 +207,10 @@ constexpr bool winograd_pays(int in_channels, int out_channels, Extent map) {
     const double tiles = static_cast<double>(quotient_up(map.height, kernels::Winograd::outputs)) *
                          quotient_up(map.width, kernels::Winograd::outputs);
     const double products = in_channels * out_blocks;
-    const double direct = 9 * products * map.height * map.width;
+    const double direct_work = 9 * products * map.height * map.width;
     const double winograd =
         kernels::Winograd::planes * products * (tiles + weights) + tiles * (input * in_blocks + output * out_blocks);
-    return winograd < 0.8 * direct;
+    return winograd < 0.8 * direct_work;
 }
 
 /// All weights are read in every step, so steps are long: 64 tiles, though their inputs may then be larger than the

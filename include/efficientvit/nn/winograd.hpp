@@ -45,12 +45,12 @@ inline void pack_winograd(PackedConvolution& packed, const std::vector<float>& w
     static constexpr WinogradKernelPoints points;
     constexpr int n = Winograd::points, lanes = Winograd::block;
     const int blocks = block_count(out_channels);
-    const AlignedBuffer<float> direct = std::exchange(
+    const AlignedBuffer<float> direct_weights = std::exchange(
         packed.weights,
         AlignedBuffer<float>(packed.weights.size() +
                              static_cast<std::uint64_t>(Index{Winograd::planes} * blocks * in_channels * lanes)));
-    std::copy_n(direct.data(), direct.size(), packed.weights.data());
-    packed.winograd = static_cast<Index>(direct.size());
+    std::copy_n(direct_weights.data(), direct_weights.size(), packed.weights.data());
+    packed.winograd = static_cast<Index>(direct_weights.size());
     for (int block = 0; block < blocks; ++block) {
         const int pair = block / Winograd::blocks * Winograd::blocks,
                   together = std::min(Winograd::blocks, blocks - pair);
