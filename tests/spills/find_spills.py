@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 # One multiply-add of vectors or more, on any of the instruction sets that kernels exist for.
-MULTIPLY_ADD = re.compile(r"^(vfn?m(add|sub)\d+ps|vdpbf16ps|vpdpbusd|vpmaddwd|tdp\w+|fmla|fmls|bfml\w+|bfdot|bfmmla|smlal2?|sdot|udot|smmla|usmmla)\b")
+MULTIPLY_ADD = re.compile(r"^(vfn?m(add|sub)\d+ps|vdpbf16ps|vpdpbusd|vpmaddwd|tdp\w+|fmla|fmls|bfml\w+|bfdot|bfmmla|smlal2?|sadalp|sdot|udot|smmla|usmmla)\b")
 BRANCH = re.compile(r"^(j\w+|loop\w*|b|b\.\w+|bc\.\w+|cbn?z|tbn?z)\s+(?:.*[ ,])?(?:0x)?([0-9a-f]+) <")
 END = re.compile(r"^(ret\w*|br|ud2|brk|hlt|udf)\b")
 JUMP = re.compile(r"^(jmp\w*|b)\s")
