@@ -109,18 +109,9 @@ inline void project_pixels(Session& session, const FusedBottleneck& layer, const
 /// The spatial convolution in Winograd's form. What it gives is projected row of tiles by row of tiles.
 inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s, const FusedBottleneck& layer,
                                     const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
-    session.scheduled(s);
-    const Workspace::Frame frame(session.workspace);
-    const int steps = s.steps_down * s.steps_across, mid_block = block_width(layer.spatial.out_channels);
+    const int mid_block = block_width(layer.spatial.out_channels);
     const Index middle_floats = s.middle_block_floats * block_count(layer.spatial.out_channels);
-    const Index floats = middle_floats + s.floats + 16;  // a cache line apart
-    float* const memory = session.workspace.take(floats * session.workers());
-    if (session.measuring()) return;
-    session.parallel(y.batch * steps, [&](int chunk, int worker) {
-        const int n = chunk / steps;
-        const WinogradStep step = winograd_step(s, y, chunk % steps);
-        float* const middle = memory + floats * worker;
-        kernels::Winograd a = winograd_arguments(*layer.spatial_weights, x, n, step, middle + middle_floats);
+    const auto run_step = [&](int n, const WinogradStep& step, kernels::Winograd a, float* middle) {
         a.act = layer.spatial_act;
         a.y = middle;
         a.y_block_stride = s.middle_block_floats;
@@ -131,7 +122,8 @@ inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s,
             project_pixels(session, layer, y, residual, n, {row, std::min(row + side, step.rows.end)}, step.columns,
                            middle + (row - step.rows.begin) * a.y_row_stride, s.middle_block_floats, nullptr);
         }
-    });
+    };
+    for_each_winograd_step(session, s, *layer.spatial_weights, x, y, middle_floats, run_step);
 }
 
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of

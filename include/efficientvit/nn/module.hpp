@@ -58,10 +58,6 @@ inline FeatureMap new_map(Session& session, int batch, int channels, Extent exte
     return map;
 }
 
-/// Layers of fewer input channels stay float in int8. They are the first of a network, where errors grow through all
-/// that follows, and gain no time: quantizing costs as much as their products.
-constexpr int least_int8_channels = 32;
-
 /// The kernels of a layer of `in_channels` in a network whose kernels are `table`: its weights are packed for these,
 /// and it runs in a part of the session that has them.
 inline const kernels::Table& layer_kernels(const kernels::Table& table, int in_channels) {

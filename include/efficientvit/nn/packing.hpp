@@ -149,16 +149,15 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
             const int ic = channels[static_cast<std::size_t>(first + i)];
             if (ic < 0) continue;
             values[i] = weight[static_cast<std::size_t>((Index{oc} * in.channels + ic) * taps + tap)];
-            const float size = std::abs(values[i]);
-            if (!std::isnan(most) && !(size <= most)) most = size;
+            most = larger_size(most, values[i]);
         }
         const std::uint16_t scale = int8_scale(most);
-        const float divisor = bfloat_to_float(scale);
+        const float step = bfloat_to_float(scale);
         int sum = 0;
         for (int word = 0; word < words; ++word) {
             std::int8_t bytes[4] = {};
-            for (int i = 0; i < 4 && divisor > 0; ++i) {
-                bytes[i] = static_cast<std::int8_t>(std::lrint(values[4 * word + i] / divisor));
+            for (int i = 0; i < 4; ++i) {
+                bytes[i] = to_int8(values[4 * word + i], step);
                 sum += bytes[i];
             }
             std::memcpy(to + Index{word + 1} * row, bytes, sizeof(bytes));

@@ -122,22 +122,32 @@ inline kernels::Winograd winograd_arguments(const PackedConvolution& packed, con
     return a;
 }
 
-/// y = act(weights * x + bias) + residual.
-inline void run_winograd(Session& session, const WinogradSchedule& s, const PackedConvolution& packed, kernels::Act act,
-                         const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+/// run_step(n, step, arguments, own) for each step of each image, shared out among the workers: `own` are `own_floats`
+/// of a worker's memory.
+template <class RunStep>
+void for_each_winograd_step(Session& session, const WinogradSchedule& s, const PackedConvolution& packed,
+                            const FeatureMap& x, const FeatureMap& y, Index own_floats, const RunStep& run_step) {
     session.scheduled(s);
     const Workspace::Frame frame(session.workspace);
-    const Index floats = s.floats + 16;  // a cache line apart
+    const Index floats = own_floats + s.floats + 16;  // a cache line apart
     float* const memory = session.workspace.take(floats * session.workers());
     if (session.measuring()) return;
     const int steps = s.steps_down * s.steps_across;
     session.parallel(y.batch * steps, [&](int chunk, int worker) {
         const int n = chunk / steps;
         const WinogradStep step = winograd_step(s, y, chunk % steps);
+        float* const own = memory + floats * worker;
+        run_step(n, step, winograd_arguments(packed, x, n, step, own + own_floats), own);
+    });
+}
+
+/// y = act(weights * x + bias) + residual.
+inline void run_winograd(Session& session, const WinogradSchedule& s, const PackedConvolution& packed, kernels::Act act,
+                         const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
+    const auto run_step = [&](int n, const WinogradStep& step, kernels::Winograd a, float*) {
         const auto first = [&](const FeatureMap& map) {
             return map.image(n) + step.rows.begin * map.row_stride() + Index{step.columns.begin} * map.block;
         };
-        kernels::Winograd a = winograd_arguments(packed, x, n, step, memory + floats * worker);
         a.act = act;
         a.y = first(y);
         a.y_block_stride = y.block_stride();
@@ -148,7 +158,8 @@ inline void run_winograd(Session& session, const WinogradSchedule& s, const Pack
             a.residual_row_stride = residual->row_stride();
         }
         kernels::winograd(session.kernels, a);
-    });
+    };
+    for_each_winograd_step(session, s, packed, x, y, 0, run_step);
 }
 
 }  // namespace detail

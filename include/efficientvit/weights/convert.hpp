@@ -66,9 +66,8 @@ inline void insert_copy(StateDict& to, const std::string& name, const Entry& ent
 /// Whether converted() makes 8-bit integers of it: the weights of convolutions and linear layers, but those whose few
 /// channels Precision::int8 multiplies as floats anyway.
 inline bool becomes_int8(std::string_view name, const Entry& entry) {
-    constexpr std::int64_t least = 32;
     return name.ends_with("weight") && is_floating_point(entry.dtype) && entry.shape.size() >= 2 &&
-           entry.shape[0] >= least && entry.shape[1] >= least;
+           entry.shape[0] >= least_int8_channels && entry.shape[1] >= least_int8_channels;
 }
 
 /// Adds the integers and their scales.
@@ -78,10 +77,8 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
     std::size_t count = 1;
     for (const std::int64_t extent : scale_shape) count *= static_cast<std::size_t>(extent);
     std::vector<float> most(count);
-    for_each_int8(entry.shape, [&](std::size_t i, std::size_t scale) {
-        const float size = std::abs(values[i]);
-        if (!is_nan(most[scale]) && !(size <= most[scale])) most[scale] = size;
-    });
+    for_each_int8(entry.shape,
+                  [&](std::size_t i, std::size_t scale) { most[scale] = larger_size(most[scale], values[i]); });
     for (const float& size : most) {
         if (is_finite(size)) continue;
         throw WeightsError(
@@ -92,8 +89,7 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
     with_float_defaults([&] {
         for (std::size_t i = 0; i < count; ++i) scales[i] = int8_scale(most[i]);
         for_each_int8(entry.shape, [&](std::size_t i, std::size_t scale) {
-            const float divisor = bfloat_to_float(scales[scale]);
-            integers[i] = static_cast<std::int8_t>(divisor > 0 ? std::lrint(values[i] / divisor) : 0);
+            integers[i] = to_int8(values[i], bfloat_to_float(scales[scale]));
         });
     });
     insert_owned(to, name, DType::i8, entry.shape, std::move(integers));

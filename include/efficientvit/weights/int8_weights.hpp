@@ -8,6 +8,7 @@
 #include <efficientvit/runtime/float_environment.hpp>
 #include <efficientvit/weights/state_dict.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -22,8 +23,17 @@ namespace detail {
 
 /// Inputs that have a scale in common.
 constexpr int int8_group = 64;
+/// Layers of fewer input channels stay float in int8. They are the first of a network, where errors grow through all
+/// that follows, and gain no time: quantizing costs as much as their products.
+constexpr int least_int8_channels = 32;
 /// Behind the name of the integers.
 constexpr std::string_view int8_scale_suffix = "_scale";
+
+/// The larger of `most` and the absolute value of `value`; NaN stays.
+inline float larger_size(const float& most, const float& value) {
+    const float size = std::abs(value);
+    return !is_nan(most) && !(size <= most) ? size : most;
+}
 
 /// The scale, as bf16, of a group whose largest absolute value is `most`: value / scale rounds to -127 ... 127, and
 /// integers times their scale give the same integers again. NaN where `most` is not finite, 0 where there is no
@@ -33,6 +43,11 @@ inline std::uint16_t int8_scale(float most) {
     if (!is_finite(most)) return nan;
     const std::uint16_t scale = float_to_bf16(most / 127);
     return bfloat_to_float(scale) < std::numeric_limits<float>::min() ? std::uint16_t{0} : scale;
+}
+
+/// The integer of a value whose group has this scale.
+inline std::int8_t to_int8(float value, float scale) {
+    return static_cast<std::int8_t>(scale > 0 ? std::lrint(value / scale) : 0);
 }
 
 /// The shape of the scales of a tensor.
