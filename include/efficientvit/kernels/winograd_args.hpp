@@ -51,7 +51,7 @@ struct Winograd {
 };
 
 /// The points that the polynomials are evaluated at are 0, -a, a, -b, b and infinity. Of a few pairs that were tried
-/// this one gives the smallest errors, a fifth of those of 1 and 2.
+/// this one gives the smallest errors, half of those of 1 and 2.
 struct WinogradPoints {
     static constexpr double a = 2.0 / 3.0, b = 1.5;
 };
