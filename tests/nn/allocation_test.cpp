@@ -75,7 +75,7 @@ TEST_P(NoAllocation, InASecondPromptOfAKind) {
     const auto sam = golden_layer<Sam>();
     ev::SamPredictor predictor(sam);
     predictor.set_image(ev::Image({20, 30}, {10, 20, 30}), context);
-    const ev::Tensor mask(1, 1, 64, 64);
+    const ev::Tensor mask = golden_input({1, 1, 64, 64});
     const std::vector<ev::SamPrompt> prompts{
         {.points = {{3, 4}}},
         {.box = ev::Box{1, 2, 20, 15}, .multimask_output = false},
