@@ -111,16 +111,35 @@ def cityscapes_b0(backbone):
     return HeadedModel(backbone, "head", DAGHead(inputs, blocks, output))
 
 
-def sam_l0(backbone):
-    """EfficientViT-SAM's image encoder l0: embeddings of 256 x 64 x 64."""
-    eps, width = 1e-6, 256
-
+def _batch_norm(eps):
     def norm(num_features, **where):
         return torch.nn.BatchNorm2d(num_features, eps=eps, **where)
 
-    inputs = [OpSequential(_conv(channels, width, norm), UpSample(size=(64, 64))) for channels in (512, 256, 128)]
-    blocks = [FusedMBConv(width, width, expand_ratio=1, norm_layer=norm, act_layer=(GELUTanh, None)) for _ in range(4)]
-    neck = DAGHead(inputs, blocks, [_conv(width, 256, None, bias=True)])
+    return norm
+
+
+def _large_head(upsamplings, width, depth, expand_ratio, norm, output):
+    """Of the last three stages of an L network."""
+    inputs = [OpSequential(_conv(channels, width, norm), *upsampling)
+              for channels, upsampling in zip((512, 256, 128), upsamplings)]
+    blocks = [FusedMBConv(width, width, expand_ratio=expand_ratio, norm_layer=norm, act_layer=(GELUTanh, None))
+              for _ in range(depth)]
+    return DAGHead(inputs, blocks, output)
+
+
+def ade20k_large(backbone):
+    """EfficientViTSeg l1 or l2 for ADE20K: 150 logits at stride 8."""
+    norm, width = _batch_norm(1e-7), 128
+    output = [_conv(width, 8 * width, norm, GELUTanh), _conv(8 * width, 150, None, bias=True)]
+    upsamplings = [UpSample(factor=4)], [UpSample(factor=2)], []
+    return HeadedModel(backbone, "head", _large_head(upsamplings, width, 3, 4, norm, output))
+
+
+def sam(backbone, depth):
+    """EfficientViT-SAM's image encoder: embeddings of 256 x 64 x 64. l0 has 4 blocks in its neck, l2 has 12."""
+    eps, width = 1e-6, 256
+    upsamplings = [[UpSample(size=(64, 64))] for _ in range(3)]
+    neck = _large_head(upsamplings, width, depth, 1, _batch_norm(eps), [_conv(width, 256, None, bias=True)])
     return HeadedModel(backbone, "neck", neck, LayerNorm2d(256, eps))
 
 

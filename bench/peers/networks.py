@@ -19,6 +19,7 @@ class Network:
     timm: str       # timm's name
     cpp: str        # this library's type, as efficientvit_c.cpp may write it
     head: str = ""  # a function of heads.py
+    head_arguments: dict = dataclasses.field(default_factory=dict)
     arguments: dict = dataclasses.field(default_factory=dict)  # of timm's model, where they differ from that name's
 
 
@@ -34,7 +35,9 @@ NETWORKS = {
     "l2": Network("efficientvit_l2", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l2)>"),
     "l3": Network("efficientvit_l3", "ev::EfficientViTLargeBackbone<as_in_timm(ev::l3)>"),
     "seg_b0_cityscapes": Network("efficientvit_b0", "ev::SegB0Cityscapes<>", "cityscapes_b0"),
-    "sam_l0": Network("efficientvit_l1", "ev::SamImageEncoderL0", "sam_l0", {**L0, "norm_eps": 1e-6}),
+    "seg_l1_ade20k": Network("efficientvit_l1", "ev::SegL1ADE20K<>", "ade20k_large"),
+    "sam_l0": Network("efficientvit_l1", "ev::SamImageEncoderL0", "sam", {"depth": 4}, {**L0, "norm_eps": 1e-6}),
+    "sam_l2": Network("efficientvit_l2", "ev::SamImageEncoderL2", "sam", {"depth": 12}, {"norm_eps": 1e-6}),
     # Nothing but a call: see Nothing.
     "identity": Network("", ""),
 }
@@ -151,7 +154,7 @@ def build(network):
     model.head = torch.nn.Identity()
     if known.head:
         import heads
-        model = getattr(heads, known.head)(model)
+        model = getattr(heads, known.head)(model, **known.head_arguments)
     with torch.no_grad():
         fill(model.state_dict())
     return (model if known.head else Features(model)).eval()
