@@ -17,6 +17,7 @@
 #include <iterator>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -96,8 +97,8 @@ struct MaskLimits {
 
 /// A mask on its way to a record.
 struct FoundMask {
-    MaskRle rle;  ///< in the picture
-    MaskBox box;  ///< in the crop, later in the picture
+    std::string coco_rle;  ///< in the picture; most are duplicates, which takes all of them to know: the smallest form
+    MaskBox box;           ///< in the crop, later in the picture
     float predicted_iou = 0, stability_score = 0;
     Point point;  ///< in the picture
     SamCrop crop;
@@ -182,8 +183,9 @@ private:
             return;
         }
         if (near_crop_edge(s.box, crop_, image_)) return;
-        found_[point].push_back(
-            {encode_rle(room.mask, image_, crop_.x0, crop_.y0), s.box, iou, stability, points_[point], crop_, false});
+        std::string rle = to_coco_string(encode_rle(room.mask, image_, crop_.x0, crop_.y0));
+        rle.shrink_to_fit();
+        found_[point].push_back({std::move(rle), s.box, iou, stability, points_[point], crop_, false});
     }
 
     MaskLimits limits_;

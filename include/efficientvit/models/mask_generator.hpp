@@ -178,32 +178,34 @@ std::vector<FoundMask> masks_of_crop(Predictor& predictor, const Image& image, c
 
 /// Without holes and islands of fewer than `area` pixels, and without what became a duplicate: masks that were not
 /// changed are preferred, and come first.
-inline std::vector<FoundMask> without_small_regions(std::vector<FoundMask>& found, int area, double iou_threshold) {
+inline std::vector<FoundMask> without_small_regions(std::vector<FoundMask>& found, ImageSize size, int area,
+                                                    double iou_threshold) {
     for (FoundMask& mask : found) {
-        Mask pixels = decode_rle(mask.rle);
+        Mask pixels = decode_rle(from_coco_string(mask.coco_rle, size));
         const bool filled = remove_small_regions(pixels, area, SmallRegions::holes);
         mask.changed = remove_small_regions(pixels, area, SmallRegions::islands) || filled;
         if (!mask.changed) continue;
-        mask.rle = encode_rle(pixels);
+        mask.coco_rle = to_coco_string(encode_rle(pixels));
         mask.box = mask_box(pixels);
     }
     return without_duplicates(found, iou_threshold, [](const FoundMask& mask) { return mask.changed ? 0.0F : 1.0F; });
 }
 
-inline MaskRecord record_of(FoundMask& mask, MaskOutput output) {
+inline MaskRecord record_of(FoundMask& mask, ImageSize size, MaskOutput output) {
     MaskRecord out;
-    out.area = mask.rle.area();
+    MaskRle rle = from_coco_string(mask.coco_rle, size);
+    out.area = rle.area();
     out.bbox = {mask.box.x0, mask.box.y0, mask.box.x1 - mask.box.x0, mask.box.y1 - mask.box.y0};
     out.predicted_iou = mask.predicted_iou;
     out.point_coords = mask.point;
     out.stability_score = mask.stability_score;
     out.crop_box = {mask.crop.x0, mask.crop.y0, mask.crop.x1 - mask.crop.x0, mask.crop.y1 - mask.crop.y0};
     if (output == MaskOutput::binary_mask) {
-        out.segmentation = decode_rle(mask.rle);
+        out.segmentation = decode_rle(rle);
     } else if (output == MaskOutput::coco_rle) {
-        out.coco_rle = to_coco_string(mask.rle);
+        out.coco_rle = std::move(mask.coco_rle);
     } else {
-        out.rle = std::move(mask.rle);
+        out.rle = std::move(rle);
     }
     return out;
 }
@@ -244,11 +246,11 @@ std::vector<MaskRecord> generate_masks(Predictor& predictor, const Image& image,
         });
     }
     if (options.min_mask_region_area > 0) {
-        found = detail::without_small_regions(found, options.min_mask_region_area,
+        found = detail::without_small_regions(found, image.size(), options.min_mask_region_area,
                                               std::max(options.box_nms_thresh, options.crop_nms_thresh));
     }
     std::vector<MaskRecord> records;
-    for (detail::FoundMask& mask : found) records.push_back(detail::record_of(mask, options.output_mode));
+    for (detail::FoundMask& mask : found) records.push_back(detail::record_of(mask, image.size(), options.output_mode));
     return records;
 }
 
