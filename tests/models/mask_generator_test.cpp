@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,28 @@ TEST(MaskGenerator, FormsOfMasksAgree) {
         EXPECT_EQ(ev::mask_area(masks[i].segmentation), masks[i].area);
         EXPECT_TRUE(runs[i].segmentation.pixels.empty() && strings[i].rle.counts.empty() && masks[i].coco_rle.empty());
     }
+}
+
+/// Thousands of masks wait for the last one to be known, and a mask of noise has a run for every few pixels.
+TEST(MaskGenerator, AMaskThatWaitsTakesTwoBytesForEachRun) {
+    const ev::detail::SamCrop crop{0, 0, width, height, 0};
+    ev::detail::MaskFilter filter({}, crop, crop.size(),
+                                  {{side, side}, frame, ev::sam_resized(crop.size(), frame), crop.size()});
+    std::vector<float> noise;
+    std::uint32_t state = 1;
+    for (int i = 0; i < side * side; ++i) {
+        state = state * 1664525U + 1013904223U;
+        noise.push_back(static_cast<float>(state >> 8) / 8388608.0F - 1);
+    }
+    const float iou = 1;
+    filter.begin({{1, 1}});
+    filter.take_masks(0, std::span(&iou, 1), noise.data());
+    std::vector<ev::detail::FoundMask> found;
+    filter.end(found);
+    ASSERT_EQ(found.size(), 1U);
+    const std::size_t runs = ev::from_coco_string(found[0].coco_rle, crop.size()).counts.size();
+    EXPECT_GT(runs, 1000U);
+    EXPECT_LE(found[0].coco_rle.capacity(), 2 * runs);
 }
 
 TEST(MaskGenerator, OptionsWithoutSenseAreRefused) {
