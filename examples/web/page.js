@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The page: weights, a picture, and what the network says of it. Computing is worker.js's.
+// The page: weights, a picture, and what the network says of it. worker.js computes.
+import { hasRelaxedSimd } from './efficientvit.js';
 
 const $ = (id) => document.getElementById(id);
 const view = $('view'), overlay = $('overlay'), stage = $('stage');
@@ -75,13 +76,15 @@ async function loadWeights(source, name) {
             }));
         } catch (error) {
             info = undefined;
+            points = [];
+            clearAbove();
             $('answer').replaceChildren();
             throw error;
         } finally {
             $('progress').hidden = true;
-        }
-        for (const button of document.querySelectorAll('[data-weights]')) {
-            button.ariaPressed = String(button.dataset.weights === name);
+            for (const button of document.querySelectorAll('[data-weights]')) {
+                button.ariaPressed = String(info !== undefined && button.dataset.weights === name);
+            }
         }
         stage.className = isDigits() ? 'digits' : isSam() ? 'sam' : '';
         $('clear').hidden = !isDigits() && !isSam();
@@ -99,11 +102,13 @@ async function loadWeights(source, name) {
 
 // ---- Pictures ---------------------------------------------------------------------------------------------------------
 
+/** A new, empty picture. Small ones are shown enlarged, at most threefold, but large enough for a finger. */
 function resize(width, height) {
-    for (const canvas of [view, overlay]) {
-        canvas.width = width;
-        canvas.height = height;
-    }
+    const scale = Math.max(1, Math.round(512 / Math.max(width, height)));  // so that what is drawn above stays sharp
+    [view.width, view.height] = [width, height];
+    [overlay.width, overlay.height] = [scale * width, scale * height];
+    above.scale(scale, scale);
+    stage.style.maxWidth = `${(isDigits() ? 320 : Math.max(320, 3 * width)) + 2}px`;  // with the border
     points = [];
     cursor = { x: Math.round(width / 2), y: Math.round(height / 2) };
 }
@@ -125,34 +130,20 @@ async function showPicture(source) {
     await pictureChanged();
 }
 
-let example = 0;
+const shown = { digits: 0, shapes: 0 };
 
-/** A digit of the data set; for others a drawing, as the small SAM was trained on. */
+/** A digit of the data set; for other networks a drawing that the small SAM was not trained on. */
 async function showExample() {
-    if (isDigits()) {
-        const response = await fetch(`digits/${example++ % 10}.png`);
-        if (!response.ok) throw new Error(`the example is not there: ${response.status}`);
-        return showPicture(await response.blob());
-    }
-    resize(512, 512);
-    const random = (from, to) => from + Math.random() * (to - from);
-    const color = () => `hsl(${random(0, 360)} ${random(50, 90)}% ${random(35, 65)}%)`;
-    drawing.fillStyle = color();
-    drawing.fillRect(0, 0, 512, 512);
-    for (let i = 0; i < 5; ++i) {
-        const x = random(80, 432), y = random(80, 432), r = random(40, 90), sides = Math.floor(random(3, 7));
-        drawing.fillStyle = color();
-        drawing.beginPath();
-        if (i % 2 === 0) drawing.ellipse(x, y, r, r * random(0.5, 1), random(0, 3), 0, 2 * Math.PI);
-        else for (let j = 0; j < sides; ++j) drawing.lineTo(x + r * Math.cos(j * 2 * Math.PI / sides), y + r * Math.sin(j * 2 * Math.PI / sides));
-        drawing.fill();
-    }
-    await pictureChanged();
+    const kind = isDigits() ? 'digits' : 'shapes';
+    $('picture').value = '';
+    const response = await fetch(`${kind}/${shown[kind]++ % 10}.png`);
+    if (!response.ok) throw new Error(`the example is not there: ${response.status}`);
+    await showPicture(await response.blob());
 }
 
 async function pictureChanged() {
     hasPicture = true;
-    above.clearRect(0, 0, overlay.width, overlay.height);
+    clearAbove();
     $('answer').replaceChildren();
     if (info === undefined) return say('Now choose weights.');
     const run = ++latest;
@@ -167,6 +158,16 @@ async function pictureChanged() {
 }
 
 const pixels = () => drawing.getImageData(0, 0, view.width, view.height);
+
+const clearAbove = () => above.clearRect(0, 0, view.width, view.height);
+
+/** Lays an ImageData of the picture's size over the picture. */
+function cover(image) {
+    const layer = document.createElement('canvas');
+    [layer.width, layer.height] = [image.width, image.height];
+    layer.getContext('2d').putImageData(image, 0, 0);
+    above.drawImage(layer, 0, 0);
+}
 
 // ---- Answers ----------------------------------------------------------------------------------------------------------
 
@@ -241,7 +242,7 @@ async function segment(run) {
         if (!colors.has(label)) colors.set(label, rgb(hue(label)));
         image.data.set(colors.get(label), 4 * i);
     });
-    above.putImageData(image, 0, 0);
+    cover(image);
     list([...count].sort((a, b) => b[1] - a[1]).map(([label, number]) => {
         const swatch = document.createElement('div');
         swatch.className = 'swatch';
@@ -273,30 +274,40 @@ async function encode(run) {
 }
 
 function drawPrompt() {
+    above.strokeStyle = 'white';
+    above.lineWidth = Math.max(view.width / overlay.width, view.width / 300);
     for (const { x, y, label } of points) {
         above.fillStyle = label === 1 ? '#38a169' : '#e53e3e';
-        above.strokeStyle = 'white';
-        above.lineWidth = Math.max(1, view.width / 300);
         above.beginPath();
         above.arc(x, y, view.width / 100, 0, 2 * Math.PI);
         above.fill();
         above.stroke();
     }
     if (document.activeElement === stage && stage.matches(':focus-visible')) {
-        above.strokeStyle = 'white';
-        above.lineWidth = Math.max(1, view.width / 300);
         above.strokeRect(cursor.x - view.width / 60, cursor.y - view.width / 60, view.width / 30, view.width / 30);
     }
 }
 
 let mask;
 
+/** Blue with a white edge, which is seen on any color. */
+function maskImage({ width, height, pixels }) {
+    const image = new ImageData(width, height);
+    const outside = (i, step, inPicture) => inPicture && pixels[i + step] === 0;
+    pixels.forEach((set, i) => {
+        if (!set) return;
+        const x = i % width, y = (i - x) / width;
+        const edge = outside(i, -1, x > 0) || outside(i, 1, x < width - 1) ||
+            outside(i, -width, y > 0) || outside(i, width, y < height - 1);
+        image.data.set(edge ? [255, 255, 255, 230] : [43, 108, 255, 130], 4 * i);
+    });
+    return image;
+}
+
 function drawMask() {
-    above.clearRect(0, 0, overlay.width, overlay.height);
+    clearAbove();
     if (mask !== undefined && points.length > 0) {
-        const image = new ImageData(mask.width, mask.height);
-        mask.pixels.forEach((set, i) => set && image.data.set([43, 108, 255, 130], 4 * i));
-        above.putImageData(image, 0, 0);
+        cover(maskImage(mask));
     }
     drawPrompt();
 }
@@ -334,14 +345,16 @@ const belongs = (event) => (event.shiftKey || $('exclude').checked ? 0 : 1);
 
 let stroke;
 
+// Not pointerdown: a finger that scrolls the page does not click.
+stage.addEventListener('click', (event) => {
+    if (!isSam() || !hasPicture) return;
+    const { x, y } = place(event);
+    click(x, y, belongs(event));
+});
 stage.addEventListener('pointerdown', (event) => {
-    if (isSam() && hasPicture) {
-        const { x, y } = place(event);
-        click(x, y, belongs(event));
-    } else if (isDigits()) {
-        stage.setPointerCapture(event.pointerId);
-        stroke = place(event);
-    }
+    if (!isDigits()) return;
+    stage.setPointerCapture(event.pointerId);
+    stroke = place(event);
 });
 stage.addEventListener('pointermove', (event) => {
     if (stroke === undefined) return;
@@ -393,10 +406,14 @@ $('picture').onchange = ({ target }) =>
     target.files[0] && trying('Reading the picture …', () => showPicture(target.files[0]));
 $('from-url').onsubmit = (event) => {
     event.preventDefault();
+    $('weights').value = '';
     loadWeights($('url').value, $('url').value.split('/').at(-1));
 };
 for (const button of document.querySelectorAll('[data-weights]')) {
-    button.onclick = () => loadWeights(new URL(button.dataset.weights, import.meta.url).href, button.dataset.weights);
+    button.onclick = () => {
+        $('weights').value = '';
+        loadWeights(new URL(button.dataset.weights, import.meta.url).href, button.dataset.weights);
+    };
 }
 $('example').onclick = () => trying('', showExample);
 $('clear').onclick = () => {
@@ -422,10 +439,7 @@ $('camera').onclick = () =>
         for (const track of stream.getTracks()) track.stop();
     });
 
-fetch(new URL('sam_shapes.safetensors', import.meta.url), { method: 'HEAD' }).then(({ ok }) => {
-    document.querySelector('[data-weights="sam_shapes.safetensors"]').hidden = !ok;
-}, () => {});
-
 // Once loaded, the page works without the network. Not from a file: there are no service workers there.
-navigator.serviceWorker?.register(new URL('offline.js', import.meta.url)).catch(() => {});
+const module = `efficientvit${hasRelaxedSimd() ? '-relaxed' : ''}.wasm`;
+navigator.serviceWorker?.register(new URL(`offline.js?${module}`, import.meta.url)).catch(() => {});
 document.querySelector('[data-weights]').click();

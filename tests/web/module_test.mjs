@@ -7,13 +7,15 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { brotliCompressSync, inflateSync } from 'node:zlib';
+import { brotliCompressSync } from 'node:zlib';
 
-import { nativeMasks, picture, shapesSam } from './golden_values.mjs';
+import { maskOf, nativeMasks, overlap, picture, shapesSam } from './golden_values.mjs';
+import { readPicture, readPng } from './png.mjs';
 
 const site = process.env.SITE;
 const digits = new URL('../../examples/digits/', import.meta.url);
 const weights = new URL('digits_b0.safetensors', digits);
+const shapes = new URL('../../examples/segment_anything/', import.meta.url);
 const { EfficientViTError, hasRelaxedSimd, load } = await import(pathToFileURL(join(site, 'efficientvit.js')));
 
 const modules = ['efficientvit.wasm', ...(hasRelaxedSimd() ? ['efficientvit-relaxed.wasm'] : [])];
@@ -26,28 +28,8 @@ test('a visitor loads little', async () => {
     }
 });
 
-/** The 8 x 8 gray values of a PNG of the digits: 8 bits, not interlaced. */
-async function pixels(path) {
-    const png = await readFile(new URL(`images/${path}`, digits)), parts = [];
-    let kind;
-    for (let at = 8; at < png.length; at += png.readUInt32BE(at) + 12) {
-        const name = png.toString('latin1', at + 4, at + 8), data = png.subarray(at + 8, at + 8 + png.readUInt32BE(at));
-        if (name === 'IHDR') kind = data[9];
-        if (name === 'IDAT') parts.push(data);
-    }
-    assert.equal(kind, 0, 'gray');
-    const lines = inflateSync(Buffer.concat(parts)), out = new Uint8Array(64);
-    for (let y = 0; y < 8; ++y) {
-        for (let x = 0; x < 8; ++x) {
-            const left = x > 0 ? out[8 * y + x - 1] : 0, up = y > 0 ? out[8 * (y - 1) + x] : 0;
-            const corner = x > 0 && y > 0 ? out[8 * (y - 1) + x - 1] : 0;
-            const guess = left + up - corner;
-            const nearest = [left, up, corner].reduce((a, b) => Math.abs(guess - b) < Math.abs(guess - a) ? b : a);
-            out[8 * y + x] = lines[9 * y + 1 + x] + [0, left, up, (left + up) >> 1, nearest][lines[9 * y]];
-        }
-    }
-    return out;
-}
+/** The 8 x 8 gray values of a digit. */
+const pixels = async (path) => (await readPng(new URL(`images/${path}`, digits))).bytes;
 
 function input(gray) {
     const out = new Float32Array(3 * 64 * 64);
@@ -99,6 +81,26 @@ test('a small SAM answers a click as the native library does', async () => {
         await assert.rejects(sam.forward(new Float32Array(3), [1, 3, 1, 1]), /SAM answers prompts/);
     }
 });
+
+for (const wasm of modules) {
+    test(`${wasm} finds drawn shapes as PyTorch does`, async () => {
+        const sam = await load(new URL('shapes_sam.safetensors', shapes), { wasm: await readFile(join(site, wasm)) });
+        assert.equal(sam.info.name, 'sam_shapes');
+        const { torch, drawings } = JSON.parse(await readFile(new URL('held_out/drawings.json', shapes), 'utf8'));
+        const overlaps = [];
+        for (const { file, objects } of drawings) {
+            const drawing = await readPicture(new URL(`held_out/${file}`, shapes));
+            await sam.setImage(drawing);
+            for (const { point: [x, y], truth } of objects) {
+                const [best] = await sam.predict({ points: [{ x, y }] });
+                overlaps.push(overlap(best.pixels, maskOf(truth, drawing)));
+            }
+        }
+        const mean = overlaps.reduce((a, b) => a + b) / overlaps.length;
+        console.log(`${wasm}: mean IoU of ${overlaps.length} shapes ${mean.toFixed(4)}, PyTorch ${torch.click.toFixed(4)}`);
+        assert.ok(Math.abs(mean - torch.click) < 0.002);
+    });
+}
 
 test('errors come with their message, and the network goes on', async () => {
     const network = await load(weights);

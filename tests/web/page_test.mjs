@@ -11,7 +11,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Browser } from './browser.mjs';
-import { nativeMasks, picture, shapesSam } from './golden_values.mjs';
+import { goldenFile, maskOf, nativeMasks, nativeShape, overlap, picture, shapesSam } from './golden_values.mjs';
 
 const { SITE: site, BROWSER: program = 'chromium', SCREENSHOTS: screenshots } = process.env;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -20,7 +20,9 @@ let browser, server, address, folder;
 const status = () => browser.evaluate('document.getElementById("status").textContent');
 const says = (pattern) => browser.until(`${pattern}.test(document.getElementById("status").textContent)`);
 const failed = 'document.body.dataset.state === "error"';
+const shapes = 'document.querySelector("[data-weights^=shapes]")';
 const busy = () => browser.evaluate('document.body.dataset.state = "busy"');
+const forget = () => browser.evaluate('document.getElementById("status").textContent = ""');
 
 /** A screenshot as on a phone and on a desktop; the page must fit both. Leaves the phone's size. */
 async function look(name, of = browser) {
@@ -30,6 +32,23 @@ async function look(name, of = browser) {
         if (screenshots) await of.screenshot(join(screenshots, `${basename(program)}-${name}-${size}.png`));
     }
 }
+
+/** Where a point of the picture is on the screen, after it was scrolled there. */
+const place = (x, y, of = browser) => of.evaluate(`(() => {
+    const view = document.getElementById("view");
+    view.scrollIntoView({ block: "center" });
+    const box = view.getBoundingClientRect();
+    return [box.x + ${x} / view.width * box.width, box.y + ${y} / view.height * box.height];
+})()`);
+
+/** The mask over the picture, 0 or 1 for each of its pixels; marks of clicks belong to it. */
+const maskShown = () => browser.evaluate(`(() => {
+    const { width, height } = document.getElementById("view"), overlay = document.getElementById("overlay");
+    const { data } = overlay.getContext("2d").getImageData(0, 0, overlay.width, overlay.height), scale = overlay.width / width;
+    const at = (i) => Math.floor((i + 0.5) * scale);
+    return Array.from({ length: width * height }, (_, i) =>
+        data[4 * (at(Math.floor(i / width)) * overlay.width + at(i % width)) + 3] > 65 ? 1 : 0);
+})()`);
 
 before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'efficientvit-page-'));
@@ -76,9 +95,61 @@ test('a broken file shows a message, and the page goes on', async () => {
     await says(/This is a 7/);
 });
 
+test('drawn shapes are ready: a click gives the native mask, by keyboard and by mouse', async () => {
+    await browser.evaluate('document.querySelector("[data-weights]").focus()');
+    await browser.press('Tab');
+    await browser.press('Enter');
+    // A headless Firefox's window is not active, and buttons of such a window obey no key.
+    if (!await browser.evaluate('document.hasFocus()')) await browser.evaluate('document.activeElement.click()');
+    await says(/sam_shapes: the picture is encoded/);
+    assert.equal(await browser.evaluate(`${shapes}.ariaPressed`), 'true');
+    for (let i = 0; i < 20 && await browser.evaluate('document.activeElement.id') !== 'stage'; ++i) await browser.press('Tab');
+    for (const key of nativeShape.keys) await browser.press(key);
+    await says(/The mask has/);
+    assert.match(await status(), RegExp(`IoU ${nativeShape.iou.toFixed(2)};`));
+    const native = maskOf(nativeShape.counts, { width: 128, height: 128 });
+    const other = (await maskShown()).filter((value, i) => value !== native[i]).length;
+    assert.ok(other <= 4, `${other} pixels are not those of the native mask`);
+    await look('shapes');
+
+    // Another drawing, and a click on each of its shapes.
+    await busy();
+    await browser.evaluate('document.activeElement.blur(), document.getElementById("example").click()');
+    await says(/is encoded/);
+    assert.ok(!(await maskShown()).includes(1));
+    const { drawings } = JSON.parse(await readFile(here('../../examples/segment_anything/held_out/drawings.json'), 'utf8'));
+    for (const { point, truth } of drawings[1].objects) {
+        await browser.evaluate('document.getElementById("clear").click()');
+        await browser.click(...await place(...point));
+        await says(/The mask has/);
+        const found = overlap(await maskShown(), maskOf(truth, { width: 128, height: 128 }));
+        assert.ok(found > 0.8, `a click on ${point}: IoU ${found}`);
+    }
+});
+
+test('a wrong file shows a message, and the page goes on', async () => {
+    const weights = await readFile(here('../../examples/segment_anything/shapes_sam.safetensors'));
+    for (const [name, bytes, message] of [
+        ['cut.safetensors', weights.subarray(0, 1e6), /cut short|beyond|inside|bytes/],
+        ['foreign.safetensors', goldenFile({ 'layer.weight': [2, 3] }), /fit none of the networks/],
+        ['picture.safetensors', await readFile(here('../../examples/segment_anything/held_out/000.png')), /PNG|not safetensors/],
+    ]) {
+        await writeFile(join(folder, name), bytes);
+        await busy();
+        await browser.choose('#weights', [join(folder, name)]);
+        await browser.until(failed);
+        assert.match(await status(), message);
+        assert.equal(await browser.evaluate(`${shapes}.ariaPressed`), 'false');
+        assert.ok(!(await maskShown()).includes(1));
+        await browser.evaluate(`${shapes}.click()`);
+        await says(/is encoded/);
+    }
+});
+
 test('a click gives a mask, by mouse and by keyboard, which is the native one', async () => {
     const weights = join(folder, 'shapes.safetensors');
     await writeFile(weights, await shapesSam(readFile));
+    await forget();
     await browser.choose('#weights', [weights]);
     await says(/is encoded/);
     await browser.evaluate(`(async () => {
@@ -106,25 +177,30 @@ test('a click gives a mask, by mouse and by keyboard, which is the native one', 
     await says(/The mask has/);
     await busy();
     await browser.evaluate('document.activeElement.blur(), document.getElementById("clear").click()');
-    const at = await browser.evaluate(`(() => {
-        scrollTo(0, 0);
-        const box = document.getElementById("stage").getBoundingClientRect();
-        return [box.x + box.width / 2, box.y + box.height / 2];
-    })()`);
     assert.equal(await masked(), 0);
-    await browser.evaluate('document.getElementById("status").textContent = ""');
-    await browser.click(...at);
+    await forget();
+    await browser.click(...await place(320, 200));
     await says(/The mask has/);
     assert.ok(await masked() > 1000);
+
+    // Where there is no Shift key: what is not part of the object.
+    await browser.evaluate('document.getElementById("exclude").click()');
+    await forget();
+    await browser.click(...await place(160, 200));
+    await says(/The mask has/);
+    const red = await browser.evaluate(`document.getElementById("overlay").getContext("2d").getImageData(0, 0, 640, 400).data
+        .filter((value, i, all) => i % 4 === 0 && value === 0xe5 && all[i + 1] === 0x3e).length`);
+    assert.ok(red > 50, `${red} pixels of its mark`);
 });
 
-test('once loaded it works without a network', async () => {
+test('opened once, it works without a network', async () => {
     await browser.until('navigator.serviceWorker.controller !== null');
-    await browser.open(address);  // what was fetched before there was a service worker is fetched through it
-    await says(/This is a 0/);
     server.kill();
     await browser.open(address);
     await says(/This is a 0/);
+    await browser.evaluate(`${shapes}.click()`);
+    await says(/is encoded/);
+    assert.ok(await browser.evaluate('fetch("shapes/9.png").then(({ ok }) => ok)'));
 });
 
 test('nothing went wrong unseen', () => {
@@ -140,6 +216,11 @@ test('in the dark, and in an engine without relaxed SIMD', async (t) => {
     await dark.open(address);
     await dark.until('/This is a 0/.test(document.getElementById("status").textContent)');
     await look('dark', dark);
+    await dark.evaluate(`${shapes}.click()`);
+    await dark.until('/is encoded/.test(document.getElementById("status").textContent)');
+    await dark.click(...await place(102, 70, dark));
+    await dark.until('/The mask has/.test(document.getElementById("status").textContent)');
+    await look('dark-shapes', dark);
     const relaxed = await dark.evaluate('import("./efficientvit.js").then(({ hasRelaxedSimd }) => hasRelaxedSimd())');
     if (/firefox/.test(program)) assert.equal(relaxed, false);
     assert.deepEqual(dark.errors, []);
