@@ -18,21 +18,38 @@ template <class V, int Vectors, int Each, int M>
 struct TileVectors {
     const Index (&pixel)[M];
     Index block_stride;
-    EFFICIENTVIT_INLINE Index offset(int i) const {
-        const int j = i % Each;
-        return pixel[i / Each] + j / Vectors * block_stride + j % Vectors * V::width;
+    // Where pixel m's vectors begin. With several vectors a pixel, its address is a register of its own, so that pairs
+    // of them are one load or store of AArch64's.
+    template <class Float>
+    EFFICIENTVIT_INLINE Float* begin(Float* base, int m) const {
+        Float* p = base + pixel[m];
+        if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", p);
+        return p;
     }
+    EFFICIENTVIT_INLINE Index offset(int j) const { return j / Vectors * block_stride + j % Vectors * V::width; }
     EFFICIENTVIT_INLINE void load(V (&acc)[M * Each], const float* from) const {
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Each; ++i) acc[i] = V::load(from + offset(i));
+        for (int m = 0; m < M; ++m) {
+            const float* const p = begin(from, m);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < Each; ++j) acc[m * Each + j] = V::load(p + offset(j));
+        }
     }
     EFFICIENTVIT_INLINE void add(V (&acc)[M * Each], const float* from) const {
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Each; ++i) acc[i] = V::add(acc[i], V::load(from + offset(i)));
+        for (int m = 0; m < M; ++m) {
+            const float* const p = begin(from, m);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < Each; ++j) acc[m * Each + j] = V::add(acc[m * Each + j], V::load(p + offset(j)));
+        }
     }
     EFFICIENTVIT_INLINE void store(const V (&acc)[M * Each], float* to) const {
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Each; ++i) acc[i].store(to + offset(i));
+        for (int m = 0; m < M; ++m) {
+            float* const p = begin(to, m);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < Each; ++j) acc[m * Each + j].store(p + offset(j));
+        }
     }
 };
 
@@ -57,7 +74,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         const bool crosses = column + M > a.y_width;
         if (first || crosses || crossed) {
             find_pixels<Block>(y_pixels, column, a.y_width, a.y_row_stride);
-            find_pixels<Block>(residual_pixels, column, a.y_width, a.residual_row_stride);
+            if (a.residual != nullptr) find_pixels<Block>(residual_pixels, column, a.y_width, a.residual_row_stride);
         }
         crossed = crosses;
 
@@ -137,12 +154,17 @@ inline void pointwise(const Pointwise& args) {
     Pointwise a = args;
     if (a.weights_block_stride == 0) a.weights_block_stride = weight_words(O, a.channels) * a.y_block;
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
+    // Rows without gaps between them are one row, in which no tile crosses an end.
+    const Index row_floats = Index{a.y_width} * a.y_block;
+    if (a.y_row_stride == row_floats && (a.residual == nullptr || a.residual_row_stride == row_floats)) {
+        a.y_width = a.pixels;
+    }
     pointwise_any<O>(a);
     if (in_epilogue(args.act)) return;
     for (int block = 0; block < a.y_blocks; ++block) {
-        for (int pixel = 0, row = 0; pixel < a.pixels; pixel += a.y_width, ++row) {
+        for (int pixel = 0, row = 0; pixel < a.pixels; pixel += args.y_width, ++row) {
             const int left = a.pixels - pixel;
-            const Index count = Index{left < a.y_width ? left : a.y_width} * a.y_block;
+            const Index count = Index{left < args.y_width ? left : args.y_width} * a.y_block;
             float* const y = a.y + block * a.y_block_stride + row * a.y_row_stride;
             const float* const residual =
                 args.residual == nullptr
