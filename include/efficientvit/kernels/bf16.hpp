@@ -38,33 +38,10 @@ EFFICIENTVIT_BEGIN_AVX512_BF16
 namespace kernels {
 namespace avx512_bf16 {
 using avx512::depthwise;
-// Types of its own: functions are found by these.
-#include <efficientvit/kernels/isa/avx2.hpp>
-
-#include <efficientvit/kernels/isa/avx512.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
-
-#include <efficientvit/kernels/isa/avx512_rough.hpp>
+#include <efficientvit/kernels/isa/avx512_unit.hpp>
 
 #include <efficientvit/kernels/isa/avx512_bf16.hpp>
 namespace narrow = avx512_bf16;
-
-template <int Block>
-struct Lanes : avx512::Lanes<Block> {
-    using V = Float16;
-};
-template <>
-struct Lanes<8> {  // with the registers of AVX-512
-    using V = Float8;
-    static constexpr int vectors = 1;
-    static constexpr int tile_pixels = 14;
-    static constexpr int tile_blocks = 2;
-    static constexpr int tile_addresses = 8;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace avx512_bf16
@@ -79,17 +56,7 @@ namespace kernels {
 namespace amx {
 using avx512::depthwise;
 using avx512_bf16::round_inputs;
-#include <efficientvit/kernels/isa/avx2.hpp>
-
-#include <efficientvit/kernels/isa/avx512.hpp>
-template <int Block>
-struct Lanes : avx512::Lanes<Block> {
-    using V = Float16;
-};
-
-#include <efficientvit/kernels/common.inl>
-
-#include <efficientvit/kernels/isa/avx512_rough.hpp>
+#include <efficientvit/kernels/isa/avx512_unit.hpp>
 
 #include <efficientvit/kernels/isa/avx512_bf16.hpp>
 
@@ -109,19 +76,10 @@ EFFICIENTVIT_BEGIN_NEON_BF16
 namespace kernels {
 namespace neon_bf16 {
 using neon::depthwise;
-#include <efficientvit/kernels/isa/neon.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
+#include <efficientvit/kernels/isa/neon_unit.hpp>
 
 #include <efficientvit/kernels/isa/neon_bf16.hpp>
 namespace narrow = neon_bf16;
-template <int Block>
-struct Lanes : neon::Lanes<Block> {
-    using V = Float4;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace neon_bf16
@@ -202,22 +160,20 @@ inline bool has_bf16_unit(Bf16Unit unit) { return unit == Bf16Unit::none; }
 /// Whether this CPU and operating system have it.
 inline bool bf16_unit_supported(Bf16Unit unit) { return detail::has_bf16_unit(unit); }
 
+namespace detail {
+inline bool bf16_unit_fits(Bf16Unit unit, Isa isa) {
+    return (unit == Bf16Unit::neon_bf16) == (isa == Isa::neon) && has_bf16_unit(unit);
+}
+}  // namespace detail
+
 /// What Precision::bf16 uses with kernels of `isa`: the environment variable EFFICIENTVIT_BF16 (a name of above) if it
 /// is set, else the fastest that is there. Throws ConfigError where the variable is not a name, or names what is not
-/// there.
+/// there or of another instruction set.
 inline Bf16Unit bf16_unit(Isa isa) {
     if (isa != Isa::avx512 && isa != Isa::neon) return Bf16Unit::none;
-    const char* const forced = std::getenv("EFFICIENTVIT_BF16");
-    for (const Bf16Unit unit : {Bf16Unit::amx, Bf16Unit::avx512_bf16, Bf16Unit::neon_bf16, Bf16Unit::none}) {
-        if (forced == nullptr || *forced == '\0') {
-            if (bf16_unit_supported(unit)) return unit;
-        } else if (bf16_unit_name(unit) == forced) {
-            if (bf16_unit_supported(unit)) return unit;
-            throw ConfigError(detail::concat({"EFFICIENTVIT_BF16 asks for ", forced, ", which this CPU has not"}));
-        }
-    }
-    throw ConfigError(
-        detail::concat({"EFFICIENTVIT_BF16 is '", forced, "', known are amx, avx512_bf16, neon_bf16, none"}));
+    return detail::choose_unit<Bf16Unit>("EFFICIENTVIT_BF16", isa,
+                                         {Bf16Unit::amx, Bf16Unit::avx512_bf16, Bf16Unit::neon_bf16, Bf16Unit::none},
+                                         bf16_unit_name, detail::bf16_unit_fits);
 }
 
 namespace kernels {

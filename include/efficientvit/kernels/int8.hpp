@@ -54,21 +54,11 @@ EFFICIENTVIT_BEGIN_AVX_VNNI
 namespace kernels {
 namespace avx_vnni {
 using avx2::depthwise;
-#include <efficientvit/kernels/isa/avx2.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
+#include <efficientvit/kernels/isa/avx2_unit.hpp>
 
 #include <efficientvit/kernels/isa/avx2_quantize.hpp>
 #include <efficientvit/kernels/isa/avx_vnni.hpp>
 namespace narrow = avx_vnni;
-
-template <int Block>
-struct Lanes : avx2::Lanes<Block> {
-    using V = Float8;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace avx_vnni
@@ -81,35 +71,12 @@ EFFICIENTVIT_BEGIN_AVX512_VNNI
 namespace kernels {
 namespace avx512_vnni {
 using avx512::depthwise;
-// Types of its own: functions are found by these.
-#include <efficientvit/kernels/isa/avx2.hpp>
-
-#include <efficientvit/kernels/isa/avx512.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
+#include <efficientvit/kernels/isa/avx512_unit.hpp>
 
 #include <efficientvit/kernels/isa/avx2_quantize.hpp>
 
-#include <efficientvit/kernels/isa/avx512_rough.hpp>
-
 #include <efficientvit/kernels/isa/avx512_vnni.hpp>
 namespace narrow = avx512_vnni;
-
-template <int Block>
-struct Lanes : avx512::Lanes<Block> {
-    using V = Float16;
-};
-template <>
-struct Lanes<8> {  // with the registers of AVX-512
-    using V = Float8;
-    static constexpr int vectors = 1;
-    static constexpr int tile_pixels = 14;
-    static constexpr int tile_blocks = 2;
-    static constexpr int tile_addresses = 8;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace avx512_vnni
@@ -135,21 +102,12 @@ EFFICIENTVIT_BEGIN_NEON_DOTPROD
 namespace kernels {
 namespace neon_dotprod {
 using neon::depthwise;
-#include <efficientvit/kernels/isa/neon.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
+#include <efficientvit/kernels/isa/neon_unit.hpp>
 
 #include <efficientvit/kernels/isa/neon_quantize.hpp>
 
 #include <efficientvit/kernels/isa/neon_dotprod.hpp>
 namespace narrow = neon_dotprod;
-template <int Block>
-struct Lanes : neon::Lanes<Block> {
-    using V = Float4;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace neon_dotprod
@@ -162,21 +120,12 @@ EFFICIENTVIT_BEGIN_NEON_I8MM
 namespace kernels {
 namespace neon_i8mm {
 using neon::depthwise;
-#include <efficientvit/kernels/isa/neon.hpp>
-
-template <int Block>
-struct Lanes;
-
-#include <efficientvit/kernels/common.inl>
+#include <efficientvit/kernels/isa/neon_unit.hpp>
 
 #include <efficientvit/kernels/isa/neon_quantize.hpp>
 
 #include <efficientvit/kernels/isa/neon_i8mm.hpp>
 namespace narrow = neon_i8mm;
-template <int Block>
-struct Lanes : neon::Lanes<Block> {
-    using V = Float4;
-};
 
 #include <efficientvit/kernels/products.inl>
 }  // namespace neon_i8mm
@@ -256,25 +205,19 @@ inline bool int8_unit_supported(Int8Unit unit) {
     return unit == Int8Unit::none;
 }
 
+namespace detail {
+inline bool int8_unit_fits(Int8Unit unit, Isa isa) { return int8_unit_isa(unit) == isa && int8_unit_supported(unit); }
+}  // namespace detail
+
 /// What Precision::int8 uses with kernels of `isa`: the environment variable EFFICIENTVIT_INT8 (a name of above) if it
 /// is set, else the fastest that is there. Throws ConfigError where the variable is not a name, or names what is not
 /// there or of another instruction set.
 inline Int8Unit int8_unit(Isa isa) {
     if (isa == Isa::scalar) return Int8Unit::none;
-    const char* const forced = std::getenv("EFFICIENTVIT_INT8");
-    for (const Int8Unit unit :
-         {Int8Unit::avx512_vnni, Int8Unit::avx_vnni, Int8Unit::neon_i8mm, Int8Unit::neon_dotprod, Int8Unit::none}) {
-        const bool fits = unit == Int8Unit::none || (int8_unit_isa(unit) == isa && int8_unit_supported(unit));
-        if (forced == nullptr || *forced == '\0') {
-            if (fits) return unit;
-        } else if (int8_unit_name(unit) == forced) {
-            if (fits) return unit;
-            throw ConfigError(detail::concat(
-                {"EFFICIENTVIT_INT8 asks for ", forced, ", which this CPU does not have with ", isa_name(isa)}));
-        }
-    }
-    throw ConfigError(detail::concat(
-        {"EFFICIENTVIT_INT8 is '", forced, "', known are avx_vnni, avx512_vnni, neon_dotprod, neon_i8mm, none"}));
+    return detail::choose_unit<Int8Unit>(
+        "EFFICIENTVIT_INT8", isa,
+        {Int8Unit::avx512_vnni, Int8Unit::avx_vnni, Int8Unit::neon_i8mm, Int8Unit::neon_dotprod, Int8Unit::none},
+        int8_unit_name, detail::int8_unit_fits);
 }
 
 namespace kernels {

@@ -6,6 +6,7 @@
 
 #include <efficientvit/kernels/cpu.hpp>
 
+#include <initializer_list>
 #include <string_view>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -63,6 +64,32 @@ private:
 };
 /// f32, bf16_weights, bf16 or int8.
 using Precision = PrecisionOf<void>;
+
+namespace detail {
+
+/// The unit that a precision multiplies with: of `units`, which ends with none, the one that the environment variable
+/// names if it is set, else the first that fits kernels of `isa`. Throws ConfigError where the variable is not a name,
+/// or names what does not fit.
+template <class Unit>
+EFFICIENTVIT_COLD Unit choose_unit(const char* variable, Isa isa, std::initializer_list<Unit> units,
+                                   std::string_view (*name)(Unit), bool (*fits)(Unit, Isa)) {
+    const char* const forced = std::getenv(variable);
+    const bool named = forced != nullptr && *forced != '\0';
+    for (const Unit unit : units) {
+        // In this order: to ask for AMX is to have the process's threads save its registers from then on.
+        if (named && name(unit) != forced) continue;
+        if (unit == Unit::none || fits(unit, isa)) return unit;
+        if (named) {
+            throw ConfigError(
+                concat({variable, " asks for ", forced, ", which this CPU does not have with ", isa_name(isa)}));
+        }
+    }
+    std::string known;
+    for (const Unit unit : units) known += concat({known.empty() ? "" : ", ", name(unit)});
+    throw ConfigError(concat({variable, " is '", forced, "', known are ", known}));
+}
+
+}  // namespace detail
 
 EFFICIENTVIT_END_NAMESPACE
 
