@@ -2,7 +2,7 @@
 //
 // Printed characters of 200 kinds: loads a network that train_glyphs.py trained in PyTorch, classifies 2000 pictures in
 // fonts that training never saw, in float and with fewer bits, and prints how well and how fast. Status 1 where float
-// does not find what PyTorch found, or fewer bits read fewer pictures.
+// does not find what PyTorch found, or fewer bits read more than 0.5 % fewer.
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/weights/load_npy.hpp>
 #include <efficientvit/weights/safetensors.hpp>

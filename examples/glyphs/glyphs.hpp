@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The held-out pictures of train_glyphs.py, and the way from one to the network's input. Shared by the program and its
-// test.
+// The held-out pictures of train_glyphs.py, and the classes that the network finds for them.
 #pragma once
 
 #include <efficientvit/efficientvit.hpp>
@@ -10,7 +9,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
