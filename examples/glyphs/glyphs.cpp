@@ -113,7 +113,7 @@ bool run(const fs::path& folder, int threads, bool wrong) {
             const int others = differing(found, torch);
             std::printf("; PyTorch: %d, %d pictures taken for something else, logits at most %.1e away\n",
                         glyphs::count_right(torch), others, static_cast<double>(error));
-            good = others == 0 && error <= 1e-3F && right >= 0.9 * pictures.count();
+            good = others == 0 && error <= 1e-4F && right >= 0.9 * pictures.count();
             if (wrong) print_wrong(found, read_classes(folder / "classes.txt"));
         } else {
             std::printf("; %d pictures taken for something else than in float\n", differing(found, in_float));
