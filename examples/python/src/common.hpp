@@ -89,7 +89,8 @@ void bind_load(nb::class_<T>& c) {
     c.def("__init__", &load_into<T>, "weights"_a, "name"_a = "", "threads"_a = 1, "precision"_a = "f32", "isa"_a = "",
           "prefix"_a = "",
           nb::sig("def __init__(self, weights: StateDict | dict[str, typing.Any], name: str = '', threads: int = 1, "
-                  "precision: str = 'f32', isa: str = '', prefix: str = '') -> None"));
+                  "precision: str = 'f32', isa: str = '', prefix: str = '') -> None"),
+          "Arguments and errors are those of load() and load_sam(), which are to be preferred.");
 }
 
 void bind_models(nb::module_& m);

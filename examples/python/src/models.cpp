@@ -217,8 +217,10 @@ void bind_info(nb::class_<Model>& c) {
 
 void bind_models(nb::module_& m) {
     nb::class_<ev::StateDict>(m, "StateDict", "Weights that were read; for Model and Sam.")
-        .def_static("read", &read_weights, "path"_a, "entry"_a)
-        .def_static("parse", &parse_weights, "data"_a, "entry"_a)
+        .def_static("read", &read_weights, "path"_a, "entry"_a,
+                    "A file's tensors; load() says of what kinds and what `entry` is. `path` is what os.fsencode() "
+                    "gives.\n\nRaises WeightsError.")
+        .def_static("parse", &parse_weights, "data"_a, "entry"_a, "The same of a file's bytes, which are copied.")
         .def("names", &ev::StateDict::names, "The tensors' names.");
 
     nb::class_<Model> c(m, "Model",

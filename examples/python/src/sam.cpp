@@ -284,7 +284,10 @@ void bind_sam(nb::module_& m) {
                 const nb::gil_scoped_release released;
                 return std::make_shared<EncodedImage>(std::move(sam), image);
             },
-            "sam"_a, "image"_a)
+            "sam"_a, "image"_a,
+            "Encodes a picture: one of PIL, or an array (H, W, 3) or (H, W) of uint8.\n\nRaises ImageError, "
+            "ShapeError, "
+            "TypeError.")
         .def_static(
             "of_embedding",
             [](std::shared_ptr<const Sam> sam, nb::handle embedding, int height, int width) {
@@ -292,7 +295,8 @@ void bind_sam(nb::module_& m) {
                 const nb::gil_scoped_release released;
                 return std::make_shared<EncodedImage>(std::move(sam), view_of(array), ev::ImageSize{height, width});
             },
-            "sam"_a, "embedding"_a, "height"_a, "width"_a)
+            "sam"_a, "embedding"_a, "height"_a, "width"_a,
+            "Takes what embedding() gave for a picture of this size.\n\nRaises ShapeError, ImageError, TypeError.")
         .def(
             "embedding",
             [](const EncodedImage& e) {
@@ -301,27 +305,34 @@ void bind_sam(nb::module_& m) {
                 std::copy_n(from.data(), from.size(), to.data);
                 return to.array;
             },
-            nb::sig("def embedding(self) -> numpy.typing.NDArray[numpy.float32]"))
+            nb::sig("def embedding(self) -> numpy.typing.NDArray[numpy.float32]"),
+            "The image encoder's output, (1, 256, 64, 64).")
         .def_prop_ro(
             "original_size",
             [](const EncodedImage& e) {
                 const ev::ImageSize size = e.predictor().original_size();
                 return nb::make_tuple(size.height, size.width);
             },
-            nb::sig("def original_size(self) -> tuple[int, int]"))
+            nb::sig("def original_size(self) -> tuple[int, int]"), "The picture's rows and columns.")
         .def_prop_ro(
             "input_size",
             [](const EncodedImage& e) {
                 const ev::ImageSize size = e.predictor().input_size();
                 return nb::make_tuple(size.height, size.width);
             },
-            nb::sig("def input_size(self) -> tuple[int, int]"))
-        .def("predict", &predict, "points"_a.none(), "boxes"_a.none(), "masks"_a.none(), "multimask_output"_a,
-             "return_logits"_a,
-             nb::sig(
-                 "def predict(self, points: typing.Any, boxes: typing.Any, masks: typing.Any, multimask_output: bool, "
-                 "return_logits: bool) -> tuple[numpy.typing.NDArray[typing.Any], "
-                 "numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]"));
+            nb::sig("def input_size(self) -> tuple[int, int]"),
+            "The picture's rows and columns in the frame of prompts, whose long side is 1024.")
+        .def(
+            "predict", &predict, "points"_a.none(), "boxes"_a.none(), "masks"_a.none(), "multimask_output"_a,
+            "return_logits"_a,
+            nb::sig(
+                "def predict(self, points: typing.Any, boxes: typing.Any, masks: typing.Any, multimask_output: bool, "
+                "return_logits: bool) -> tuple[numpy.typing.NDArray[typing.Any], "
+                "numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]"),
+            "Masks (B, C, H, W), predicted IoU (B, C) and logits (B, C, 256, 256) for B prompts: points (B, N, 3) of "
+            "x, "
+            "y and label, boxes (B, 4), both float64, masks (B, 1, 256, 256); each may be None.\n\nRaises PromptError, "
+            "ShapeError, TypeError.");
 
     m.def("generate_masks", &generate_masks, "sam"_a, "image"_a, "options"_a,
           nb::sig("def generate_masks(sam: Sam, image: typing.Any, options: dict[str, typing.Any]) -> list[dict[str, "

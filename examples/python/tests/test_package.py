@@ -24,6 +24,10 @@ def test_docstrings():
     for kind in (ev.Model, ev.Sam, ev.SamPredictor, ev.SamAutomaticMaskGenerator):
         for name in dir(kind):
             assert name.startswith("_") or getattr(kind, name).__doc__, f"{kind.__name__}.{name}"
+    stub = ast.parse((FOLDER / "_core.pyi").read_text())
+    for node in ast.walk(stub):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and (node.name == "__init__" or not node.name.startswith("_")):
+            assert ast.get_docstring(node), node.name
 
 
 def test_needs_numpy_alone():
