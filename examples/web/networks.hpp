@@ -5,7 +5,7 @@
 #pragma once
 
 #include <efficientvit/efficientvit.hpp>
-#include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/any_model_of.hpp>
 #include <efficientvit/models/any_sam.hpp>
 
 #include "../digits/network.hpp"

@@ -2,7 +2,7 @@
 //
 // AnyModel on weights of any number of classes: what a type compiled for that number gives, to the bit. Parts of a
 // forward: pre-logits, and one stage.
-#include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/any_model_of.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/segmenter.hpp>
 

@@ -5,7 +5,7 @@
 #include "../support.hpp"
 #include "counting_allocator.hpp"
 
-#include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/any_model_of.hpp>
 #include <efficientvit/models/sam_predictor.hpp>
 
 namespace {

@@ -7,7 +7,7 @@
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/images/preprocess.hpp>
 #include <efficientvit/images/segmentation.hpp>
-#include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/any_model_of.hpp>
 #include <efficientvit/weights/safetensors.hpp>
 
 #include <iostream>

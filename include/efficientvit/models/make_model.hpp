@@ -4,7 +4,7 @@
 // includes this compiles all of them. Whoever knows the network at compile time names its type instead.
 #pragma once
 
-#include <efficientvit/models/any_model.hpp>
+#include <efficientvit/models/any_model_of.hpp>
 #include <efficientvit/models/backbone.hpp>
 #include <efficientvit/models/classifier.hpp>
 #include <efficientvit/models/large_backbone.hpp>

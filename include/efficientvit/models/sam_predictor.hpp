@@ -13,15 +13,12 @@
 #include <efficientvit/models/sam_picture.hpp>
 #include <efficientvit/models/sam_prompt.hpp>
 #include <efficientvit/models/sam_prompt_check.hpp>
+#include <efficientvit/models/sam_saved_embedding.hpp>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -101,28 +98,8 @@ public:
     /// The same of what embedding_state() gave: the tensor "embedding", and the picture's size in the metadata. Throws
     /// WeightsError where these are not there, ShapeError, ImageError.
     void set_embedding(const StateDict& state, Context& context) {
-        const std::vector<float> values = to_float(state.at("embedding"));
-        const std::vector<std::int64_t>& s = state.at("embedding").shape;
-        const auto side = [&](const char* name) {
-            const auto found = state.metadata().find(name);
-            int value = 0;
-            if (found != state.metadata().end()) {
-                const std::string& text = found->second;
-                std::from_chars(text.data(), text.data() + text.size(), value);
-            }
-            if (value >= 1) return value;
-            throw WeightsError(detail::concat({"SamPredictor::set_embedding: found no metadata '", name,
-                                               "', expected the picture's, as embedding_state() gives it"}));
-        };
-        if (s.size() != 4) {
-            throw ShapeError(
-                detail::concat({"SamPredictor::set_embedding: the embedding has ", std::to_string(s.size()),
-                                " dimensions, expected ", detail::to_string(embedding_shape())}));
-        }
-        set_embedding({values.data(),
-                       {static_cast<std::ptrdiff_t>(s[0]), static_cast<std::ptrdiff_t>(s[1]),
-                        static_cast<std::ptrdiff_t>(s[2]), static_cast<std::ptrdiff_t>(s[3])}},
-                      {side("height"), side("width")}, context);
+        const detail::SavedEmbedding saved(state, embedding_shape());
+        set_embedding({saved.values.data(), saved.shape}, saved.original, context);
     }
     /// The same with a Context of the calling thread's.
     void set_embedding(const StateDict& state) { set_embedding(state, detail::CallContext().get()); }
@@ -130,14 +107,7 @@ public:
     /// The picture's embedding and size, to save with save_safetensors(). Throws PromptError without a picture.
     StateDict embedding_state() const {
         check_is_set("embedding_state");
-        StateDict out;
-        const Shape s = embedding_shape();
-        out.insert(
-            "embedding", {s.n, s.c, s.h, s.w},
-            std::vector<float>(picture_.embedding.data(), picture_.embedding.data() + picture_.embedding.size()));
-        out.metadata()["height"] = std::to_string(original_.height);
-        out.metadata()["width"] = std::to_string(original_.width);
-        return out;
+        return detail::SavedEmbedding::state(picture_.embedding, original_);
     }
 
     /// The picture's embedding, (1, embed_dim, rows, columns). Throws PromptError without a picture.

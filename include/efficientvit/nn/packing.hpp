@@ -7,7 +7,7 @@
 #include <efficientvit/nn/options.hpp>
 #include <efficientvit/runtime/aligned_buffer.hpp>
 #include <efficientvit/runtime/feature_map.hpp>
-#include <efficientvit/weights/load.hpp>
+#include <efficientvit/weights/weight_reader.hpp>
 
 #include <algorithm>
 #include <bit>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Dense 3x3 convolutions with stride 1 by Winograd's F(4x4, 3x3): their weights, and how they run. When they do is
-// schedules.hpp's; called by convolution.hpp and fused_bottleneck.hpp.
+// winograd_schedule.hpp's; called by convolution.hpp and fused_bottleneck.hpp.
 #pragma once
 
 #include <efficientvit/nn/pointwise.hpp>
+#include <efficientvit/nn/winograd_schedule.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a state dict to a model: the tensors that the model asks for are found, checked all together, and then
-// read by name. Knows no layer; which names a file uses is name_matching.hpp's.
+// From a state dict to a model: the tensors that the model asks for are found and checked all together. Layers read
+// them by weight_reader.hpp. Knows no layer; which names a file uses is name_matching.hpp's.
 #pragma once
 
 #include <efficientvit/compiled/door.hpp>
@@ -97,32 +97,7 @@ public:
                 continue;
             }
             tensor->used = true;
-            if (tensor->entry == nullptr) {
-                problems.dtypes.add(tensor->name, parameter.name, ": found ", tensor->odd,
-                                    ", expected F32, F16, BF16 or F64");
-                continue;
-            }
-            const Entry& entry = *tensor->entry;
-            const std::vector<std::int64_t> shape = expected_shape(parameter, entry);
-            if (entry.shape != shape) {
-                problems.shapes.add(tensor->name, parameter.name, ": found ", detail::shape_text(entry.shape),
-                                    ", expected ", detail::shape_text(shape));
-            } else if (tensor->scale != nullptr) {
-                const std::vector<std::int64_t> scale_shape = detail::int8_scale_shape(shape);
-                if (tensor->scale->shape == scale_shape) {
-                    found_.try_emplace(parameter.name, *tensor);
-                } else {
-                    problems.shapes.add(detail::concat({tensor->name, detail::int8_scale_suffix}),
-                                        detail::concat({parameter.name, detail::int8_scale_suffix}), ": found ",
-                                        detail::shape_text(tensor->scale->shape), ", expected ",
-                                        detail::shape_text(scale_shape));
-                }
-            } else if (!is_floating_point(entry.dtype)) {
-                problems.dtypes.add(tensor->name, parameter.name, ": found ", dtype_name(entry.dtype),
-                                    ", expected F32, F16, BF16 or F64");
-            } else {
-                found_.try_emplace(parameter.name, *tensor);
-            }
+            take(parameter, *tensor, problems);
         }
         const std::vector<std::string> heads = detail::passed_over(wanted, rule);
         for (const auto& [name, tensor] : names) {
@@ -175,27 +150,6 @@ private:
         return !parameter.shape.empty() && parameter.shape.front() == Parameter::any_or_none;
     }
 
-    /// How many tensors of any size the file has.
-    static int open_tensors(detail::FileNames& names, const detail::NameRule& rule,
-                            const std::vector<Parameter>& wanted) {
-        int count = 0;
-        for (const Parameter& parameter : wanted) {
-            if (is_open(parameter) && names.find(rule.in_file(parameter.name)) != nullptr) ++count;
-        }
-        return count;
-    }
-
-    /// The parameter's shape, any size in it settled by the first tensor that has it.
-    std::vector<std::int64_t> expected_shape(const Parameter& parameter, const Entry& entry) {
-        std::vector<std::int64_t> shape = parameter.shape;
-        if (!is_open(parameter)) return shape;
-        if (open_extent_ == 0 && entry.shape.size() == shape.size() && entry.shape.front() <= 1 << 20) {
-            open_extent_ = entry.shape.front();
-        }
-        if (open_extent_ != 0) shape.front() = open_extent_;
-        return shape;
-    }
-
     /// One kind of misfit: a line for each tensor.
     struct List {
         std::size_t count = 0;
@@ -241,6 +195,53 @@ private:
         }
     };
 
+    /// Takes a tensor of the file that has the parameter's name, unless it is of another shape or dtype.
+    EFFICIENTVIT_COLD void take(const Parameter& parameter, const detail::FileNames::Tensor& tensor,
+                                Problems& problems) {
+        constexpr std::string_view floats = ", expected F32, F16, BF16 or F64";
+        if (tensor.entry == nullptr) {
+            return problems.dtypes.add(tensor.name, parameter.name, ": found ", tensor.odd, floats);
+        }
+        const std::vector<std::int64_t> shape = expected_shape(parameter, *tensor.entry);
+        const auto has_shape = [&](const Entry& entry, const std::vector<std::int64_t>& expected,
+                                   std::string_view suffix) {
+            if (entry.shape == expected) return true;
+            problems.shapes.add(detail::concat({tensor.name, suffix}), detail::concat({parameter.name, suffix}),
+                                ": found ", detail::shape_text(entry.shape), ", expected ",
+                                detail::shape_text(expected));
+            return false;
+        };
+        if (!has_shape(*tensor.entry, shape, "")) return;
+        if (tensor.scale != nullptr) {
+            if (!has_shape(*tensor.scale, detail::int8_scale_shape(shape), detail::int8_scale_suffix)) return;
+        } else if (!is_floating_point(tensor.entry->dtype)) {
+            return problems.dtypes.add(tensor.name, parameter.name, ": found ", dtype_name(tensor.entry->dtype),
+                                       floats);
+        }
+        found_.try_emplace(parameter.name, tensor);
+    }
+
+    /// How many tensors of any size the file has.
+    static int open_tensors(detail::FileNames& names, const detail::NameRule& rule,
+                            const std::vector<Parameter>& wanted) {
+        int count = 0;
+        for (const Parameter& parameter : wanted) {
+            if (is_open(parameter) && names.find(rule.in_file(parameter.name)) != nullptr) ++count;
+        }
+        return count;
+    }
+
+    /// The parameter's shape, any size in it settled by the first tensor that has it.
+    std::vector<std::int64_t> expected_shape(const Parameter& parameter, const Entry& entry) {
+        std::vector<std::int64_t> shape = parameter.shape;
+        if (!is_open(parameter)) return shape;
+        if (open_extent_ == 0 && entry.shape.size() == shape.size() && entry.shape.front() <= 1 << 20) {
+            open_extent_ = entry.shape.front();
+        }
+        if (open_extent_ != 0) shape.front() = open_extent_;
+        return shape;
+    }
+
     /// What may help somebody who has the wrong file or prefix.
     static std::string hints(const StateDict& weights, const std::vector<Parameter>& wanted,
                              const LoadOptions& options) {
@@ -271,56 +272,6 @@ private:
     detail::FileNames::Map found_;
     LoadReport report_;
     std::int64_t open_extent_ = 0;
-};
-
-namespace detail {
-/// A vector of equal values. Not by the vector's own constructor, of which the linker keeps one unit's for all.
-template <class T>
-EFFICIENTVIT_FLATTEN std::vector<T> filled(std::size_t count, T value) {
-    return std::vector<T>(count, value);
-}
-}  // namespace detail
-
-/// Reads the tensors of one layer: a handle on MatchedWeights and the layer's place in the model. Cheap to pass
-/// by value; the MatchedWeights must outlive it.
-class WeightReader {
-public:
-    /// Names are read with `prefix` before them.
-    explicit WeightReader(const MatchedWeights& weights, std::string prefix = {})
-        : weights_(&weights), prefix_(std::move(prefix)) {}
-
-    /// The reader of a child: at("main").at("conv") reads "main.conv.…".
-    WeightReader at(std::string_view child) const {
-        return WeightReader(*weights_, detail::concat({prefix_, child, "."}));
-    }
-
-    /// The first extent of a tensor; of a missing one `otherwise`, 0 if it may be left out.
-    int rows(std::string_view name, int otherwise) const {
-        const std::string full = full_name(name);
-        if (weights_->left_out(full)) return 0;
-        const Entry* entry = weights_->find(full);
-        return entry == nullptr ? otherwise : static_cast<int>(entry->shape.front());
-    }
-
-    /// Whether there is a tensor of that name.
-    bool has(std::string_view name) const { return weights_->find(full_name(name)) != nullptr; }
-
-    /// The values of a tensor as float, row-major; if it is missing, which happens only without strict, `count` times
-    /// `otherwise`.
-    std::vector<float> read(std::string_view name, std::int64_t count, float otherwise) const {
-        const std::string full = full_name(name);
-        const Entry* const entry = weights_->find(full);
-        if (entry == nullptr) return detail::filled(static_cast<std::size_t>(count), otherwise);
-        const Entry* const scale = weights_->find_scale(full);
-        return scale == nullptr ? to_float(*entry) : detail::int8_to_float(*entry, *scale);
-    }
-
-    /// The model's name for it.
-    std::string full_name(std::string_view name) const { return detail::concat({prefix_, name}); }
-
-private:
-    const MatchedWeights* weights_;
-    std::string prefix_;
 };
 
 EFFICIENTVIT_END_NAMESPACE

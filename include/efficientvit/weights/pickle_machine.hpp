@@ -48,7 +48,7 @@ public:
     Pickle result() && { return std::move(out_); }
 
 private:
-    /// Carries out one instruction, of which the code is read already.
+    /// Carries out one instruction, of which the code is read already. Here those of numbers and text.
     EFFICIENTVIT_COLD void step(unsigned code) {
         switch (code) {
             case '(':  // MARK
@@ -76,6 +76,14 @@ private:
                 return push(take_string(take(4)));
             case 0x8d:  // BINUNICODE8
                 return push(take_string(take(8)));
+            default:
+                return container_step(code);
+        }
+    }
+
+    /// Lists, tuples, dicts, and the memo.
+    EFFICIENTVIT_COLD void container_step(unsigned code) {
+        switch (code) {
             case ']':  // EMPTY_LIST
                 return empty_list();
             case 'a':  // APPEND
@@ -108,6 +116,14 @@ private:
                 return recall(take(1));
             case 'j':  // LONG_BINGET
                 return recall(take(4));
+            default:
+                return object_step(code);
+        }
+    }
+
+    /// Objects of a class, which none of these makes.
+    EFFICIENTVIT_COLD void object_step(unsigned code) {
+        switch (code) {
             case 'c': {  // GLOBAL
                 const std::string_view module = take_line();
                 return push_global(module, take_line());

@@ -94,11 +94,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t end_size = 22;
-    static constexpr std::size_t locator_size = 20;
-    static constexpr std::size_t end64_size = 56;
-    static constexpr std::size_t central_size = 46;
-    static constexpr std::size_t local_size = 30;
+    static constexpr std::size_t end_size = 22, locator_size = 20, end64_size = 56, central_size = 46, local_size = 30;
 
     struct Directory {
         std::size_t begin;
