@@ -120,8 +120,8 @@ def _batch_norm(eps):
 
 def _large_head(upsamplings, width, depth, expand_ratio, norm, output):
     """Of the last three stages of an L network."""
-    inputs = [OpSequential(_conv(channels, width, norm), *upsampling)
-              for channels, upsampling in zip((512, 256, 128), upsamplings)]
+    inputs = [_conv(channels, width, norm) for channels in (512, 256, 128)]
+    inputs = [OpSequential(conv, upsampling) if upsampling else conv for conv, upsampling in zip(inputs, upsamplings)]
     blocks = [FusedMBConv(width, width, expand_ratio=expand_ratio, norm_layer=norm, act_layer=(GELUTanh, None))
               for _ in range(depth)]
     return DAGHead(inputs, blocks, output)
@@ -131,14 +131,14 @@ def ade20k_large(backbone):
     """EfficientViTSeg l1 or l2 for ADE20K: 150 logits at stride 8."""
     norm, width = _batch_norm(1e-7), 128
     output = [_conv(width, 8 * width, norm, GELUTanh), _conv(8 * width, 150, None, bias=True)]
-    upsamplings = [UpSample(factor=4)], [UpSample(factor=2)], []
+    upsamplings = UpSample(factor=4), UpSample(factor=2), None
     return HeadedModel(backbone, "head", _large_head(upsamplings, width, 3, 4, norm, output))
 
 
 def sam(backbone, depth):
     """EfficientViT-SAM's image encoder: embeddings of 256 x 64 x 64. l0 has 4 blocks in its neck, l2 has 12."""
     eps, width = 1e-6, 256
-    upsamplings = [[UpSample(size=(64, 64))] for _ in range(3)]
+    upsamplings = [UpSample(size=(64, 64)) for _ in range(3)]
     neck = _large_head(upsamplings, width, depth, 1, _batch_norm(eps), [_conv(width, 256, None, bias=True)])
     return HeadedModel(backbone, "neck", neck, LayerNorm2d(256, eps))
 
