@@ -2,7 +2,7 @@
 //
 // load.hpp, name_matching.hpp and timm_names.hpp: every published model's key set into the full model and into its bare
 // backbone, under every wrapper and naming convention, and what the errors say.
-#include <efficientvit/weights/load.hpp>
+#include <efficientvit/weights/weight_reader.hpp>
 
 #include "../golden_values.hpp"
 

@@ -2,9 +2,9 @@
 //
 // What loading may cost: memory in proportion to the header, whatever stands in it, and nothing lost when an
 // allocation fails. Replaces the global operator new, so it must be a program of its own.
-#include <efficientvit/weights/load.hpp>
 #include <efficientvit/weights/safetensors.hpp>
 #include <efficientvit/weights/torch_checkpoint.hpp>
+#include <efficientvit/weights/weight_reader.hpp>
 
 #include "safetensors_files.hpp"
 #include "torch_files.hpp"
