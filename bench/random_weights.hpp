@@ -14,11 +14,10 @@ namespace bench {
 
 namespace ev = efficientvit;
 
-template <class Model>
-ev::StateDict random_weights() {
+inline ev::StateDict random_weights(const std::vector<ev::Parameter>& parameters) {
     ev::StateDict weights;
     std::uint32_t state = 1;
-    for (const ev::Parameter& p : Model::parameters()) {
+    for (const ev::Parameter& p : parameters) {
         std::size_t count = 1;
         for (const std::int64_t extent : p.shape) count *= static_cast<std::size_t>(extent);
         const double inputs = static_cast<double>(count) / static_cast<double>(p.shape[0]);
@@ -32,6 +31,11 @@ ev::StateDict random_weights() {
         weights.insert(p.name, p.shape, std::move(values));
     }
     return weights;
+}
+
+template <class Model>
+ev::StateDict random_weights() {
+    return random_weights(Model::parameters());
 }
 
 template <class Model>

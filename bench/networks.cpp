@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Times networks by name at the size that they were published for, on one thread and on two: the README's table.
+#include <efficientvit/models/make_model.hpp>
+
+#include "random_weights.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+namespace ev = efficientvit;
+
+/// Milliseconds of forwards: at least 2.5 seconds' worth and 7 of them, in order of length.
+std::vector<double> times_of(const ev::AnyModel& model, const ev::Tensor& x, ev::Context& context) {
+    constexpr double enough = 2500;
+    constexpr std::size_t least = 7;
+    ev::NamedTensors y;
+    model.forward(x, y, context);
+    std::vector<double> times;
+    for (double sum = 0; sum < enough || times.size() < least; sum += times.back()) {
+        const auto begin = std::chrono::steady_clock::now();
+        model.forward(x, y, context);
+        const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begin;
+        times.push_back(time.count());
+    }
+    std::sort(times.begin(), times.end());
+    return times;
+}
+
+void time_network(std::string_view name) {
+    const std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
+    std::int64_t weights = 0;
+    for (const ev::Parameter& parameter : model->parameters()) {
+        if (parameter.name.find("running_") != std::string::npos) continue;
+        std::int64_t count = 1;
+        for (const std::int64_t extent : parameter.shape) count *= extent;
+        weights += count;
+    }
+    model->load_state_dict(bench::random_weights(model->parameters()));
+    ev::Tensor x(1, 3, model->info().height, model->info().width);
+    x.setConstant(0.5f);
+    std::printf("| %s | %dx%d | %.1f M |", model->info().name.c_str(), model->info().height, model->info().width,
+                static_cast<double>(weights) / 1e6);
+    for (const int threads : {1, 2}) {
+        ev::Context context({.threads = threads});
+        const std::vector<double> times = times_of(*model, x, context);
+        std::printf(" %.2f (%.2f) |", times[times.size() / 2], times.front());
+        std::fflush(stdout);
+    }
+    std::printf("\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::vector<std::string> given(argv + 1, argv + argc);
+    std::printf("| network | input | weights | ms on 1 thread, median (least) | on 2 |\n|---|---|---|---|---|\n");
+    try {
+        for (const std::string& name : given.empty() ? ev::model_names() : given) time_network(name);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "bench_networks: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}
