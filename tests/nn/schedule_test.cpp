@@ -2,7 +2,7 @@
 //
 // Schedules by themselves: what is decided for layers of the published networks, on cores of several kinds, and what
 // holds for any of them. That no decision changes a result is determinism_test.cpp's and numerics_test.cpp's.
-#include <efficientvit/nn/schedules.hpp>
+#include <efficientvit/nn/winograd_schedule.hpp>
 
 #include <gtest/gtest.h>
 
