@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The networks of a WebAssembly module: EFFICIENTVIT_WEB_NETWORKS is 0 for b0 alone, 1 for b0 and SAM l0, 2 for all
-// that are published. Those that this repository trains are in each: digits_b0 and, with SAM, sam_shapes.
+// that are published. Those that this repository trains are in each: digits_b0, glyphs_b0 and, with SAM, sam_shapes.
 #pragma once
 
 #include <efficientvit/efficientvit.hpp>
@@ -9,6 +9,7 @@
 #include <efficientvit/models/any_sam.hpp>
 
 #include "../digits/network.hpp"
+#include "../glyphs/network.hpp"
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
 #include <efficientvit/models/sam_predictor.hpp>
 
@@ -49,19 +50,23 @@ Network of(ev::ModelInfo info) {
     return {std::make_unique<ev::AnyModelOf<T>>(std::move(info)), nullptr};
 }
 
+/// A network of 64 x 64 gray values from 0 to 1, in three equal channels.
+template <class T>
+Network of_gray(const char* name) {
+    return of<T>({.name = name,
+                  .task = ev::Task::classification,
+                  .height = 64,
+                  .width = 64,
+                  .mean = {0, 0, 0},
+                  .std = {1, 1, 1}});
+}
+
 /// In the order in which weights are tried: a backbone takes a whole classifier's too, so it comes last.
 inline const std::vector<Known>& known_networks() {
     using enum ev::Task;
     static const std::vector<Known> networks =
-    { {"digits_b0",
-       [] {
-           return of<digits::Network>({.name = "digits_b0",
-                                       .task = classification,
-                                       .height = 64,
-                                       .width = 64,
-                                       .mean = {0, 0, 0},
-                                       .std = {1, 1, 1}});
-       }},
+    { {"digits_b0", [] { return of_gray<digits::Network>("digits_b0"); }},
+      {"glyphs_b0", [] { return of_gray<glyphs::Network>("glyphs_b0"); }},
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
       {"sam_shapes",
        [] {

@@ -5,7 +5,7 @@
 const cache = 'efficientvit-0.1.0';
 const examples = Array.from({ length: 10 }, (_, i) => [`digits/${i}.png`, `shapes/${i}.png`]).flat();
 const files = ['./', 'page.js', 'worker.js', 'efficientvit.js', location.search.slice(1), 'digits_b0.safetensors',
-               'shapes_sam.safetensors', ...examples];
+               'shapes_sam.safetensors', 'glyphs_b0.safetensors', 'glyphs/held_out.png', 'glyphs/classes.txt', ...examples];
 
 onfetch = (event) => {
     if (event.request.method !== 'GET' || !event.request.url.startsWith(registration.scope)) return;

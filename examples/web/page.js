@@ -41,6 +41,7 @@ let cursor;              // of the keyboard, likewise
 let latest = 0;          // the newest run: what older ones give is not shown
 
 const isDigits = () => info?.name === 'digits_b0';
+const isGlyphs = () => info?.name === 'glyphs_b0';
 const isSam = () => info?.task === 'sam';
 
 function say(text, isError = false) {
@@ -93,9 +94,11 @@ async function loadWeights(source, name) {
             ? 'Draw a digit, large and white, or drop a picture of one.'
             : isSam()
                 ? 'Click on an object; with Shift or “Clicks exclude”, on what is not part of it. By keyboard: arrows move, Enter clicks. Or drop another picture.'
-                : 'Drop a picture here.';
+                : isGlyphs()
+                    ? 'Drop a picture of one printed character.'
+                    : 'Drop a picture here.';
         say(`${info.name} is loaded, in ${time(milliseconds)}.`);
-        if (isDigits() || info.name === 'sam_shapes' || !hasPicture) await showExample();
+        if (isDigits() || isGlyphs() || info.name === 'sam_shapes' || !hasPicture) await showExample();
         else await pictureChanged();
     });
 }
@@ -130,15 +133,26 @@ async function showPicture(source) {
     await pictureChanged();
 }
 
-const shown = { digits: 0, shapes: 0 };
+const shown = { digits: 0, shapes: 0, glyphs: 0 };
 
-/** A digit of the data set; for other networks a drawing that the small SAM was not trained on. */
-async function showExample() {
-    const kind = isDigits() ? 'digits' : 'shapes';
-    $('picture').value = '';
-    const response = await fetch(`${kind}/${shown[kind]++ % 10}.png`);
+async function fetched(path) {
+    const response = await fetch(path);
     if (!response.ok) throw new Error(`the example is not there: ${response.status}`);
-    await showPicture(await response.blob());
+    return response;
+}
+
+/** Of the sheet of characters every so many, all of other classes. */
+async function glyph(number) {
+    const sheet = await (await fetched('glyphs/held_out.png')).blob(), picture = 7 + 203 * number, columns = 40;
+    return createImageBitmap(sheet, 64 * (picture % columns), 64 * Math.floor(picture / columns), 64, 64);
+}
+
+/** What the network was not trained on: a digit of the data set, a character of the sheet; for others a drawing. */
+async function showExample() {
+    const kind = isDigits() ? 'digits' : isGlyphs() ? 'glyphs' : 'shapes';
+    $('picture').value = '';
+    const number = shown[kind]++ % 10;
+    await showPicture(kind === 'glyphs' ? await glyph(number) : await (await fetched(`${kind}/${number}.png`)).blob());
 }
 
 async function pictureChanged() {
@@ -226,9 +240,13 @@ async function readDigit(run) {
 
 async function classify(run) {
     const { result, milliseconds } = await ask('classify', [pixels(), 5]);
+    if (isGlyphs()) {
+        const names = (await (await fetched('glyphs/classes.txt')).text()).split('\n');
+        for (const line of result) line.name = names[line.index];
+    }
     if (run !== latest) return;
     showClasses(result);
-    say(`${info.name}: ${time(milliseconds)}.`);
+    say(isGlyphs() ? `This is ${result[0].name}: ${time(milliseconds)}.` : `${info.name}: ${time(milliseconds)}.`);
 }
 
 const hue = (i) => (i * 137.508) % 360;  // neighbours differ

@@ -127,6 +127,18 @@ test('drawn shapes are ready: a click gives the native mask, by keyboard and by 
     }
 });
 
+test('printed characters are ready, in fonts that training never saw', async () => {
+    await busy();
+    await browser.evaluate('document.querySelector("[data-weights^=glyphs]").click()');
+    for (const character of 'AWÄŃë9μЉ]½') {
+        await says(RegExp(`This is ${character === ']' ? '\\]' : character}:`));
+        if (character === 'A') await look('characters');
+        await busy();
+        await browser.evaluate('document.getElementById("example").click()');
+    }
+    await says(/This is A:/);
+});
+
 test('a wrong file shows a message, and the page goes on', async () => {
     const weights = await readFile(here('../../examples/segment_anything/shapes_sam.safetensors'));
     for (const [name, bytes, message] of [
