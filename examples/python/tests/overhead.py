@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a call costs more than in C++: b0's backbone at 32x32, the least of 10,000 calls, interleaved with overhead.cpp. By hand, on an idle
-machine, with the package installed:
+machine, with the package and pytest installed:
 
     cmake -S . -B build/release --preset release && cmake --build build/release --target efficientvit_compiled
     g++ -std=c++20 -O2 -DEFFICIENTVIT_COMPILED -I include examples/python/tests/overhead.cpp \\
