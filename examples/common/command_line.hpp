@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the examples' command lines have in common: --help, the model and its weights, errors that end the program with
-// a message and a status.
+// What the command lines of examples with a model have in common: the model and its weights, pictures, threads.
 #pragma once
-
-// Commas in the names of pictures are theirs: cxxopts would split them.
-#if !defined(CXXOPTS_VECTOR_DELIMITER)
-#define CXXOPTS_VECTOR_DELIMITER '\0'
-#endif
 
 #include <efficientvit/images/codec.hpp>
 #include <efficientvit/runtime/context.hpp>
@@ -15,7 +9,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cxxopts.hpp>
-#include <exception>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -26,6 +19,7 @@
 #include <vector>
 
 #include "models.hpp"
+#include "program.hpp"
 #include "text.hpp"
 
 namespace examples {
@@ -108,26 +102,14 @@ inline ev::StateDict read_weights(const cxxopts::ParseResult& arguments) {
     return prefix.empty() ? all : below_prefix(all, prefix);
 }
 
-/// Parses the command line, answers --help and --list-models, else calls body(arguments), whose result is the exit
-/// status. What is thrown becomes a message and status 1.
+/// run_program(), with --list-models.
 inline int run(const std::string& program, cxxopts::Options& options, int argc, char** argv,
                const std::function<int(const cxxopts::ParseResult&)>& body) {
-    try {
-        const cxxopts::ParseResult arguments = options.parse(argc, argv);
-        int status = EXIT_SUCCESS;
-        if (arguments.count("help") != 0) {
-            std::cout << options.help();
-        } else if (arguments.count("list-models") != 0) {
-            std::cout << model_list();
-        } else {
-            status = body(arguments);
-        }
-        if (!std::cout.flush()) throw std::runtime_error("the results cannot be printed");
-        return status;
-    } catch (const std::exception& error) {
-        std::cerr << program << ": " << reason(error) << '\n';
-        return EXIT_FAILURE;
-    }
+    return run_program(program, options, argc, argv, [&](const cxxopts::ParseResult& arguments) {
+        if (arguments.count("list-models") == 0) return body(arguments);
+        std::cout << model_list();
+        return EXIT_SUCCESS;
+    });
 }
 
 }  // namespace examples

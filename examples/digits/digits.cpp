@@ -9,15 +9,13 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
-#include <cxxopts.hpp>
-#include <exception>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../common/program.hpp"
 #include "contact_sheet.hpp"
 #include "digits.hpp"
 
@@ -105,36 +103,24 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        const fs::path folder = EFFICIENTVIT_DIGITS_DIR;
-        cxxopts::Options parser("digits", "Classifies images of handwritten digits with EfficientViT-B0.");
-        const auto path = [](const fs::path& standard) {
-            return cxxopts::value<std::string>()->default_value(standard.string());
-        };
-        parser.add_options()                                                                                        //
-            ("weights", "safetensors file", path(folder / "digits_b0.safetensors"), "FILE")                         //
-            ("images", "folder with a folder of 8x8 PNG images for each digit", path(folder / "images"), "FOLDER")  //
-            ("output", "PNG file to write, a sheet with every image", path("digits.png"), "FILE")                   //
-            ("threads", "threads that work on one image", cxxopts::value<int>()->default_value("1"), "N")           //
-            ("help", "print this and stop");
-        const cxxopts::ParseResult arguments = parser.parse(argc, argv);
-        if (arguments.count("help") != 0) {
-            std::cout << parser.help();
-            return EXIT_SUCCESS;
-        }
-        if (!arguments.unmatched().empty()) {
-            throw std::runtime_error("unknown argument '" + arguments.unmatched().front() + "'; see --help");
-        }
+    const fs::path folder = EFFICIENTVIT_DIGITS_DIR;
+    cxxopts::Options parser("digits", "Classifies images of handwritten digits with EfficientViT-B0.");
+    const auto path = [](const fs::path& standard) {
+        return cxxopts::value<std::string>()->default_value(standard.string());
+    };
+    parser.add_options()                                                                                        //
+        ("weights", "safetensors file", path(folder / "digits_b0.safetensors"), "FILE")                         //
+        ("images", "folder with a folder of 8x8 PNG images for each digit", path(folder / "images"), "FOLDER")  //
+        ("output", "PNG file to write, a sheet with every image", path("digits.png"), "FILE")                   //
+        ("threads", "threads that work on one image", cxxopts::value<int>()->default_value("1"), "N")           //
+        ("help", "print this and stop");
+    return examples::run_program("digits", parser, argc, argv, [](const cxxopts::ParseResult& arguments) {
         const Options options{.weights = arguments["weights"].as<std::string>(),
                               .images = arguments["images"].as<std::string>(),
                               .output = arguments["output"].as<std::string>(),
                               .threads = arguments["threads"].as<int>()};
-        if (options.threads < 1) throw std::runtime_error("--threads must be 1 or more");
+        if (options.threads < 1) throw examples::UsageError("--threads must be 1 or more");
         run(options);
-        if (!std::cout.flush()) throw std::runtime_error("the results cannot be printed");
         return EXIT_SUCCESS;
-    } catch (const std::exception& error) {
-        std::cerr << "digits: " << error.what() << '\n';
-        return EXIT_FAILURE;
-    }
+    });
 }

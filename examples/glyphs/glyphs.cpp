@@ -12,16 +12,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cxxopts.hpp>
-#include <exception>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../common/program.hpp"
 #include "glyphs.hpp"
 
 #ifndef EFFICIENTVIT_GLYPHS_DIR
@@ -49,9 +47,7 @@ std::vector<int> read_torch(const fs::path& path) {
 
 /// The characters of the classes, in UTF-8.
 std::vector<std::string> read_classes(const fs::path& path) {
-    std::ifstream file(path);
-    std::vector<std::string> classes;
-    for (std::string line; std::getline(file, line);) classes.push_back(line);
+    std::vector<std::string> classes = examples::text_lines(path);
     if (classes.size() != glyphs::Network::n_classes) {
         throw std::runtime_error(path.string() + ": expected 200 lines, found " + std::to_string(classes.size()));
     }
@@ -126,28 +122,17 @@ bool run(const fs::path& folder, int threads, bool wrong) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        cxxopts::Options parser("glyphs", "Classifies pictures of printed characters with EfficientViT-B0.");
-        parser.add_options()  //
-            ("folder", "has what train_glyphs.py writes",
-             cxxopts::value<std::string>()->default_value(EFFICIENTVIT_GLYPHS_DIR), "FOLDER")                //
-            ("threads", "threads that work on one picture", cxxopts::value<int>()->default_value("1"), "N")  //
-            ("wrong", "list the pictures that are taken for something else than they are")                   //
-            ("help", "print this and stop");
-        const cxxopts::ParseResult arguments = parser.parse(argc, argv);
-        if (arguments.count("help") != 0) {
-            std::cout << parser.help();
-            return EXIT_SUCCESS;
-        }
-        if (!arguments.unmatched().empty()) {
-            throw std::runtime_error("unknown argument '" + arguments.unmatched().front() + "'; see --help");
-        }
+    cxxopts::Options parser("glyphs", "Classifies pictures of printed characters with EfficientViT-B0.");
+    parser.add_options()  //
+        ("folder", "has what train_glyphs.py writes",
+         cxxopts::value<std::string>()->default_value(EFFICIENTVIT_GLYPHS_DIR), "FOLDER")                //
+        ("threads", "threads that work on one picture", cxxopts::value<int>()->default_value("1"), "N")  //
+        ("wrong", "list the pictures that are taken for something else than they are")                   //
+        ("help", "print this and stop");
+    return examples::run_program("glyphs", parser, argc, argv, [](const cxxopts::ParseResult& arguments) {
         const int threads = arguments["threads"].as<int>();
-        if (threads < 1) throw std::runtime_error("--threads must be 1 or more");
+        if (threads < 1) throw examples::UsageError("--threads must be 1 or more");
         return run(arguments["folder"].as<std::string>(), threads, arguments.count("wrong") != 0) ? EXIT_SUCCESS
                                                                                                   : EXIT_FAILURE;
-    } catch (const std::exception& error) {
-        std::cerr << "glyphs: " << error.what() << '\n';
-        return EXIT_FAILURE;
-    }
+    });
 }

@@ -11,15 +11,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cxxopts.hpp>
-#include <exception>
 #include <filesystem>
-#include <iostream>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../common/program.hpp"
 #include "coco.hpp"
 #include "overlay.hpp"
 #include "shapes_sam.hpp"
@@ -126,26 +123,14 @@ int run(const fs::path& folder, const fs::path& output) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        cxxopts::Options parser("shapes",
-                                "Asks a small SAM for the shapes of drawings, and draws its masks on a sheet.");
-        const auto path = [](const char* standard) { return cxxopts::value<std::string>()->default_value(standard); };
-        parser.add_options()  //
-            ("folder", "has shapes_sam.safetensors and held_out, as train_shapes.py leaves them",
-             path(EFFICIENTVIT_SHAPES_DIR), "FOLDER")                               //
-            ("output", "PNG file to write, the sheet", path("shapes.png"), "FILE")  //
-            ("help", "print this and stop");
-        const cxxopts::ParseResult arguments = parser.parse(argc, argv);
-        if (arguments.count("help") != 0) {
-            std::cout << parser.help();
-            return EXIT_SUCCESS;
-        }
-        if (!arguments.unmatched().empty()) {
-            throw std::runtime_error("unknown argument '" + arguments.unmatched().front() + "'; see --help");
-        }
+    cxxopts::Options parser("shapes", "Asks a small SAM for the shapes of drawings, and draws its masks on a sheet.");
+    const auto path = [](const char* standard) { return cxxopts::value<std::string>()->default_value(standard); };
+    parser.add_options()  //
+        ("folder", "has shapes_sam.safetensors and held_out, as train_shapes.py leaves them",
+         path(EFFICIENTVIT_SHAPES_DIR), "FOLDER")                               //
+        ("output", "PNG file to write, the sheet", path("shapes.png"), "FILE")  //
+        ("help", "print this and stop");
+    return examples::run_program("shapes", parser, argc, argv, [](const cxxopts::ParseResult& arguments) {
         return run(arguments["folder"].as<std::string>(), arguments["output"].as<std::string>());
-    } catch (const std::exception& error) {
-        std::cerr << "shapes: " << error.what() << '\n';
-        return EXIT_FAILURE;
-    }
+    });
 }
