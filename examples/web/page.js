@@ -44,6 +44,12 @@ const isDigits = () => info?.name === 'digits_b0';
 const isGlyphs = () => info?.name === 'glyphs_b0';
 const isSam = () => info?.task === 'sam';
 
+const hints = {
+    digits_b0: 'Draw a digit, large and white, or drop a picture of one.',
+    glyphs_b0: 'Drop a picture of one printed character.',
+    sam: 'Click on an object; with Shift or “Clicks exclude”, on what is not part of it. By keyboard: arrows move, Enter clicks. Or drop another picture.',
+};
+
 function say(text, isError = false) {
     $('status').textContent = text;
     $('status').className = isError ? 'error' : '';
@@ -90,13 +96,7 @@ async function loadWeights(source, name) {
         stage.className = isDigits() ? 'digits' : isSam() ? 'sam' : '';
         $('clear').hidden = !isDigits() && !isSam();
         $('not').hidden = !isSam();
-        $('hint').textContent = isDigits()
-            ? 'Draw a digit, large and white, or drop a picture of one.'
-            : isSam()
-                ? 'Click on an object; with Shift or “Clicks exclude”, on what is not part of it. By keyboard: arrows move, Enter clicks. Or drop another picture.'
-                : isGlyphs()
-                    ? 'Drop a picture of one printed character.'
-                    : 'Drop a picture here.';
+        $('hint').textContent = hints[info.name] ?? hints[info.task] ?? 'Drop a picture here.';
         say(`${info.name} is loaded, in ${time(milliseconds)}.`);
         if (isDigits() || isGlyphs() || info.name === 'sam_shapes' || !hasPicture) await showExample();
         else await pictureChanged();
@@ -134,6 +134,7 @@ async function showPicture(source) {
 }
 
 const shown = { digits: 0, shapes: 0, glyphs: 0 };
+let sheet, characters;  // of the glyphs: a Blob, and the character of each class
 
 async function fetched(path) {
     const response = await fetch(path);
@@ -143,7 +144,8 @@ async function fetched(path) {
 
 /** Of the sheet of characters every so many, all of other classes. */
 async function glyph(number) {
-    const sheet = await (await fetched('glyphs/held_out.png')).blob(), picture = 7 + 203 * number, columns = 40;
+    sheet ??= await (await fetched('glyphs/held_out.png')).blob();
+    const picture = 7 + 203 * number, columns = 40;
     return createImageBitmap(sheet, 64 * (picture % columns), 64 * Math.floor(picture / columns), 64, 64);
 }
 
@@ -241,8 +243,8 @@ async function readDigit(run) {
 async function classify(run) {
     const { result, milliseconds } = await ask('classify', [pixels(), 5]);
     if (isGlyphs()) {
-        const names = (await (await fetched('glyphs/classes.txt')).text()).split('\n');
-        for (const line of result) line.name = names[line.index];
+        characters ??= (await (await fetched('glyphs/classes.txt')).text()).split('\n');
+        for (const line of result) line.name = characters[line.index];
     }
     if (run !== latest) return;
     showClasses(result);
