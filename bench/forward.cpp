@@ -9,8 +9,8 @@
 #include <efficientvit/efficientvit.hpp>
 
 #include "random_weights.hpp"
+#include "times.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -65,17 +65,11 @@ std::string machine_name() {
 /// "shortest / median" of forwards in milliseconds: ten at least, and for two seconds. The first two do not count.
 template <class Backbone>
 std::string times(const Backbone& model, ev::Context& context) {
-    using Clock = std::chrono::steady_clock;
     ev::Tensor x(1, 3, 224, 224), y;
     x.setRandom();
     for (int i = 0; i < 2; ++i) model.forward_final(x, y, context);
-    std::vector<double> all;
-    for (const auto begin = Clock::now(); all.size() < 10 || Clock::now() - begin < std::chrono::seconds(2);) {
-        const auto start = Clock::now();
-        model.forward_final(x, y, context);
-        all.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-    }
-    std::sort(all.begin(), all.end());
+    const std::vector<double> all =
+        bench::sorted_times([&] { model.forward_final(x, y, context); }, 10, std::chrono::seconds(2));
     char text[64];
     std::snprintf(text, sizeof text, "%.4g / %.4g", all.front(), all[all.size() / 2]);
     return text;

@@ -4,10 +4,9 @@
 #include <efficientvit/models/make_model.hpp>
 
 #include "random_weights.hpp"
+#include "times.hpp"
 
-#include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -19,23 +18,6 @@
 namespace {
 
 namespace ev = efficientvit;
-
-/// Milliseconds of forwards: at least 2.5 seconds' worth and 7 of them, in order of length.
-std::vector<double> times_of(const ev::AnyModel& model, const ev::Tensor& x, ev::Context& context) {
-    constexpr double enough = 2500;
-    constexpr std::size_t least = 7;
-    ev::NamedTensors y;
-    model.forward(x, y, context);
-    std::vector<double> times;
-    for (double sum = 0; sum < enough || times.size() < least; sum += times.back()) {
-        const auto begin = std::chrono::steady_clock::now();
-        model.forward(x, y, context);
-        const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begin;
-        times.push_back(time.count());
-    }
-    std::sort(times.begin(), times.end());
-    return times;
-}
 
 void time_network(std::string_view name) {
     const std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
@@ -53,7 +35,10 @@ void time_network(std::string_view name) {
                 static_cast<double>(weights) / 1e6);
     for (const int threads : {1, 2}) {
         ev::Context context({.threads = threads});
-        const std::vector<double> times = times_of(*model, x, context);
+        ev::NamedTensors y;
+        const auto forward = [&] { model->forward(x, y, context); };
+        forward();  // takes its memory
+        const std::vector<double> times = bench::sorted_times(forward, 7, std::chrono::milliseconds(2500));
         std::printf(" %.2f (%.2f) |", times[times.size() / 2], times.front());
         std::fflush(stdout);
     }

@@ -38,13 +38,14 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from timm.models.efficientvit_mit import LiteMLA
 from torch.nn import functional
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "common"))
+from half_weights import read_state, write_weights
 
 HELD_OUT = 360
 UPSCALE = 8
@@ -128,25 +129,12 @@ def enlarge_attention_sums(model: torch.nn.Module) -> None:
 @torch.no_grad()
 def logits_of(weights: Path, gray: np.ndarray, attention_eps: float | None = None) -> np.ndarray:
     """What PyTorch computes in float32 with the file's float16 weights, one image at a time as digits.cpp does."""
-    with safe_open(weights, framework="pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}
     model = build_model().eval()
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    model.load_state_dict(read_state(weights))
     for layer in model.modules():
         if isinstance(layer, LiteMLA) and attention_eps is not None:
             layer.eps = attention_eps
     return np.concatenate([model(preprocess(image[None])).numpy() for image in gray])
-
-
-def write_weights(path: Path, model: torch.nn.Module, how: str) -> None:
-    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
-    if bad:
-        raise SystemExit(f"not finite in float16: {', '.join(bad)}")
-    partial = path.with_suffix(".partial")
-    # One entry: several would be written in another order each time.
-    save_file({k: v.contiguous() for k, v in state.items()}, partial, metadata={"description": how})
-    partial.replace(path)
 
 
 def image_name(label: int, number: int) -> str:

@@ -35,11 +35,13 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 import drawing
 import fonts
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "common"))
+from half_weights import read_state, write_weights
 
 HERE = Path(__file__).resolve().parent
 HEAD_WIDTHS = (256, 256)  # efficientvit_b0 has (1024, 1280) for its 1000 classes: 1.5 M of 2.1 M parameters
@@ -127,21 +129,9 @@ def train(args, faces):
 
 # ---- Results ---------------------------------------------------------------------------------------------------------
 
-def write_weights(path, model, how):
-    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
-    if bad:
-        raise SystemExit(f"not finite in float16: {', '.join(bad)}")
-    partial = path.with_suffix(".partial")
-    # One entry: several would be written in another order each time.
-    save_file({k: v.contiguous() for k, v in state.items()}, partial, metadata={"description": how})
-    partial.replace(path)
-
-
 def read_model(path):
-    state = load_file(path)
     model = build_model().eval()
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    model.load_state_dict(read_state(path))
     return model
 
 
