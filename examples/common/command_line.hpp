@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cxxopts.hpp>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -18,6 +17,7 @@
 #include <system_error>
 #include <vector>
 
+#include "arguments.hpp"
 #include "models.hpp"
 #include "program.hpp"
 #include "text.hpp"

@@ -4,19 +4,14 @@
 // status.
 #pragma once
 
-// Commas in the names of pictures are theirs: cxxopts would split them.
-#if !defined(CXXOPTS_VECTOR_DELIMITER)
-#define CXXOPTS_VECTOR_DELIMITER '\0'
-#endif
-
 #include <cstdlib>
-#include <cxxopts.hpp>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <stdexcept>
 #include <string>
 
+#include "arguments.hpp"
 #include "text.hpp"
 
 namespace examples {

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <exception>
 #include <iostream>
 #include <limits>
@@ -17,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "../common/arguments.hpp"
 #include "../common/models.hpp"
 #include "parts.hpp"
 
