@@ -272,21 +272,28 @@ constexpr int widest(int most) {
 struct WeightsAhead {
     static constexpr int line = 16;  // words
     const float* at;
-    Index left, run, gap;  // words: in all, to the next gap, and what to leave out there
+    Index left, run, gap;  // words: in all, from one gap to the next, and what to leave out there
     Index run_left;
-    int lines;  // a step
+    Index pace;  // words a step: whole lines
 
-    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index words, int steps, Index run_ = 0, Index gap_ = 0)
+    EFFICIENTVIT_INLINE WeightsAhead(const float* begin, Index words, int steps, Index run_, Index gap_)
         : at(begin),
           left(words),
           run(run_),
           gap(gap_),
           run_left(run_),
-          lines(static_cast<int>((words / line + steps - 1) / steps)) {}
+          pace((words / line + steps - 1) / steps * line) {}
     EFFICIENTVIT_INLINE void step() {
-        for (int i = 0; i < lines && left > 0; ++i, at += line, left -= line) {
-            EFFICIENTVIT_PREFETCH(at);
-            if (gap > 0 && (run_left -= line) <= 0) at += gap, run_left += run;
+        Index now = pace < left ? pace : left;
+        left -= now;
+        while (now > 0) {
+            if (run_left == 0) at += gap, run_left = run;
+            const Index piece = now < run_left ? now : run_left;
+            const float* const end = at + piece;
+            for (const float* p = at; p < end; p += line) EFFICIENTVIT_PREFETCH(p);
+            at = end;
+            run_left -= piece;
+            now -= piece;
         }
     }
 };

@@ -60,17 +60,18 @@ inline void middle_blocks(const InvertedBottleneck& a, const BottleneckStep& s, 
     const int taps = a.kernel_size * a.kernel_size;
     float* const ring = a.ring + (block - a.first_mid_block) % a.ring_blocks * a.ring_block_stride;
     if (expands) expand_blocks<O>(a, s, block, group, ring);
+    const int first_slot = expands ? ((s.first_in > 0 ? s.first_in : 0) + s.ring_offset) % a.ring_rows : 0;
     for (int b = block; b < block + group; ++b, middle += a.middle_block_stride) {
         const float* const from =
             expands ? ring + (b - block) * a.ring_block_stride : a.x + b * a.x_block_stride - a.padding * a.mid_block;
-        for (int i = 0; i < s.taps_in; ++i) {
+        for (int i = 0, slot = first_slot; i < s.taps_in; ++i) {
             const int in = s.first_in + i;
             if (in < 0 || in >= a.in_height) {
                 a.row_pointers[i] = a.zero_row;
-            } else {
-                a.row_pointers[i] =
-                    from + (expands ? (in + s.ring_offset) % a.ring_rows * ring_row : in * a.x_row_stride);
+                continue;
             }
+            a.row_pointers[i] = from + (expands ? slot * ring_row : in * a.x_row_stride);
+            if (++slot == a.ring_rows) slot = 0;
         }
         Depthwise depth;
         depth.rows = a.row_pointers;
@@ -161,8 +162,10 @@ inline void inverted_bottleneck(const InvertedBottleneck& a) {
         const Index ring_row = ring_row_floats(a);
         for (int copy = 0; copy < a.ring_blocks; ++copy) {
             for (int slot = 0; slot < a.ring_rows; ++slot) {
-                float* row = a.ring + copy * a.ring_block_stride + slot * ring_row;
-                for (int i = 0; i < a.padding * a.mid_block; ++i) row[i] = row[ring_row - 1 - i] = 0.0f;
+                float* const left = a.ring + copy * a.ring_block_stride + slot * ring_row;
+                float* const right = left + ring_row - a.padding * a.mid_block;
+                for (int i = 0; i < a.padding * a.mid_block; ++i) left[i] = 0.0f;
+                for (int i = 0; i < a.padding * a.mid_block; ++i) right[i] = 0.0f;
             }
         }
     }

@@ -96,6 +96,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
         if (a.residual != nullptr) {
             residual_vectors.add(acc, residual + row * a.residual_row_stride + Index{column} * Block);
         }
+        EFFICIENTVIT_HOLD("m", y_pixels);  // else addresses made for y_vectors.load wait on the stack meanwhile
         y_vectors.store(acc, y);
         for (column += M; column >= a.y_width; column -= a.y_width) ++row;
     }
