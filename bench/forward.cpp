@@ -4,7 +4,7 @@
 // needs no library but this one.
 //
 //   bench_forward                                              times of b0, b1, b3, as rows of boards.md
-//   bench_forward b0|b1|b2|b3 [forwards [size [precision]]]    (default 1 224 f32) one thread, for arm/forward.py
+//   bench_forward b0|b1|b2|b3|l1 [forwards [size [precision]]] (default 1 224 f32) one thread, for {arm,x86}/forward.py
 #include <efficientvit/build_info.hpp>
 #include <efficientvit/efficientvit.hpp>
 
@@ -125,11 +125,12 @@ int main(int argc, char** argv) {
                          : name == "b1" ? run<ev::BackboneB1>
                          : name == "b2" ? run<ev::BackboneB2>
                          : name == "b3" ? run<ev::BackboneB3>
+                         : name == "l1" ? run<ev::BackboneL1>
                                         : nullptr;
     const auto* const precision =
         std::ranges::find_if(precisions, [&](const ev::Precision& p) { return p.name() == asked; });
     if (network == nullptr || forwards < 1 || size < 1 || precision == std::end(precisions)) {
-        std::fprintf(stderr, "usage: bench_forward [b0|b1|b2|b3 [forwards [size [precision]]]]\n");
+        std::fprintf(stderr, "usage: bench_forward [b0|b1|b2|b3|l1 [forwards [size [precision]]]]\n");
         return 2;
     }
     network(forwards, size, *precision);
