@@ -3,35 +3,47 @@
 // The stem of every network: a 3x3 convolution with stride 2 of an NCHW image of few channels, one output row at a
 // time. Neighbouring outputs share an input column, so that a broadcast serves two of them.
 
-// `count` tiles of M columns each. Of the columns that a tile reads, only its first and its last can be beyond the
-// image's edges: they are zero there.
+// `count` tiles of M columns each. The image is read as it is; where a tile's first or last column is beyond its edge,
+// what it reads is brought together first, with zeros.
 template <int Block, int M>
 EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors;
     constexpr int reach = 2 * M + 1;
-    const float zero = 0.0f;
+    float edge[Stem::most_channels * 3 * reach];
     for (; count > 0; --count, column += M) {
+        const float* planes = nullptr;  // of `edge`
         const int first = 2 * column - 1;
         const bool left = first < 0;
         const bool right = first + reach > a.x_width;
+        if (left || right) {
+            for (int i = 0; i < a.channels * 3; ++i) {
+                if (a.rows[i % 3] == nullptr) continue;
+                const float* const row = a.rows[i % 3] + i / 3 * a.x_plane_stride;
+                float* const to = edge + i * reach;
+                to[0] = left ? 0.0f : row[first];
+                EFFICIENTVIT_COPY(to + 1, row + (first + 1), (reach - 2) * sizeof(float));
+                to[reach - 1] = right ? 0.0f : row[first + reach - 1];
+            }
+            planes = edge;
+        }
+
         V acc[M * vectors];
         begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
         const float* w = a.weights + Index{block} * a.channels * 9 * Block;
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
                 if (a.rows[ky] == nullptr) continue;
-                const float* x = a.rows[ky] + c * a.x_plane_stride + 2 * column;  // the second that the tile reads
+                const float* x =
+                    planes != nullptr ? planes + (c * 3 + ky) * reach : a.rows[ky] + c * a.x_plane_stride + first;
                 EFFICIENTVIT_HOLD("r", x);
-                const float* const x_first = left ? &zero : x - 1;
-                const float* const x_last = right ? &zero : x + reach - 2;
                 EFFICIENTVIT_HOLD("r", w);
                 V weight[3 * vectors];
                 EFFICIENTVIT_UNROLL
                 for (int i = 0; i < 3 * vectors; ++i) weight[i] = V::load(w + i * V::width);
                 EFFICIENTVIT_UNROLL
                 for (int i = 0; i < reach; ++i) {
-                    const V value = V::broadcast(i == 0 ? x_first : i == reach - 1 ? x_last : x + i - 1);
+                    const V value = V::broadcast(x + i);
                     EFFICIENTVIT_UNROLL
                     for (int kx = 0; kx < 3; ++kx) {
                         if ((i - kx) % 2 != 0 || i < kx || i - kx >= 2 * M) continue;
