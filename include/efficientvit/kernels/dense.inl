@@ -99,8 +99,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
         const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
         const int steps = a.y_rows * tile_count(a.y_width, most) *
                           tile_count(a.channels, rounds(O) ? group_channels(O) : a.x_block) * a.kernel_size;
-        const Index next = (rest < Blocks ? rest : Blocks) * panel;
-        WeightsAhead ahead(a.weights + (block + Blocks) * panel, next, steps, next, 0);
+        WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);
         for (int row = 0; row < a.y_rows; ++row) {
             dense_rest<O, Block, Blocks, Step, most>(bare, ahead, block, row, 0);
             for (int b = block; b < block + Blocks; ++b) finish_dense<Block>(a, b, row);
