@@ -28,7 +28,7 @@ namespace ev = efficientvit;
 namespace {
 
 const ev::Precision precisions[] = {ev::Precision::f32, ev::Precision::bf16, ev::Precision::bf16_weights,
-                                    ev::Precision::int8};
+                                    ev::Precision::int8, ev::Precision::f16};
 
 template <class Backbone>
 Backbone load(ev::Precision precision) {
@@ -99,6 +99,7 @@ void print_rows() {
         // Weights that are widened are there to save memory, not time.
         if (precision == ev::Precision::bf16_weights) continue;
         if (precision == ev::Precision::bf16 && ev::bf16_unit(ev::default_isa()) == ev::Bf16Unit::none) continue;
+        if (precision == ev::Precision::f16 && !ev::f16_unit_supported(ev::F16Unit::neon_fp16)) continue;
         std::vector<std::string> cells(threads.size());
         const std::string unit = add_times<ev::BackboneB0>(precision, threads, cells);
         add_times<ev::BackboneB1>(precision, threads, cells);

@@ -6,6 +6,7 @@
 //   bench_precisions b0|b1|b2|b3|l1 [rounds [size]]     (default 20 224)
 #include <efficientvit/efficientvit.hpp>
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 
 #include "random_weights.hpp"
@@ -55,6 +56,9 @@ std::vector<Way> ways() {
         int8(ev::Int8Unit::neon_i8mm, {"int8", int8_by<ev::Int8Unit::neon_i8mm>});
         int8(ev::Int8Unit::neon_dotprod, {"int8", int8_by<ev::Int8Unit::neon_dotprod>});
         all.push_back({isa, {"int8", int8_by<ev::Int8Unit::none>}});
+        if (isa == ev::Isa::neon && ev::f16_unit_supported(ev::F16Unit::neon_fp16)) {
+            all.push_back({isa, ev::Precision::f16});
+        }
     }
     return all;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/kernels/precision.hpp>
 
@@ -15,7 +16,7 @@ namespace examples {
 
 inline void add_precision_option(cxxopts::Options& options) {
     options.add_options()  //
-        ("precision", "number format of products: f32, bf16, bf16_weights or int8",
+        ("precision", "number format of products: f32, bf16, bf16_weights, int8 or f16",
          cxxopts::value<std::string>()->default_value("f32"), "NAME");
 }
 
@@ -26,7 +27,8 @@ inline ev::Precision precision_of(const cxxopts::ParseResult& arguments) {
     if (name == "bf16") return ev::Precision::bf16;
     if (name == "bf16_weights") return ev::Precision::bf16_weights;
     if (name == "int8") return ev::Precision::int8;
-    throw UsageError("--precision must be f32, bf16, bf16_weights or int8, not '" + name + "'");
+    if (name == "f16") return ev::Precision::f16;
+    throw UsageError("--precision must be f32, bf16, bf16_weights, int8 or f16, not '" + name + "'");
 }
 
 }  // namespace examples

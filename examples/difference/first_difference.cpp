@@ -150,12 +150,12 @@ int compare(const cxxopts::ParseResult& arguments) {
         if (text("isa") == ev::isa_name(isa)) options.isa = isa;
     }
     if (!options.isa && !text("isa").empty()) throw std::runtime_error("--isa: scalar, avx2, avx512, neon or wasm");
-    for (const ev::Precision& p :
-         {ev::Precision::f32, ev::Precision::bf16_weights, ev::Precision::bf16, ev::Precision::int8}) {
+    for (const ev::Precision& p : {ev::Precision::f32, ev::Precision::bf16_weights, ev::Precision::bf16,
+                                   ev::Precision::int8, ev::Precision::f16}) {
         if (text("precision") == p.name()) options.precision = p;
     }
     if (text("precision") != options.precision.name()) {
-        throw std::runtime_error("--precision: f32, bf16_weights, bf16 or int8");
+        throw std::runtime_error("--precision: f32, bf16_weights, bf16, int8 or f16");
     }
     // Float sums in another order differ by up to 1e-6 in a layer, somewhat more where attention divides by small
     // numbers or an input of 1e4 products is summed; what is wrong in a layer shows from 1e-4 on. A bfloat16 number is
@@ -225,7 +225,7 @@ int main(int argc, char** argv) {
              cxxopts::value<std::string>()->default_value(""), "NAME")  //
             ("isa", "scalar, avx2, avx512, neon or wasm; without it, the best that is here",
              cxxopts::value<std::string>()->default_value(""), "NAME")  //
-            ("precision", "f32, bf16_weights, bf16 or int8", cxxopts::value<std::string>()->default_value("f32"),
+            ("precision", "f32, bf16_weights, bf16, int8 or f16", cxxopts::value<std::string>()->default_value("f32"),
              "NAME")                                                                                            //
             ("bound", "how far a layer alone may be, beside its largest value", cxxopts::value<double>(), "X")  //
             ("total-bound", "the same for all up to there in a row", cxxopts::value<double>(), "X")             //

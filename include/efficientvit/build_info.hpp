@@ -8,6 +8,7 @@
 #include <efficientvit/error.hpp>
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/runtime/cpu_name.hpp>
 
@@ -36,6 +37,7 @@ struct BuildInfo {
     std::string isa;        ///< what weights are packed for where LoadOptions name nothing, and whether that is forced
     std::string bf16;       ///< what Precision::bf16 multiplies with there, and whether that is forced
     std::string int8;       ///< the same of Precision::int8
+    std::string f16;        ///< what Precision::f16 multiplies with, or why it is refused
     std::string kernels;    ///< whether each translation unit compiles them, or one for all
 };
 
@@ -49,10 +51,10 @@ EFFICIENTVIT_COLD inline std::string dotted(int a, int b, int c) {
     return concat({std::to_string(a), ".", std::to_string(b), ".", std::to_string(c)});
 }
 
-/// What choose() gives, or why it refuses; and the environment variable if it is set.
+/// What choose() gives, or why it refuses; and the environment variable if there is one and it is set.
 template <class Choose>
 EFFICIENTVIT_COLD std::string choice(const char* variable, const Choose& choose) {
-    const char* const forced = std::getenv(variable);
+    const char* const forced = variable == nullptr ? nullptr : std::getenv(variable);
     try {
         const std::string_view name = choose();
         if (forced == nullptr || *forced == '\0') return std::string(name);
@@ -211,6 +213,7 @@ namespace detail {
     info.isa = detail::choice("EFFICIENTVIT_ISA", [] { return isa_name(default_isa()); });
     info.bf16 = detail::choice("EFFICIENTVIT_BF16", [] { return bf16_unit_name(bf16_unit(default_isa())); });
     info.int8 = detail::choice("EFFICIENTVIT_INT8", [] { return int8_unit_name(int8_unit(default_isa())); });
+    info.f16 = detail::choice(nullptr, [] { return f16_unit_name(f16_unit(default_isa())); });
 #if defined(EFFICIENTVIT_COMPILED)
     info.kernels = "compiled once for the program";
 #else
@@ -224,7 +227,7 @@ EFFICIENTVIT_COLD inline std::ostream& operator<<(std::ostream& out, const Build
     return out << "efficientvit: " << info.version << "\ncompiler: " << info.compiler
                << "\nlibraries: " << info.libraries << "\nlanguage: " << info.language << "\nflags: " << info.flags
                << "\nbaseline: " << info.baseline << "\nsystem: " << info.system << "\nCPU: " << info.cpu
-               << "\nISA: " << info.isa << "\nbf16: " << info.bf16 << "\nint8: " << info.int8
+               << "\nISA: " << info.isa << "\nbf16: " << info.bf16 << "\nint8: " << info.int8 << "\nf16: " << info.f16
                << "\nkernels: " << info.kernels << "\n";
 }
 

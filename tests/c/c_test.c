@@ -141,14 +141,16 @@ static void classifier(const float* x) {
 
     /* plain C++ and rounded numbers give nearly the same */
     options.isa = EV_ISA_SCALAR;
-    for (rounded = 0; rounded < 2; ++rounded) {
+    for (rounded = 0; rounded < 3; ++rounded) {
         float largest = 0, difference = 0;
         float* expected;
-        options.precision = rounded == 0 ? EV_BF16_WEIGHTS : EV_INT8;
+        static const int precisions[] = {EV_BF16_WEIGHTS, EV_INT8, EV_F16};
+        static const char* const names[] = {"bf16_weights", "int8 (scalar)", "f16 (scalar)"};
+        options.precision = precisions[rounded];
         model = loaded("cls_b0.safetensors", &options);
         succeeded(ev_model_get_info(model, &info, sizeof info, &error), &error, "info");
         check(strcmp(info.isa, "scalar") == 0, "isa");
-        check(strcmp(info.precision, rounded == 0 ? "bf16_weights" : "int8 (scalar)") == 0, "precision");
+        check(strcmp(info.precision, names[rounded]) == 0, "precision");
         succeeded(ev_model_forward(model, x, input_shape, logits, 1000, NULL), &error, "forward");
         expected = (float*)(bytes = read_file("logits.f32", &size));
         for (i = 0; i < 1000; ++i) {

@@ -4,6 +4,7 @@
 // other tests would run without it and pass.
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/cpu.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 
 #include <gtest/gtest.h>
@@ -47,6 +48,9 @@ TEST(Cpu, NothingThatItHasIsOverlooked) {
     EXPECT_TRUE(avx2 || !ev::int8_unit_supported(ev::Int8Unit::avx_vnni));
     EXPECT_FALSE(ev::int8_unit_supported(ev::Int8Unit::neon_dotprod));
     EXPECT_FALSE(ev::int8_unit_supported(ev::Int8Unit::neon_i8mm));
+
+    EXPECT_TRUE(ev::f16_unit_supported(ev::F16Unit::none));
+    EXPECT_FALSE(ev::f16_unit_supported(ev::F16Unit::neon_fp16));
 }
 
 #endif

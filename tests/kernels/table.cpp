@@ -4,6 +4,7 @@
 #include "table.hpp"
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 
 namespace kernels = efficientvit::kernels;
@@ -48,6 +49,15 @@ std::vector<const kernels::Table*> tables_of_int8() {
          {Int8Unit::avx_vnni, Int8Unit::avx512_vnni, Int8Unit::neon_dotprod, Int8Unit::neon_i8mm}) {
         if (!efficientvit::int8_unit_supported(unit)) continue;
         out.push_back(&kernels::int8_unit_table<void>(efficientvit::int8_unit_isa(unit), unit));
+    }
+    return out;
+}
+
+std::vector<const kernels::Table*> tables_of_f16() {
+    using efficientvit::F16Unit, efficientvit::Isa;
+    std::vector<const kernels::Table*> out{&kernels::f16_unit_table<void>(Isa::scalar, F16Unit::none)};
+    if (efficientvit::f16_unit_supported(F16Unit::neon_fp16)) {
+        out.push_back(&kernels::f16_unit_table<void>(Isa::neon, F16Unit::neon_fp16));
     }
     return out;
 }

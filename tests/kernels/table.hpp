@@ -23,3 +23,5 @@ void mask_product(const efficientvit::kernels::Table& table, const efficientvit:
 std::vector<const efficientvit::kernels::Table*> tables_of_bf16();
 /// The same of int8, scalar first.
 std::vector<const efficientvit::kernels::Table*> tables_of_int8();
+/// Those with halves: scalar, and Arm's FP16.
+std::vector<const efficientvit::kernels::Table*> tables_of_f16();

@@ -32,7 +32,7 @@ TEST(BuildInfo, EveryLineSaysSomething) {
         ASSERT_NE(colon, std::string::npos) << line;
         EXPECT_GT(line.size(), colon + 2) << line;
     }
-    EXPECT_EQ(lines, 12);
+    EXPECT_EQ(lines, 13);
 }
 
 TEST(BuildInfo, BaselineTellsWhatTheFlagsAllow) {
@@ -54,6 +54,7 @@ TEST(BuildInfo, IsaIsTheOneThatWeightsArePackedFor) {
     EXPECT_EQ(ev::build_info().isa, "scalar (forced by EFFICIENTVIT_ISA)");
     const Variable unit("EFFICIENTVIT_BF16", "");
     EXPECT_EQ(ev::build_info().bf16, "none");
+    EXPECT_EQ(ev::build_info().f16, "none");
 }
 
 TEST(BuildInfo, WhatTheEnvironmentAsksForInVainIsTold) {

@@ -299,7 +299,7 @@ def cpu_seconds():
 
 
 # Which tests are likely to notice a fault in which file, where names do not tell.
-NEAR = {"amx|bf16|round|products|precision": "bf16_test|precision_test|cpu_test", "common|args|isa/|kernels": "pointwise_test|affine_test",
+NEAR = {"amx|bf16|f16|fp16|round|products|precision": "bf16_test|f16_test|precision_test|cpu_test", "common|args|isa/|kernels": "pointwise_test|affine_test",
         "lite_mla|attention|mb_conv|ds_conv|bottleneck|block": "blocks_test", "norm|linear|up_sample": "heads_test",
         "convolution|packing|options|op_sequential|identity": "conv_layer_test|module_test",
         "runtime/": "context_test|determinism_test|allocation_test", "name_matching|timm": "load_test",

@@ -56,7 +56,7 @@ def load(
     name       of model_names(), or as it is published ("efficientvit_b1.r288_in1k"), which also says what pictures it
                expects; None: the network that the weights look like. A whole SAM gives its image encoder here: see load_sam()
     threads    that work on one call; 0: as many as there are CPUs for
-    precision  "f32", "bf16", "bf16_weights" or "int8"
+    precision  "f32", "bf16", "bf16_weights", "int8" or "f16"
     isa        "scalar", "avx2", "avx512" or "neon"; None: the best there is, or what EFFICIENTVIT_ISA says
     entry      of a PyTorch checkpoint, what to read: "ema"; None: its state dict
     prefix     only tensors whose names begin so are looked at

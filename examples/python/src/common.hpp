@@ -64,7 +64,7 @@ ev::StateDict parse_weights(nb::handle bytes, const std::string& entry);
 /// From a dict of arrays, which `arrays` keeps alive.
 ev::StateDict weights_of_dict(const nb::dict& tensors, std::vector<nb::ndarray<nb::ro, nb::device::cpu>>& arrays);
 
-/// "f32", "bf16_weights", "bf16", "int8"; None or "avx2". Throws ConfigError.
+/// "f32", "bf16_weights", "bf16", "int8", "f16"; None or "avx2". Throws ConfigError.
 ev::LoadOptions load_options(const std::string& precision, const std::string& isa, const std::string& prefix);
 /// Throws ConfigError for fewer than 0 threads.
 ev::ContextOptions context_options(int threads);

@@ -198,11 +198,12 @@ ev::LoadOptions load_options(const std::string& precision, const std::string& is
     ev::LoadOptions out;
     out.prefix = prefix;
     bool known = false;
-    for (const ev::Precision& p :
-         {ev::Precision::f32, ev::Precision::bf16_weights, ev::Precision::bf16, ev::Precision::int8}) {
+    for (const ev::Precision& p : {ev::Precision::f32, ev::Precision::bf16_weights, ev::Precision::bf16,
+                                   ev::Precision::int8, ev::Precision::f16}) {
         if (p.name() == precision) out.precision = p, known = true;
     }
-    if (!known) throw ev::ConfigError("precision is '" + precision + "', expected f32, bf16_weights, bf16 or int8");
+    if (!known)
+        throw ev::ConfigError("precision is '" + precision + "', expected f32, bf16_weights, bf16, int8 or f16");
     if (isa.empty()) return out;
     for (const ev::Isa i : {ev::Isa::scalar, ev::Isa::avx2, ev::Isa::avx512, ev::Isa::neon}) {
         if (ev::isa_name(i) == isa) out.isa = i;

@@ -158,6 +158,9 @@ inline LoadOptions load_options_of(const ev_load_options& from) {
         case EV_INT8:
             out.precision = Precision::int8;
             break;
+        case EV_F16:
+            out.precision = Precision::f16;
+            break;
         default:
             throw ConfigError(detail::concat({"no precision has the number ", std::to_string(from.precision)}));
     }

@@ -87,7 +87,8 @@ enum {
     EV_F32 = 0,          /**< float throughout */
     EV_BF16_WEIGHTS = 1, /**< weights rounded to bfloat16 */
     EV_BF16 = 2,         /**< and what they are multiplied by */
-    EV_INT8 = 3          /**< 8-bit integers, quantized without calibration data */
+    EV_INT8 = 3,         /**< 8-bit integers, quantized without calibration data */
+    EV_F16 = 4           /**< IEEE halves, for Arm with FP16; EV_ERROR_CONFIG elsewhere */
 };
 
 /** The instruction set that weights are packed for. */

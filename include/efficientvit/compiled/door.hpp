@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // For units with EFFICIENTVIT_COMPILED, empty for others: what they do not compile themselves, as declarations. That is
-// all kernels (kernels/kernels.hpp, bf16.hpp, int8.hpp) and what costs most beside them: the matching of names of
-// weights, and threads.
+// all kernels (kernels/kernels.hpp, bf16.hpp, int8.hpp, f16.hpp) and what costs most beside them: the matching of names
+// of weights, and threads.
 //
 // One unit of the program defines EFFICIENTVIT_IMPLEMENTATION before it includes <efficientvit/efficientvit.hpp>, or is
 // <efficientvit/compiled/kernels.cpp>. It has all kernels, since it cannot know which ones the other units use.
@@ -21,6 +21,7 @@ EFFICIENTVIT_BEGIN_PLAIN_NAMESPACE
 
 enum class Bf16Unit;
 enum class Int8Unit;
+enum class F16Unit;
 class Executor;
 
 /// The one entry point: the detail::Door of the unit that has the kernels, which may be compiled with other -m flags.
@@ -49,6 +50,7 @@ struct Door {
     const kernels::Table& (*bf16_weights_table)(Isa);
     const kernels::Table& (*bf16_unit_table)(Isa, Bf16Unit);
     const kernels::Table& (*int8_unit_table)(Isa, Int8Unit);
+    const kernels::Table& (*f16_unit_table)(Isa, F16Unit);
     void (*dense)(const kernels::Table&, const kernels::Dense&);
     void (*grouped)(const kernels::Table&, const kernels::Dense&);
     void (*winograd)(const kernels::Table&, const kernels::Winograd&);
@@ -79,6 +81,10 @@ const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
 template <class>
 const Table& int8_unit_table(Isa isa, Int8Unit unit) {
     return detail::door().int8_unit_table(isa, unit);
+}
+template <class>
+const Table& f16_unit_table(Isa isa, F16Unit unit) {
+    return detail::door().f16_unit_table(isa, unit);
 }
 inline void dense(const Table& table, const Dense& args) { detail::door().dense(table, args); }
 inline void grouped(const Table& table, const Dense& args) { detail::door().grouped(table, args); }

@@ -9,6 +9,7 @@
 
 #include <efficientvit/compiled/door.hpp>
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/weights/load.hpp>
@@ -24,6 +25,7 @@ const void* EFFICIENTVIT_DOOR() {
         .bf16_weights_table = built::bf16_weights_table<void>,
         .bf16_unit_table = built::bf16_unit_table<void>,
         .int8_unit_table = built::int8_unit_table<void>,
+        .f16_unit_table = built::f16_unit_table<void>,
         .dense = built::dense,
         .grouped = built::grouped,
         .winograd = built::winograd,

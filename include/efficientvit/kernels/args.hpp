@@ -39,11 +39,14 @@ enum class Operands : int {
     f32,
     bf16_weights,  ///< inputs are float, weights are widened as they are read
     bf16,          ///< inputs are bf16 too, as Round writes them
-    int8           ///< inputs are unsigned bytes, as Round writes them, weights signed bytes
+    int8,          ///< inputs are unsigned bytes, as Round writes them, weights signed bytes
+    f16            ///< both are IEEE halves, inputs as Round writes them
 };
 
 /// Whether inputs are multiplied as Round writes them: by groups of channels, of each of which a pixel has a line.
-constexpr bool rounds(Operands operands) { return operands == Operands::bf16 || operands == Operands::int8; }
+constexpr bool rounds(Operands operands) {
+    return operands == Operands::bf16 || operands == Operands::int8 || operands == Operands::f16;
+}
 
 /// Channels of a group, and the words that hold them, which are as many in both formats: 64 bytes.
 constexpr int group_channels(Operands operands) { return operands == Operands::int8 ? 64 : 32; }
@@ -52,18 +55,32 @@ constexpr int group_count(Operands operands, int channels) {
     return (channels + group_channels(operands) - 1) / group_channels(operands);
 }
 
-/// A line in int8 begins with two floats: byte q stands for line[0] * q + line[1].
-constexpr int line_head(Operands operands) { return operands == Operands::int8 ? 2 : 0; }
+/// A line in int8 begins with two floats: byte q stands for line[0] * q + line[1]. In f16 with one: half h stands for
+/// line[0] * h.
+constexpr int line_head(Operands operands) {
+    return operands == Operands::int8 ? 2 : operands == Operands::f16 ? 1 : 0;
+}
 constexpr int line_words(Operands operands) { return line_head(operands) + group_words; }
 
 /// Words that hold `channels` channels of an input.
 constexpr int operand_words(Operands operands, int channels) {
-    return operands == Operands::bf16 ? (channels + 1) / 2 : operands == Operands::int8 ? (channels + 3) / 4 : channels;
+    switch (operands) {
+        case Operands::bf16:
+            return (channels + 1) / 2;
+        case Operands::int8:
+            return (channels + 3) / 4;
+        case Operands::f16:
+            return (channels + 7) / 8 * 4;
+        default:
+            break;
+    }
+    return channels;
 }
 
 /// Words of weights that each output channel has for `channels` inputs of one tap. For bf16 inputs they are whole
 /// groups. In int8 each group of a tap begins with a row of its own: in the high half of a word what the bytes of that
-/// output are to be multiplied by, as bf16, in the low half their sum, an integer.
+/// output are to be multiplied by, as bf16, in the low half their sum, an integer. In f16 eight channels at a time are
+/// [channel][y_block] halves.
 constexpr Index weight_words(Operands operands, Index channels) {
     switch (operands) {
         case Operands::bf16_weights:
@@ -72,11 +89,17 @@ constexpr Index weight_words(Operands operands, Index channels) {
             return (channels + 31) / 32 * group_words;
         case Operands::int8:
             return (channels + 3) / 4 + (channels + 63) / 64;
+        case Operands::f16:
+            return (channels + 7) / 8 * 4;
         case Operands::f32:
             break;
     }
     return channels;
 }
+
+/// f16: the largest weight. A line's numbers are less than 4, so that 32 products, which are summed in halves, stay
+/// below the largest half, 65504.
+constexpr float largest_f16_weight = 511.0f;
 
 /// Words that `pixels` pixels take as lines. Kernels read up to 15 pixels beyond the last of every group.
 constexpr Index rounded_words(Operands operands, int channels, Index pixels) {
@@ -91,6 +114,11 @@ constexpr Index rounded_words(Operands operands, int channels, Index pixels) {
 /// int8: the bytes 0 to 255 of a line are spread evenly from the least to the largest number of the pixel's group, and
 /// numbers are rounded to the nearest. Bytes beyond the last block are unspecified. Where a number is NaN, so is the
 /// line's first float.
+///
+/// f16: the numbers of a line are divided by its scale, the power of two that brings the largest of them to 1 or more,
+/// but less than 2 (4 where the largest is 2^127 or more), and rounded to the nearest half, ties to even. Where a
+/// number is not finite the scale is 1: it stays what it is, and others beyond 65504 become infinite. Halves beyond the
+/// last block are unspecified.
 struct Round {
     const float* x = nullptr;
     Index x_block_stride = 0;

@@ -5,6 +5,7 @@
 // templates, which only Precision::bf16 and Precision::bf16_weights instantiate.
 #pragma once
 
+#include <efficientvit/kernels/arm_features.hpp>
 #include <efficientvit/kernels/kernels.hpp>
 #include <efficientvit/kernels/precision.hpp>
 
@@ -12,9 +13,6 @@
 #define EFFICIENTVIT_AMX 1  // elsewhere amx_permitted() gets none, and GCC for Windows gives its loads a 32-bit stride
 #include <sys/syscall.h>
 #include <unistd.h>
-#elif defined(EFFICIENTVIT_ARM64) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
-#define EFFICIENTVIT_NEON_BF16 1
-#include <sys/auxv.h>
 #endif
 
 #include <efficientvit/kernels/target.hpp>
@@ -69,7 +67,7 @@ EFFICIENTVIT_END_TARGET
 EFFICIENTVIT_END_NAMESPACE
 #endif
 
-#elif defined(EFFICIENTVIT_NEON_BF16)
+#elif defined(EFFICIENTVIT_NEON_UNITS)
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 EFFICIENTVIT_BEGIN_NEON_BF16
@@ -146,10 +144,9 @@ inline bool has_bf16_unit(Bf16Unit unit) {
     const unsigned features = cpuid(7, 0).edx;
     return has(features, 22) && has(features, 24) && (xgetbv() & 0x60000) == 0x60000 && amx_permitted();
 }
-#elif defined(EFFICIENTVIT_NEON_BF16)
+#elif defined(EFFICIENTVIT_NEON_UNITS)
 inline bool has_bf16_unit(Bf16Unit unit) {
-    constexpr unsigned long hwcap2_bf16 = 1UL << 14;
-    return unit == Bf16Unit::none || (unit == Bf16Unit::neon_bf16 && (::getauxval(AT_HWCAP2) & hwcap2_bf16) != 0);
+    return unit == Bf16Unit::none || (unit == Bf16Unit::neon_bf16 && has_arm_feature(ArmFeature::bf16));
 }
 #else
 inline bool has_bf16_unit(Bf16Unit unit) { return unit == Bf16Unit::none; }
@@ -238,7 +235,7 @@ EFFICIENTVIT_LOCAL const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
             operands, avx512, avx512_bf16, avx512_bf16::round_inputs<operands>, "bf16 (AVX512_BF16)");
         return bf16_table;
     }
-#elif defined(EFFICIENTVIT_NEON_BF16)
+#elif defined(EFFICIENTVIT_NEON_UNITS)
     if (unit == Bf16Unit::neon_bf16) {
         static const Table bf16_table =
             EFFICIENTVIT_PRODUCTS(operands, neon, neon_bf16, neon_bf16::round_inputs<operands>, "bf16 (Arm BF16)");

@@ -96,47 +96,7 @@ EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, I
 
 // ---- multiply-accumulate ------------------------------------------------------------------------------------------
 
-// The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (scale of w) * (sum of bytes *
-// weights) + (offset of x) * (scale of w) * (sum of weights), where sums are of integers. w is the row of its scales
-// and sums, then one for each word. Otherwise as multiply_accumulate.
-template <class V, int Blocks, int Vectors, int M>
-EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const float* x, Index step, const float* w,
-                                           Index panel, int n) {
-    constexpr int each = Blocks * Vectors, row = Vectors * V::width, head = line_head(Operands::int8);
-    const float* const group = w;
-    using Integers = decltype(byte_sum_begin(group, V{}));
-    Integers sum[M * each];
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < each; ++j) {
-        const Integers first = byte_sum_begin(group + j / Vectors * panel + j % Vectors * V::width, V{});
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) sum[m * each + j] = first;
-    }
-    w += row;
-    for (int k = 0; k < n; ++k, w += row) {
-        V weight[each];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < each; ++j) weight[j] = V::load(w + j / Vectors * panel + j % Vectors * V::width);
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
-            const V bytes = V::broadcast_bits(x + m * step + head + k);
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < each; ++j) sum[m * each + j] = add_byte_products(bytes, weight[j], sum[m * each + j]);
-        }
-    }
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < each; ++j) {
-        const float* const at = group + j / Vectors * panel + j % Vectors * V::width;
-        const V scale = V::high_halves(at), of_weights = V::mul(scale, to_float(low_integers(at, V{})));
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
-            V& to = acc[m * each + j];
-            to = V::fma(V::broadcast(x + m * step), V::mul(scale, to_float(sum[m * each + j])), to);
-            to = V::fma(V::broadcast(x + m * step + 1), of_weights, to);
-        }
-    }
-    return w;
-}
+#include <efficientvit/kernels/lines.inl>
 
 // Whether one element of a vector multiplies all of another, as NEON's fmla can: a vector of a pixel's channels is then
 // loaded at once. bf16's words are not taken so: Clang makes broadcasts of them again, and GCC keeps sums on the stack.
@@ -168,6 +128,7 @@ template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vectors], const float* x, Index step,
                                                      const float* w, Index panel, int n) {
     if constexpr (O == Operands::int8) return add_group<V, Blocks, Vectors, M>(acc, x, step, w, panel, n);
+    if constexpr (O == Operands::f16) return add_halves<V, Blocks, Vectors, M>(acc, x, step, w, n);
     constexpr int each = Blocks * Vectors;
     constexpr int halves = O == Operands::bf16_weights ? 2 : 1;  // channels of x that a word of weights is for
     int k = 0;
@@ -261,10 +222,19 @@ struct TileWidths {
 };
 
 // The widest tile, of `most` pixels or fewer: weights of bf16 take registers while they are widened, sums of bytes as
-// many as those of floats that they are added to.
+// many as those of floats that they are added to, sums of halves half as many.
 template <Operands O>
 constexpr int widest(int most) {
-    return O == Operands::bf16_weights ? most - most / 6 : O == Operands::int8 ? (most + 1) / 2 : most;
+    switch (O) {
+        case Operands::bf16_weights:
+            return most - most / 6;
+        case Operands::int8:
+            return (most + 1) / 2;
+        case Operands::f16:
+            return most - most / 4;
+        default:
+            return most;
+    }
 }
 
 // The weights that will be read after those in use, fetched a few cache lines at a time, so that all are there when

@@ -10,7 +10,7 @@ template <Operands O, int Block, int Blocks, int Step, int M>
 EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int block, int row, int column, int count) {
     using V = typename Lanes<Block>::V;
     constexpr int vectors = Lanes<Block>::vectors, each = Blocks * vectors;
-    constexpr bool pairs = O == Operands::bf16, bytes = O == Operands::int8;
+    constexpr bool pairs = O == Operands::bf16, heads = line_head(O) > 0;
     constexpr int line = rounds(O) ? line_words(O) : 16;
     const int x_block = rounds(O) ? group_words : a.x_block, pitch = rounds(O) ? line : x_block;
     const int in_words = operand_words(O, a.channels);  // in blocks of x_block
@@ -29,11 +29,11 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
         Index x_offset = group_offset + column * step;
         for (int left = in_words; left > 0; left -= x_block, x_offset += a.x_block_stride) {
             const int lanes = left < x_block ? left : x_block;
-            const bool one_run = !bytes && lanes == x_block && a.dilation == 1;
+            const bool one_run = !heads && lanes == x_block && a.dilation == 1;
             const int runs = one_run ? 1 : a.kernel_size, run = one_run ? lanes * a.kernel_size : lanes;
             // The weights of one tap, where they are not as many as the words of x.
             const int tap = pairs                         ? group_words
-                            : bytes                       ? lanes + 1
+                            : O == Operands::int8         ? lanes + 1
                             : O == Operands::bf16_weights ? (lanes + 1) / 2
                                                           : lanes;
             for (int ky = 0; ky < a.kernel_size; ++ky) {

@@ -4,13 +4,9 @@
 // other operands; all are templates, which only Precision::int8 instantiates.
 #pragma once
 
+#include <efficientvit/kernels/arm_features.hpp>
 #include <efficientvit/kernels/kernels.hpp>
 #include <efficientvit/kernels/precision.hpp>
-
-#if defined(EFFICIENTVIT_ARM64) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
-#define EFFICIENTVIT_NEON_INT8 1
-#include <sys/auxv.h>
-#endif
 
 #include <efficientvit/kernels/target.hpp>
 
@@ -96,7 +92,7 @@ namespace neon {
 }  // namespace kernels
 EFFICIENTVIT_END_NAMESPACE
 
-#if defined(EFFICIENTVIT_NEON_INT8)
+#if defined(EFFICIENTVIT_NEON_UNITS)
 EFFICIENTVIT_BEGIN_NAMESPACE
 EFFICIENTVIT_BEGIN_NEON_DOTPROD
 namespace kernels {
@@ -194,13 +190,13 @@ constexpr Isa int8_unit_isa(Int8Unit unit) {
 /// Whether this CPU and operating system have it.
 inline bool int8_unit_supported(Int8Unit unit) {
     if (!isa_supported(int8_unit_isa(unit))) return false;
-    [[maybe_unused]] constexpr auto has = [](unsigned long value, int bit) { return (value >> bit & 1U) != 0; };
 #if defined(EFFICIENTVIT_X86)
+    constexpr auto has = [](unsigned value, int bit) { return (value >> bit & 1U) != 0; };
     if (unit == Int8Unit::avx_vnni) return has(detail::cpuid(7, 1).eax, 4);
     if (unit == Int8Unit::avx512_vnni) return has(detail::cpuid(7, 0).ecx, 11);
-#elif defined(EFFICIENTVIT_NEON_INT8)
-    if (unit == Int8Unit::neon_dotprod) return has(::getauxval(AT_HWCAP), 20);
-    if (unit == Int8Unit::neon_i8mm) return has(::getauxval(AT_HWCAP2), 13);
+#elif defined(EFFICIENTVIT_NEON_UNITS)
+    if (unit == Int8Unit::neon_dotprod) return detail::has_arm_feature(detail::ArmFeature::dotprod);
+    if (unit == Int8Unit::neon_i8mm) return detail::has_arm_feature(detail::ArmFeature::i8mm);
 #endif
     return unit == Int8Unit::none;
 }
@@ -252,7 +248,7 @@ EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
         }
 #elif defined(EFFICIENTVIT_ARM64)
         case Isa::neon: {
-#if defined(EFFICIENTVIT_NEON_INT8)
+#if defined(EFFICIENTVIT_NEON_UNITS)
             static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, "Arm I8MM");
             static const Table dotprod_table = EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, "Arm DotProd");
             if (unit == Int8Unit::neon_i8mm) return i8mm_table;

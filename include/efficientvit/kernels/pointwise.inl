@@ -118,7 +118,7 @@ EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead,
 template <Operands O, int Block, int Blocks, int XBlock>
 EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     constexpr int most = widest<O>(Lanes<Block>::tile_pixels);
-    const int words = O == Operands::int8 ? operand_words(O, a.channels) : a.channels;
+    const int words = line_head(O) > 0 ? operand_words(O, a.channels) : a.channels;
     const int steps = tile_count(a.pixels, most) * tile_count(words, XBlock);
     const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Precision: the number format of a model's products, chosen where its weights are packed. What a format means for the
-// kernels is bf16.hpp's and int8.hpp's.
+// kernels is bf16.hpp's, int8.hpp's and f16.hpp's.
 #pragma once
 
 #include <efficientvit/kernels/cpu.hpp>
@@ -31,7 +31,12 @@ struct Table;
 /// first layers. Runs on every CPU; is meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd
 /// and I8MM).
 ///
-/// A class template, so that programs which never say bf16 or int8 are not compiled with their kernels. Write
+/// Precision::f16: weights of 1x1 and dense convolutions are IEEE halves, and so are the numbers that they are
+/// multiplied by, each pixel's 32 channels with a power of two of their own, so that none overflows. 32 products are
+/// summed in halves, these sums in float. All else is float. For Arm with FP16 (Armv8.2), and in plain C++, slowly, for
+/// comparison; ConfigError elsewhere, and WeightsError for a weight beyond 511.
+///
+/// A class template, so that programs which never say bf16, int8 or f16 are not compiled with their kernels. Write
 /// `ev::Precision`.
 template <class>
 class PrecisionOf {
@@ -48,8 +53,9 @@ public:
     static const PrecisionOf bf16_weights;  ///< weights rounded to bfloat16
     static const PrecisionOf bf16;          ///< and what they are multiplied by
     static const PrecisionOf int8;          ///< 8-bit integers
+    static const PrecisionOf f16;           ///< IEEE halves
 
-    /// "f32", "bf16_weights", "bf16" or "int8".
+    /// "f32", "bf16_weights", "bf16", "int8" or "f16".
     constexpr std::string_view name() const { return name_; }
 
     /// Null for f32: kernels::table.
@@ -62,7 +68,7 @@ private:
     std::string_view name_ = "f32";
     Kernels* kernels_ = nullptr;
 };
-/// f32, bf16_weights, bf16 or int8.
+/// f32, bf16_weights, bf16, int8 or f16.
 using Precision = PrecisionOf<void>;
 
 namespace detail {

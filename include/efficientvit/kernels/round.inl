@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Float to bf16 or to bytes, brought into the order in which products read it: channels in groups, a line a pixel.
+// Float to bf16, halves or bytes, brought into the order in which products read it: channels in groups, a line a pixel.
 
 template <int Block>
 EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
@@ -53,16 +53,45 @@ EFFICIENTVIT_INLINE void quantize_line(V (&x)[Count], float* line) {
     store_bytes(x, line + line_head(Operands::int8));
 }
 
+// The power of two by which numbers are divided to become halves, `most` being the largest.
+EFFICIENTVIT_INLINE float half_scale(float most) {
+    unsigned bits;
+    EFFICIENTVIT_COPY(&bits, &most, sizeof(bits));
+    unsigned exponent = bits >> 23 & 0xffu;
+    exponent = exponent == 0 ? 1u : exponent == 255 ? 127u : exponent == 254 ? 253u : exponent;  // 1 / scale is normal
+    bits = exponent << 23;
+    float scale;
+    EFFICIENTVIT_COPY(&scale, &bits, sizeof(scale));
+    return scale;
+}
+
+// A pixel's group to a line of halves.
+template <class V, int Count>
+EFFICIENTVIT_INLINE void halve_line(V (&x)[Count], float* line) {
+    const V zero = V::set(0.0f);
+    V most = zero;
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; ++i) most = V::max(most, V::max(x[i], V::sub(zero, x[i])));
+    const float scale = half_scale(any_nan(x) ? not_a_number : largest_lane(most));
+    const V inverse = V::set(1.0f / scale);
+    line[0] = scale;
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; i += 2) {
+        const V halves = rounded_halves(V::mul(x[i], inverse), V::mul(x[i + 1], inverse));
+        halves.store(line + line_head(Operands::f16) + i / 2 * V::width);
+    }
+}
+
 // Not inlined: in the loop over pixels Clang would compute all vectors at once, with more registers than NEON has.
 template <class V, int Count>
 EFFICIENTVIT_NOINLINE void activate_line(V (&x)[Count], Act act) {
     for (int i = 0; i < Count; ++i) x[i] = rough_activation(x[i], act);
 }
 
-template <int Block>
+template <Operands O, int Block>
 EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
     using V = typename Lanes<Block>::V;
-    constexpr int channels = group_channels(Operands::int8), vectors = channels / V::width, blocks = channels / Block;
+    constexpr int channels = group_channels(O), vectors = channels / V::width, blocks = channels / Block;
     float* y_group = a.y;
     for (int first = 0; first < a.x_blocks; first += blocks, y_group += a.y_group_stride) {
         // Blocks that are not there are the first once more, which leaves the range as it is.
@@ -71,7 +100,7 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
         float* y = y_group;
         for (int row = 0; row < a.rows; ++row) {
             const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
-            for (int p = 0; p < a.width; ++p, x += Block, y += line_words(Operands::int8)) {
+            for (int p = 0; p < a.width; ++p, x += Block, y += line_words(O)) {
                 V values[vectors];
                 EFFICIENTVIT_UNROLL
                 for (int i = 0; i < vectors; ++i) {
@@ -86,7 +115,11 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                     EFFICIENTVIT_UNROLL
                     for (int i = 0; i < vectors; ++i) values[i] = active[i];
                 }
-                quantize_line(values, y);
+                if constexpr (O == Operands::f16) {
+                    halve_line(values, y);
+                } else {
+                    quantize_line(values, y);
+                }
             }
         }
     }
@@ -94,8 +127,8 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
 
 template <Operands O>
 inline void round_inputs(const Round& a) {
-    if constexpr (O == Operands::int8) {
-        a.x_block == 16 ? quantize_blocks<16>(a) : narrow::quantize_blocks<8>(a);
+    if constexpr (line_head(O) > 0) {
+        a.x_block == 16 ? quantize_blocks<O, 16>(a) : narrow::quantize_blocks<O, 8>(a);
     } else {
         a.x_block == 16 ? round_blocks<16>(a) : narrow::round_blocks<8>(a);
     }

@@ -38,6 +38,7 @@
 #define EFFICIENTVIT_BEGIN_AVX512_VNNI
 #define EFFICIENTVIT_BEGIN_NEON_DOTPROD
 #define EFFICIENTVIT_BEGIN_NEON_I8MM
+#define EFFICIENTVIT_BEGIN_NEON_FP16
 #define EFFICIENTVIT_END_TARGET
 #else
 #define EFFICIENTVIT_INLINE inline __attribute__((always_inline))
@@ -77,6 +78,8 @@
     _Pragma("clang attribute push(__attribute__((target(\"dotprod\"))), apply_to = function)")
 #define EFFICIENTVIT_BEGIN_NEON_I8MM \
     _Pragma("clang attribute push(__attribute__((target(\"i8mm\"))), apply_to = function)")
+#define EFFICIENTVIT_BEGIN_NEON_FP16 \
+    _Pragma("clang attribute push(__attribute__((target(\"fullfp16\"))), apply_to = function)")
 #define EFFICIENTVIT_END_TARGET _Pragma("clang attribute pop")
 #else
 #define EFFICIENTVIT_UNROLL _Pragma("GCC unroll 32")
@@ -95,6 +98,7 @@
     _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni\")")
 #define EFFICIENTVIT_BEGIN_NEON_DOTPROD _Pragma("GCC push_options") _Pragma("GCC target(\"arch=armv8.2-a+dotprod\")")
 #define EFFICIENTVIT_BEGIN_NEON_I8MM _Pragma("GCC push_options") _Pragma("GCC target(\"arch=armv8.2-a+i8mm\")")
+#define EFFICIENTVIT_BEGIN_NEON_FP16 _Pragma("GCC push_options") _Pragma("GCC target(\"arch=armv8.2-a+fp16\")")
 #define EFFICIENTVIT_END_TARGET _Pragma("GCC pop_options")
 // clang-format on
 #endif

@@ -28,7 +28,8 @@ struct ModelHandleOptions {
         f32,           ///< float throughout
         bf16_weights,  ///< weights rounded to bfloat16
         bf16,          ///< and what they are multiplied by
-        int8           ///< 8-bit integers
+        int8,          ///< 8-bit integers
+        f16            ///< IEEE halves, for Arm with FP16
     };
 
     int threads = 1;  ///< that work on one forward, the calling one included; 0: as many as there are CPUs for

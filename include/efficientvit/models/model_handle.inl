@@ -32,6 +32,8 @@ Precision precision_of(ModelHandleOptions::Precision precision) {
             return Precision::bf16_weights;
         case ModelHandleOptions::Precision::int8:
             return Precision::int8;
+        case ModelHandleOptions::Precision::f16:
+            return Precision::f16;
         case ModelHandleOptions::Precision::f32:
             break;
     }

@@ -140,17 +140,17 @@ private:
                                                  TokenLinear& layer) {
         const std::vector<float> weight = p.weights.read("weight", in * out * 4, 0),
                                  bias = p.weights.read("bias", out, 0);
-        std::vector<float> turned(weight.size()), biases;
+        Folded turned{p.weights.full_name("weight"), std::vector<float>(weight.size()), {}};
         for (int part = 0; part < 4; ++part) {
             for (int o = 0; o < out; ++o) {
                 for (int i = 0; i < in; ++i) {
-                    turned[static_cast<std::size_t>((part * out + o) * in + i)] =
+                    turned.weight[static_cast<std::size_t>((part * out + o) * in + i)] =
                         weight[static_cast<std::size_t>((i * out + o) * 4 + part)];
                 }
             }
-            biases.insert(biases.end(), bias.begin(), bias.end());
+            turned.bias.insert(turned.bias.end(), bias.begin(), bias.end());
         }
-        layer.pack(turned, biases, token_channels(in), head_channels(4, out), operands);
+        layer.pack(turned, token_channels(in), head_channels(4, out), operands);
     }
 
     void fill_tokens(const float* sparse, const FeatureMap& tokens) const {

@@ -64,7 +64,8 @@ public:
         const int few = c.mask_in_chans / 4, many = c.mask_in_chans;
         const kernels::Operands floats = kernels::Operands::f32;  // a thousandth of the decoder's work
         const auto conv = [&](TokenLinear& layer, int i, int out, int in) {
-            layer.pack(mask.at(i).weights.read("weight", out * in, 0), mask.at(i).weights.read("bias", out, 0),
+            const WeightReader weights = mask.at(i).weights;
+            layer.pack({weights.full_name("weight"), weights.read("weight", out * in, 0), weights.read("bias", out, 0)},
                        token_channels(in), token_channels(out), floats);
         };
         conv(mask_[0], 0, few, 4);

@@ -104,18 +104,19 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     };
     PackedAttention packed;
     Folded f = read_one("qkv", qkv_config(c));
-    packed.qkv = {pack_dense(f.weight, ChannelLayout::plain(c.in_channels), qkv, 1, operands), pack_bias(f.bias, qkv)};
+    packed.qkv = {pack_dense(f.name, f.weight, ChannelLayout::plain(c.in_channels), qkv, 1, operands),
+                  pack_bias(f.bias, qkv)};
     for (int s = 0; s < c.scales.size(); ++s) {
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
         const auto read = [&](const char* name, Index size) { return aggreg.read(name, size, 0); };  // zeros if missing
-        packed.scales.push_back(
-            {c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
-             pack_dense(read("1.weight", Index{channels} * c.dim), ChannelLayout::plain(c.dim), qkv, 1, operands),
-             pack_bias(read("0.bias", channels), qkv), pack_bias(read("1.bias", channels), qkv)});
+        packed.scales.push_back({c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
+                                 pack_dense(aggreg.full_name("1.weight"), read("1.weight", Index{channels} * c.dim),
+                                            ChannelLayout::plain(c.dim), qkv, 1, operands),
+                                 pack_bias(read("0.bias", channels), qkv), pack_bias(read("1.bias", channels), qkv)});
     }
     f = read_one("proj", proj_config(c));
-    packed.proj = {pack_dense(f.weight, ChannelLayout::sections(layout.attended, c.dim),
+    packed.proj = {pack_dense(f.name, f.weight, ChannelLayout::sections(layout.attended, c.dim),
                               ChannelLayout::plain(c.out_channels), 1, operands),
                    pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
     return packed;

@@ -111,7 +111,7 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
         pack_grouped(packed, c, f.weight);
     } else {
         const int block = reads_planes(kind) ? 1 : block_width(c.in_channels);
-        packed.weights = pack_dense(f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
+        packed.weights = pack_dense(f.name, f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
                                     has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
     }
     if (winograd != nullptr && p.winograd && p.kernels->operands == kernels::Operands::f32) {

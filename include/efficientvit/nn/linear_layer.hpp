@@ -92,7 +92,8 @@ public:
         if (out_features == 0) return;  // left out: a classifier with num_classes=0
         const WeightReader& weights = p.weights;
         const ChannelLayout out = ChannelLayout::plain(out_features);
-        linear_.weights = detail::pack_dense(weights.read("linear.weight", Index{out_features} * C.in_features, 0),
+        linear_.weights = detail::pack_dense(weights.full_name("linear.weight"),
+                                             weights.read("linear.weight", Index{out_features} * C.in_features, 0),
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
         linear_.bias = detail::pack_bias(C.use_bias ? weights.read("linear.bias", out_features, 0)
                                                     : detail::filled(static_cast<std::size_t>(out_features), 0.0f),

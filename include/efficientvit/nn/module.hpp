@@ -119,8 +119,8 @@ public:
     /// The instruction set that the weights are packed for. Throws WeightsError before load_state_dict().
     Isa isa() const { return kernels().isa; }
 
-    /// What multiplies: "f32", "bf16_weights", or "bf16" or "int8" with the unit that does it, "bf16 (AMX)". Throws
-    /// WeightsError before load_state_dict().
+    /// What multiplies: "f32", "bf16_weights", or "bf16", "int8" or "f16" with the unit that does it, "bf16 (AMX)".
+    /// Throws WeightsError before load_state_dict().
     std::string_view precision() const { return kernels().products; }
 
     /// Packs the weights below p; for modules made of modules.

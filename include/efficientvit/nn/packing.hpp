@@ -55,6 +55,7 @@ struct Packer {
 /// A convolution's weights [out][in / groups][k][k] and bias [out], batch norm folded in. Missing tensors (only
 /// without strict) count as zero weights and as an identity norm.
 struct Folded {
+    std::string name;  // of the weights
     std::vector<float> weight;
     std::vector<float> bias;
 };
@@ -82,7 +83,8 @@ inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights
                           double norm_eps, double input_scale = 1.0) {
     const auto outs = static_cast<std::size_t>(out_channels);
     const Packer conv = p.at("conv");
-    Folded f{conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0),
+    Folded f{conv.weights.full_name("weight"),
+             conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0),
              use_bias ? conv.weights.read("bias", out_channels, 0) : filled(outs, 0.0f)};
     if (norm == Norm::none && input_scale == 1.0) return f;
     ScaleShift n{filled(outs, 1.0), filled(outs, 0.0)};
@@ -178,13 +180,50 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
     return packed;
 }
 
+/// Weights [out][in][k*k] of an f16 layer into [out block][group][k*k][in lane][out lane], halves, whole eights of
+/// lanes. Throws WeightsError where they are too large, or NaN.
+inline AlignedBuffer<float> pack_halves(const std::string& name, const std::vector<float>& weight,
+                                        const ChannelLayout& in, const ChannelLayout& out, int taps) {
+    constexpr kernels::Operands f16 = kernels::Operands::f16;
+    constexpr int group = kernels::group_channels(f16);
+    for (const float& w : weight) {
+        if (is_finite(w) && std::abs(w) <= kernels::largest_f16_weight) continue;
+        throw WeightsError(concat({"Precision::f16: ", in_quotes(name), " with its batch norm holds ",
+                                   std::to_string(w), ", products of halves are exact enough up to 511"}));
+    }
+    const int in_lanes = in.lanes();
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(f16, in_lanes) * taps) *
+                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
+    std::byte* to = reinterpret_cast<std::byte*>(packed.data());
+    for (int ob = 0; ob < out.blocks(); ++ob) {
+        for (int first = 0; first < in_lanes; first += group) {
+            const int end = first + 2 * kernels::operand_words(f16, std::min(group, in_lanes - first));
+            for (int tap = 0; tap < taps; ++tap) {
+                for (int lane = first; lane < end; ++lane) {
+                    const int ic = lane < in_lanes ? in.channel(lane / in.block, lane % in.block) : -1;
+                    for (int o = 0; o < out.block; ++o, to += sizeof(std::uint16_t)) {
+                        const int oc = out.channel(ob, o);
+                        const Index at = (Index{oc} * in.channels + ic) * taps + tap;
+                        const std::uint16_t half =
+                            ic < 0 || oc < 0 ? std::uint16_t{0} : float_to_half(weight[static_cast<std::size_t>(at)]);
+                        std::memcpy(to, &half, sizeof(half));
+                    }
+                }
+            }
+        }
+    }
+    return packed;
+}
+
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
 /// lanes that have no rows (ChannelLayout::lanes) are left out, those at the end of one of many sections are zeros. In
-/// bf16 two lanes become a word, and blocks are as wide as Operands says.
-inline AlignedBuffer<float> pack_dense(const std::vector<float>& weight, const ChannelLayout& in,
-                                       const ChannelLayout& out, int taps, kernels::Operands operands) {
+/// bf16 two lanes become a word, and blocks are as wide as Operands says. Errors call the weights `name`.
+inline AlignedBuffer<float> pack_dense(const std::string& name, const std::vector<float>& weight,
+                                       const ChannelLayout& in, const ChannelLayout& out, int taps,
+                                       kernels::Operands operands) {
     using kernels::Operands;
     if (operands == Operands::int8) return pack_bytes(weight, in, out, taps);
+    if (operands == Operands::f16) return pack_halves(name, weight, in, out, taps);
     const int in_lanes = in.lanes();
     const int group = operands == Operands::bf16 ? kernels::group_channels(operands) : in.block;
     const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word

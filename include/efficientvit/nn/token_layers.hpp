@@ -63,14 +63,14 @@ public:
         d.add("bias", {out});
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, const ChannelLayout& in, const ChannelLayout& out) {
-        pack(p.weights.read("weight", in.channels * out.channels, 0), p.weights.read("bias", out.channels, 0), in, out,
-             p.kernels->operands);
+        pack({p.weights.full_name("weight"), p.weights.read("weight", in.channels * out.channels, 0),
+              p.weights.read("bias", out.channels, 0)},
+             in, out, p.kernels->operands);
     }
-    /// weight is [out][in].
-    EFFICIENTVIT_COLD void pack(const std::vector<float>& weight, const std::vector<float>& bias,
-                                const ChannelLayout& in, const ChannelLayout& out, kernels::Operands operands) {
-        packed_.weights = pack_dense(weight, in, out, 1, operands);
-        packed_.bias = pack_bias(bias, out);
+    EFFICIENTVIT_COLD void pack(const Folded& f, const ChannelLayout& in, const ChannelLayout& out,
+                                kernels::Operands operands) {
+        packed_.weights = pack_dense(f.name, f.weight, in, out, 1, operands);
+        packed_.bias = pack_bias(f.bias, out);
         in_lanes_ = in.lanes();
     }
     void run(Session& session, const FeatureMap& x, const FeatureMap& y, kernels::Act act = kernels::Act::none,

@@ -24,7 +24,7 @@ public:
         const std::vector<float> value = p.at("v_proj").weights.read("weight", k.internal * k.dim, 0);
         const std::vector<float> value_bias = p.at("v_proj").weights.read("bias", k.internal, 0);
         key_for_tokens_ = pack_for_tokens(key, k);
-        value_ = pack_dense(value, k.model(), k.split(), 1, kernels::Operands::f32);
+        value_ = pack_dense("", value, k.model(), k.split(), 1, kernels::Operands::f32);
         value_bias_ = pack_bias(value_bias, k.split());
         zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
         out_.pack(p.at("out_proj"), k.split(), k.model());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/kernels/bf16.hpp>
+#include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
 #include <efficientvit/runtime/available_threads.hpp>
 #include <efficientvit/runtime/core.hpp>

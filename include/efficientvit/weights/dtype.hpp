@@ -120,6 +120,26 @@ inline std::uint16_t float_to_bf16(const float& value) {
     return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/// To the nearest IEEE half, ties to the even one; beyond 65504 infinity, NaN stays NaN. The bits.
+inline std::uint16_t float_to_half(const float& value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const std::uint32_t sign = bits >> 16 & 0x8000u;
+    if (detail::is_nan(value)) return static_cast<std::uint16_t>(sign | 0x7e00u);
+    const auto magnitude = std::bit_cast<float>(bits & 0x7fffffffu);
+    if (magnitude >= 65520.0f) return static_cast<std::uint16_t>(sign | 0x7c00u);
+    if (magnitude < 0x1p-14f) {  // denormal there: a whole number of 2^-24
+        const std::uint32_t shift = 126u - (bits >> 23 & 0xffu);
+        if (shift > 24) return static_cast<std::uint16_t>(sign);  // less than half of the smallest
+        // By whole numbers: an addition of floats would round by the caller's mode.
+        const std::uint32_t mantissa = (bits & 0x7fffffu) | 0x800000u;
+        const std::uint32_t nearest = (mantissa + (1u << (shift - 1)) - 1u + (mantissa >> shift & 1u)) >> shift;
+        return static_cast<std::uint16_t>(sign | nearest);
+    }
+    const std::uint32_t rounded = std::bit_cast<std::uint32_t>(magnitude) + 0xfffu + (bits >> 13 & 1u);
+    return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
+}
+
 /// Whether it is F64, F32, F16 or BF16.
 inline bool is_floating_point(DType dtype) { return dtype <= DType::bf16; }
 
