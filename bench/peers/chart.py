@@ -6,7 +6,7 @@ import networks
 import report
 
 WIDTH, BAR, GAP, LABEL, RIGHT = 450, 13, 3, 112, 116
-PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "int8": "8-bit integers"}
 OURS, THEIRS, INK, FAINT = "#c2410c", "#94a3b8", "#1e293b", "#64748b"
 
 

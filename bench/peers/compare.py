@@ -33,6 +33,7 @@ EPILOGUE = """examples:
   compare.py --models l1@224,seg_b0_cityscapes@512x1024,sam_l0@512
   compare.py --cadence                          with cold caches and 20 ms of sleep before each run
   compare.py --precision bf16                   this library and all that can in bfloat16
+  compare.py --precision int8                   in 8 bits: the others quantised by their own tools, with calibration
   compare.py --isa avx2                         held to AVX2, where a runtime lets itself be held
 
 A network is written name@height[xwidth][*batch]; name@sizexbatch is a batch too where the second number is below 32.
@@ -116,24 +117,32 @@ def digest(*parts):
 
 def ensure_environment(o):
     """The Python environment's interpreter."""
+    install(o, HERE / "requirements.txt")
+    if o.precision == "int8":
+        install(o, HERE / "requirements-int8.txt")
+    return o.env / "bin/python"
+
+
+def install(o, requirements):
+    """With what the constraints pin, unless it is there."""
     python = o.env / "bin/python"
-    pins = HERE / "requirements.txt", HERE / "constraints.txt"
-    mark = o.env / f"installed-{digest(*pins)}"
+    constraints = HERE / "constraints.txt"
+    mark = o.env / f"installed-{digest(requirements, constraints)}"
     if mark.exists():
-        return python
+        return
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         stop(f"the pinned peers exist for Python 3.11 and 3.12, this is {sys.version.split()[0]}; run it with another python3")
     o.env.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(o.env).free / 2**30
     if free < ENVIRONMENT_GB and not python.exists():
         stop(f"{o.env} has {free:.1f} GB free, the peers take {ENVIRONMENT_GB}; see --env")
-    print(f"Making {o.env} ({ENVIRONMENT_GB} GB, a few minutes) …", flush=True)
+    print(f"Making {o.env} ({ENVIRONMENT_GB} GB, a few minutes) …" if not python.exists() else
+          f"Installing {requirements.name} into {o.env} …", flush=True)
     for command in ([sys.executable, "-m", "venv", o.env],
-                    [python, "-m", "pip", "install", "--require-virtualenv", "-r", pins[0], "-c", pins[1]]):
+                    [python, "-m", "pip", "install", "--require-virtualenv", "-r", requirements, "-c", constraints]):
         if subprocess.run(command).returncode != 0:
             stop("that failed, see above; on Debian and Ubuntu `apt-get install python3-venv` brings venv and pip")
     mark.touch()
-    return python
 
 
 def eigen_flags(o):
@@ -157,7 +166,7 @@ def build_library(o, source, names):
     source, sources = HERE / source, sorted(HERE.glob("*.cpp"))  # one includes the other
     headers = sorted(p for p in (ROOT / "include").rglob("*") if p.is_file())
     command = [*shlex.split(o.cxx), "-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-s",
-               f"-I{ROOT / 'include'}", *eigen_flags(o), *(["-DEVC_BF16"] if o.precision == "bf16" else [])]
+               f"-I{ROOT / 'include'}", *eigen_flags(o), *([] if o.precision == "f32" else [f"-DEVC_{o.precision.upper()}"])]
     try:
         compiler = subprocess.run([*shlex.split(o.cxx), "--version"], capture_output=True, text=True).stdout
     except FileNotFoundError:

@@ -3,10 +3,13 @@
 // One network behind a C interface, so that the comparison can call it as it calls the others: from Python. Not an API
 // to build on. EVC_NETWORK names the type, for instance ev::BackboneB0; without it the library holds a
 // network that does next to nothing (a relu), which measures what the call itself costs. With EVC_BF16 it also knows
-// bfloat16, whose kernels a library that is asked for float32 alone is spared.
+// bfloat16, with EVC_INT8 8-bit integers, whose kernels a library that is asked for float32 alone is spared.
 #include <efficientvit/efficientvit.hpp>
 #ifdef EVC_BF16
 #include <efficientvit/kernels/bf16.hpp>
+#endif
+#ifdef EVC_INT8
+#include <efficientvit/kernels/int8.hpp>
 #endif
 #include <efficientvit/weights/safetensors.hpp>
 
@@ -52,6 +55,9 @@ ev::Precision precision_named(std::string_view name) {
 #ifdef EVC_BF16
     if (name == "bf16") return ev::Precision::bf16;
 #endif
+#ifdef EVC_INT8
+    if (name == "int8") return ev::Precision::int8;
+#endif
     throw std::invalid_argument("this build knows no precision '" + std::string(name) + "'");
 }
 
@@ -85,7 +91,8 @@ void run(const N& network, const ev::ConstTensorView& x, const ev::TensorView& y
 /// Why the last call on this thread returned -1 or null.
 EVC_API const char* evc_error() { return last_error.c_str(); }
 
-/// Loads safetensors; an empty path loads nothing. precision: "f32", or "bf16" with EVC_BF16. Null where that fails.
+/// Loads safetensors; an empty path loads nothing. precision: "f32", "bf16" with EVC_BF16, "int8" with EVC_INT8. Null
+/// where that fails.
 EVC_API void* evc_open(const char* weights, int threads, const char* precision) {
     std::unique_ptr<Model> model;
     guarded([&] {

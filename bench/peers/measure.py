@@ -116,8 +116,8 @@ class Comparison:
 
     def stem(self, case, name, variant, threads):
         # By the module, not the name: a runtime's precisions share what is exported alike.
-        source = runtimes.source(name)
-        return str(self.folder(case) / self.key(pathlib.Path(source).stem, source) / variant.stem(threads, self.o.isa or "native"))
+        sources = runtimes.sources(name)
+        return str(self.folder(case) / self.key(pathlib.Path(sources[0]).stem, *sources) / variant.stem(threads, self.o.isa or "native"))
 
     def variants(self, case, name):
         """Those that come into question for this network."""
@@ -411,7 +411,7 @@ def machine(cpus):
         info.setdefault(key.strip(), value.strip())
     flags = (info.get("flags") or info.get("Features", "")).split()
     wanted = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_bf16",
-              "asimd", "bf16", "hypervisor")
+              "avx_vnni", "amx_int8", "asimd", "bf16", "hypervisor")
     return {"cpu": info.get("model name", os.uname().machine), "cpus": len(cpus), "system": f"Linux {os.uname().release}",
             "isa_flags": [flag for flag in wanted if flag in flags],
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),

@@ -19,8 +19,8 @@ RUNTIMES = {
     "torch": ("torch", "Torch"),
 }
 
-# What stands for a runtime in another precision: classes of its module, by names of their own. Two settings of one
-# runtime are two such classes. A runtime that is missing here has only f32, and takes part in that.
+# What stands for a runtime in another precision: classes of its module, or of "module.Class", by names of their own. Two
+# settings of one runtime are two such classes. A runtime that is missing here has only f32, and takes part in that.
 PRECISIONS = {
     "f32": {},
     "bf16": {
@@ -29,11 +29,19 @@ PRECISIONS = {
         "ncnn": {"ncnn-bf16": "NcnnBf16"},
         "torch": {"torch-bf16": "TorchBf16"},
     },
+    "int8": {
+        OURS: {"efficientvit-int8": "EfficientViTInt8", "efficientvit": "EfficientViT"},
+        "openvino": {"openvino-int8": "openvino_int8.OpenVinoInt8", "openvino-bf16": "OpenVinoBf16"},
+        "onnxruntime": {"onnxruntime-int8": "onnxruntime_int8.OnnxRuntimeInt8"},
+        "litert": {"litert-int8": "litert_int8.LiteRtInt8", "litert-dynamic": "litert_int8.LiteRtDynamic"},
+    },
 }
 _CLASSES = dict(RUNTIMES)
 for _precision in PRECISIONS.values():
     for _name, _kinds in _precision.items():
-        _CLASSES.update((name, (RUNTIMES[_name][0], kind)) for name, kind in _kinds.items())
+        for _other, _kind in _kinds.items():
+            _module, _, _class = _kind.rpartition(".")
+            _CLASSES[_other] = _module or RUNTIMES[_name][0], _class
 
 
 def in_precision(names, precision):
@@ -54,5 +62,7 @@ def runtime(name):
     return getattr(importlib.import_module(f"runtimes.{module}"), kind)()
 
 
-def source(name):
-    return f"runtimes/{_CLASSES[name][0]}.py"
+def sources(name):
+    """The files that what it exports depends on, its module first."""
+    module = _CLASSES[name][0]
+    return (f"runtimes/{module}.py",) + (("quantization.py",) if module.endswith("_int8") else ())

@@ -60,6 +60,13 @@ class EfficientViTBf16(EfficientViT):
     tolerance = 5e-2
 
 
+class EfficientViTInt8(EfficientViT):
+    title = "this library, int8"
+    precision = "int8"
+    settings = EfficientViT.settings + "; loaded with Precision::int8, from the same file of floats"
+    tolerance = 0.2
+
+
 class _Session(Session):
     def __init__(self, stem, case, threads, native, precision):
         self._library = _library(case.network, native)
