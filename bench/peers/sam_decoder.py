@@ -197,4 +197,5 @@ def main():
         print(f"{name:14} median {median:7.2f} ms, min {least:7.2f}; / ours {median / ours[0]:.2f}, {least / ours[1]:.2f}")
 
 
-main()
+if __name__ == "__main__":
+    main()
