@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pictures of masks: colors over a picture with a line around each, and the prompts that were asked.
+// Pictures of masks: colors over a picture with a line around each, and the prompts that were asked. Masks come as run
+// lengths, of which one at a time is decoded: hundreds of them, one byte for each pixel of a photo, take gigabytes.
 #pragma once
 
-#include <efficientvit/images/mask.hpp>
+#include <efficientvit/images/mask_rle.hpp>
 #include <efficientvit/models/sam_predictor.hpp>
 
 #include <algorithm>
@@ -29,9 +30,9 @@ inline ev::Rgb mask_color(std::size_t i) {
 }
 
 /// Numbers of the masks by falling area, so that small ones come on top.
-inline std::vector<std::size_t> largest_first(const std::vector<ev::Mask>& masks) {
+inline std::vector<std::size_t> largest_first(const std::vector<ev::MaskRle>& masks) {
     std::vector<std::int64_t> areas;
-    for (const ev::Mask& mask : masks) areas.push_back(ev::mask_area(mask));
+    for (const ev::MaskRle& mask : masks) areas.push_back(mask.area());
     std::vector<std::size_t> order(masks.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return areas[a] > areas[b]; });
@@ -39,11 +40,12 @@ inline std::vector<std::size_t> largest_first(const std::vector<ev::Mask>& masks
 }
 
 /// For each pixel the number of the smallest mask that has it, from 1 on; beyond 255 they begin again. 0: none.
-inline std::vector<std::uint8_t> numbered(const std::vector<ev::Mask>& masks, ev::ImageSize size) {
+inline std::vector<std::uint8_t> numbered(const std::vector<ev::MaskRle>& masks, ev::ImageSize size) {
     std::vector<std::uint8_t> out(static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width));
     for (const std::size_t i : largest_first(masks)) {
+        const ev::Mask mask = ev::decode_rle(masks[i]);
         for (std::size_t k = 0; k < out.size(); ++k) {
-            if (masks[i].pixels[k] != 0) out[k] = static_cast<std::uint8_t>(i % 255 + 1);
+            if (mask.pixels[k] != 0) out[k] = static_cast<std::uint8_t>(i % 255 + 1);
         }
     }
     return out;
@@ -80,11 +82,11 @@ inline void draw_prompts(ev::Image& image, const std::vector<ev::SamPrompt>& pro
 }
 
 /// The picture with its masks' colors over it, and the prompts.
-inline ev::Image overlay(const ev::Image& picture, const std::vector<ev::Mask>& masks,
+inline ev::Image overlay(const ev::Image& picture, const std::vector<ev::MaskRle>& masks,
                          const std::vector<ev::SamPrompt>& prompts) {
     ev::Image out = picture;
     for (const std::size_t i : largest_first(masks)) {
-        const ev::Mask& mask = masks[i];
+        const ev::Mask mask = ev::decode_rle(masks[i]);
         const ev::Rgb color = mask_color(i);
         for (int y = 0; y < mask.height; ++y) {
             for (int x = 0; x < mask.width; ++x) {

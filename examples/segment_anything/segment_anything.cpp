@@ -11,7 +11,6 @@
 #include <efficientvit/models/sam_predictor.hpp>
 #include <efficientvit/weights/replacement_file.hpp>
 #include <efficientvit/weights/safetensors.hpp>
-#include <efficientvit/weights/save_safetensors.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -19,6 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -32,6 +32,7 @@
 #include "../common/progress.hpp"
 #include "../common/sam_models.hpp"
 #include "coco.hpp"
+#include "embedding_cache.hpp"
 #include "overlay.hpp"
 
 namespace {
@@ -85,57 +86,6 @@ std::unique_ptr<ev::AnySam> load_sam(const cxxopts::ParseResult& arguments) {
     return examples::make_sam(arguments["model"].as<std::string>(), examples::read_weights(arguments));
 }
 
-/// FNV-1a, 64 bits, of a file's bytes.
-std::string fingerprint(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::uint64_t hash = 0xcbf29ce484222325U;
-    std::vector<char> bytes(1 << 16);
-    while (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())), file.gcount() > 0) {
-        for (std::streamsize i = 0; i < file.gcount(); ++i) {
-            hash = (hash ^ static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)])) * 0x100000001b3U;
-        }
-    }
-    return std::to_string(hash);
-}
-
-/// Embeddings beside the pictures: NAME.jpg.embedding.safetensors, used again for the same picture and weights.
-class EmbeddingCache {
-public:
-    EmbeddingCache(bool on, std::string weights) : on_(on), weights_(std::move(weights)) {}
-
-    void set_image(ev::SamPredictor& predictor, const fs::path& path, const ev::Image& image,
-                   ev::Context& context) const {
-        if (!on_) return predictor.set_image(image, context);
-        const fs::path file = fs::path(path) += ".embedding.safetensors";
-        const std::string picture = fingerprint(path);
-        try {
-            if (fs::exists(file)) {
-                const ev::StateDict state = ev::load_safetensors(file);
-                const auto is = [&](const char* key, const std::string& value) {
-                    const auto found = state.metadata().find(key);
-                    return found != state.metadata().end() && found->second == value;
-                };
-                if (is("weights", weights_) && is("picture", picture)) return predictor.set_embedding(state, context);
-            }
-        } catch (const ev::Error&) {  // broken: made anew
-        }
-        predictor.set_image(image, context);
-        examples::check_finite(predictor.get_embedding(), "embeddings");
-        ev::StateDict state = predictor.embedding_state();
-        state.metadata()["weights"] = weights_;
-        state.metadata()["picture"] = picture;
-        try {
-            ev::save_safetensors(file, state);
-        } catch (const ev::Error& error) {
-            std::cerr << "segment_anything: " << error.what() << "; goes on without\n";
-        }
-    }
-
-private:
-    bool on_;
-    std::string weights_;
-};
-
 void write_text(const fs::path& path, const std::string& text) {
     ev::detail::ReplacementFile file(path);
     file.write(std::as_bytes(std::span(text)));
@@ -157,7 +107,7 @@ public:
         read_options(arguments);
         sam_ = load_sam(arguments);
         predictor_ = std::make_unique<ev::SamPredictor>(*sam_);
-        const std::string weights = fingerprint(examples::weights_of(arguments)) +
+        const std::string weights = examples::fingerprint(examples::weights_of(arguments)) +
                                     arguments["entry"].as<std::string>() + arguments["prefix"].as<std::string>();
         made_with_ = {{"weights", weights}, {"model", sam_->name()}};
         if (everything_) {
@@ -165,10 +115,10 @@ public:
                                         options_.stability_score_thresh, options_.crop_n_layers,
                                         options_.min_mask_region_area};
         } else {
-            made_with_["prompts"] = {from_file ? fingerprint(arguments["prompts"].as<std::string>()) : "",
+            made_with_["prompts"] = {from_file ? examples::fingerprint(arguments["prompts"].as<std::string>()) : "",
                                      points_of(arguments), arguments["box"].as<std::string>()};
         }
-        cache_ = std::make_unique<EmbeddingCache>(!everything_ && arguments.count("no-cache") == 0, weights);
+        cache_ = std::make_unique<examples::EmbeddingCache>(!everything_ && arguments.count("no-cache") == 0, weights);
         folder_.emplace(arguments["output"].as<std::string>(), paths_);  // last: what failed before leaves none
     }
 
@@ -196,11 +146,17 @@ public:
 
 private:
     void read_options(const cxxopts::ParseResult& arguments) {
-        options_.points_per_side = arguments["points-per-side"].as<int>();
+        const auto number = [&](const char* option, int least, int most) {
+            const int value = arguments[option].as<int>();
+            if (value >= least && value <= most) return value;
+            throw examples::UsageError(std::string("--") + option + " is " + std::to_string(value) + ", expected " +
+                                       std::to_string(least) + " to " + std::to_string(most));
+        };
+        options_.points_per_side = number("points-per-side", 1, 4096);
         options_.pred_iou_thresh = arguments["pred-iou"].as<double>();
         options_.stability_score_thresh = arguments["stability"].as<double>();
-        options_.crop_n_layers = arguments["crop-layers"].as<int>();
-        options_.min_mask_region_area = arguments["min-area"].as<int>();
+        options_.crop_n_layers = number("crop-layers", 0, 8);
+        options_.min_mask_region_area = number("min-area", 0, std::numeric_limits<int>::max());
         options_.output_mode = ev::MaskOutput::coco_rle;
     }
 
@@ -218,11 +174,18 @@ private:
         }
     }
 
-    /// Whether a run with the same weights and settings left its result, which is written last.
+    /// What a result is made of: weights, settings and the picture's bytes. Another picture may have the same name.
+    json made_with(const fs::path& path) const {
+        json all = made_with_;
+        all["picture"] = examples::fingerprint(path);
+        return all;
+    }
+
+    /// Whether a run with the same picture, weights and settings left its result, which is written last.
     bool is_done(const fs::path& path) const {
         try {
             const fs::path result = folder_->file(path, ".json");
-            return fs::exists(result) && examples::read_json(result).value("made_with", json()) == made_with_;
+            return fs::exists(result) && examples::read_json(result).value("made_with", json()) == made_with(path);
         } catch (const std::exception&) {
             return false;
         }
@@ -238,9 +201,8 @@ private:
         };
         std::vector<ev::MaskRecord> records = ev::generate_masks(*predictor_, image, options_, context);
         bar.reset();
-        std::vector<ev::Mask> masks;
-        for (const ev::MaskRecord& r : records)
-            masks.push_back(ev::decode_rle(ev::from_coco_string(r.coco_rle, image.size())));
+        std::vector<ev::MaskRle> masks;
+        for (const ev::MaskRecord& r : records) masks.push_back(ev::from_coco_string(r.coco_rle, image.size()));
         ev::write_gray_png(folder_->file(path, "_mask.png"), image.size(), examples::numbered(masks, image.size()));
         finish(path, image, masks, records, {});
         return records.size();
@@ -253,34 +215,48 @@ private:
         if (found != prompts_.end()) prompts = found->second;
         if (prompts.empty())
             std::cerr << "segment_anything: " << examples::shown(path) << ": no prompts for this picture\n";
+        const ev::detail::PromptCheck check(image.size(), predictor_->low_res_size());
+        for (std::size_t i = 0; i < prompts.size(); ++i) check(prompts[i], i, prompts.size());
         cache_->set_image(*predictor_, path, image, context);
-        std::vector<ev::Mask> masks;
+
+        // So many at a time that their masks, three at most of a byte for each pixel, take some 256 MB.
+        const std::size_t pixels = image.bytes().size() / ev::Image::channels;
+        const std::size_t batch = std::clamp<std::size_t>((std::size_t{1} << 28) / (3 * pixels), 1, 64);
+        std::vector<ev::SamPrediction> answers(std::min(batch, prompts.size()));
+        std::vector<ev::MaskRle> masks;
         std::vector<ev::MaskRecord> records;
-        for (ev::SamPrediction& answer : predictor_->predict(prompts, {}, context)) {
-            const auto best =
-                static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) - answer.iou.begin());
-            ev::MaskRecord record;
-            const ev::MaskBox box = ev::mask_box(answer.masks[best]);
-            record.coco_rle = ev::to_coco_string(ev::encode_rle(answer.masks[best]));
-            record.area = ev::mask_area(answer.masks[best]);
-            record.bbox = {box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0};
-            record.predicted_iou = answer.iou[best];
-            record.crop_box = {0, 0, image.width(), image.height()};
-            records.push_back(std::move(record));
-            masks.push_back(std::move(answer.masks[best]));
-        }
-        for (std::size_t i = 0; i < masks.size(); ++i) {
-            std::vector<std::uint8_t> pixels = masks[i].pixels;
-            for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(pixel * 255);
-            const std::string number = masks.size() == 1 ? "" : "_" + std::to_string(i + 1);
-            ev::write_gray_png(folder_->file(path, "_mask" + number + ".png"), image.size(), pixels);
+        for (std::size_t begin = 0; begin < prompts.size(); begin += batch) {
+            const auto part = std::span(prompts).subspan(begin, std::min(batch, prompts.size() - begin));
+            const auto room = std::span(answers).first(part.size());
+            predictor_->predict(part, room, {}, context);
+            for (ev::SamPrediction& answer : room) {
+                const auto best = static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) -
+                                                           answer.iou.begin());
+                ev::Mask& mask = answer.masks[best];
+                masks.push_back(ev::encode_rle(mask));
+                records.push_back(record_of(mask, masks.back(), answer.iou[best]));
+                for (std::uint8_t& pixel : mask.pixels) pixel = static_cast<std::uint8_t>(pixel * 255);
+                const std::string number = prompts.size() == 1 ? "" : "_" + std::to_string(masks.size());
+                ev::write_gray_png(folder_->file(path, "_mask" + number + ".png"), image.size(), mask.pixels);
+            }
         }
         finish(path, image, masks, records, prompts);
         return masks.size();
     }
 
+    static ev::MaskRecord record_of(const ev::Mask& mask, const ev::MaskRle& rle, float iou) {
+        ev::MaskRecord record;
+        const ev::MaskBox box = ev::mask_box(mask);
+        record.coco_rle = ev::to_coco_string(rle);
+        record.area = rle.area();
+        record.bbox = {box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0};
+        record.predicted_iou = iou;
+        record.crop_box = {0, 0, mask.width, mask.height};
+        return record;
+    }
+
     /// The overlay, then the result, by which a later run knows that all is there.
-    void finish(const fs::path& path, const ev::Image& image, const std::vector<ev::Mask>& masks,
+    void finish(const fs::path& path, const ev::Image& image, const std::vector<ev::MaskRle>& masks,
                 const std::vector<ev::MaskRecord>& records, const std::vector<ev::SamPrompt>& prompts) const {
         ev::write_png(folder_->file(path, "_overlay.png"), examples::overlay(image, masks, prompts));
         json annotations = json::array();
@@ -297,7 +273,7 @@ private:
                             {"width", image.width()},
                             {"height", image.height()}}},
                           {"annotations", std::move(annotations)},
-                          {"made_with", made_with_}};
+                          {"made_with", made_with(path)}};
         write_text(folder_->file(path, ".json"), result.dump() + "\n");
     }
 
@@ -329,7 +305,7 @@ private:
     ev::MaskGeneratorOptions options_;
     std::unique_ptr<ev::AnySam> sam_;
     json made_with_;
-    std::unique_ptr<EmbeddingCache> cache_;
+    std::unique_ptr<examples::EmbeddingCache> cache_;
     std::unique_ptr<ev::SamPredictor> predictor_;
 };
 

@@ -57,14 +57,15 @@ constexpr std::size_t shown = 9;  // drawings on the sheet
 ev::Image ask(ev::SamPredictor& predictor, const ev::Image& drawing, const nlohmann::json& objects, Means& means) {
     predictor.set_image(drawing);
     std::vector<ev::SamPrompt> clicks;
-    std::vector<ev::Mask> masks;
+    std::vector<ev::MaskRle> masks;
     for (const nlohmann::json& object : objects) {
         const ev::Mask truth = ev::decode_rle({drawing.size(), object["truth"].get<std::vector<std::uint32_t>>()});
         clicks.push_back({.points = {{object["point"][0], object["point"][1], 1}}});
-        masks.push_back(best_of(predictor.predict(clicks.back())));
+        const ev::Mask mask = best_of(predictor.predict(clicks.back()));
+        masks.push_back(ev::encode_rle(mask));
         const nlohmann::json& b = object["box"];
         const ev::SamPrompt box{.box = ev::Box{b[0], b[1], b[2], b[3]}, .multimask_output = false};
-        means.click += iou_of(masks.back(), truth);
+        means.click += iou_of(mask, truth);
         means.box += iou_of(best_of(predictor.predict(box)), truth);
         ++means.shapes;
     }

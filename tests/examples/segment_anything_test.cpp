@@ -194,28 +194,96 @@ TEST_F(SegmentAnything, AKilledRunGoesOnWhereItWas) {
     EXPECT_EQ(other.text.find("done already"), std::string::npos) << other.text;
 }
 
+/// Results are of a picture's bytes, not of its name.
+TEST_F(SegmentAnything, AnotherPictureOfTheSameNameIsNotDone) {
+    ASSERT_EQ(segment("--point 30,20 photos/china.png").status, 0);
+    const std::string first = contents("segmented/china_mask.png");
+    EXPECT_EQ(segment("--point 30,20 photos/china.png").text, "segment_anything: 1 of 1 pictures are done already\n");
+
+    fs::create_directory(scratch_ / "others");
+    fs::copy_file(fixture_path("chelsea.png"), scratch_ / "others/china.png");
+    const Outcome other = segment("--point 30,20 others/china.png");
+    EXPECT_EQ(other.status, 0);
+    expect_in("china.png: 1 mask", other.text);
+    EXPECT_NE(contents("segmented/china_mask.png"), first);
+
+    fs::rename(scratch_ / "others/china.png", scratch_ / "photos/china.png");  // changed where it lay
+    const std::string all = everything + "--output all photos/china.png";
+    ASSERT_EQ(segment(all).status, 0);
+    fs::copy_file(fixture_path("china.png"), scratch_ / "photos/china.png", fs::copy_options::overwrite_existing);
+    EXPECT_EQ(segment(all).text.find("done already"), std::string::npos);
+}
+
+/// A byte for each pixel of each mask of a photo would be gigabytes.
+TEST_F(SegmentAnything, ManyPromptsTakeNoMoreMemoryThanSome) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "sanitizers take all of the address space";
+#endif
+    constexpr int count = 100, side = 1200;
+    ev::write_png(scratch_ / "large.png", ev::Image({side, side}, {90, 120, 200}));
+    json prompts = json::array();
+    for (int i = 0; i < count; ++i) prompts.push_back({{"points", {{5 + 10 * i, 600}}}});
+    write("prompts.json", json{{"large.png", prompts}}.dump());
+    const Outcome out = run("segment_anything" + weights("shapes") + "--no-cache --prompts prompts.json large.png",
+                            "ulimit -v 370000; ");
+    EXPECT_EQ(out.status, 0) << out.text;
+    expect_in("large.png: 100 masks", out.text);
+    EXPECT_EQ(read("segmented/large.json")["annotations"].size(), std::size_t{count});
+    EXPECT_TRUE(fs::exists(scratch_ / "segmented/large_mask_100.png"));
+}
+
+/// Prompts in JSON say what they say: nothing is cut to a whole number, passed over or taken for something else.
+TEST_F(SegmentAnything, MistakesInPromptsAreSaid) {
+    struct Mistake {
+        const char *prompts, *message;
+    };
+    for (const Mistake& m : {
+             Mistake{R"([{"points": [[1, 2, 0.9]]}])", "a label is 1, 0 or -1, not 0.9"},
+             {R"([{"points": [[1, 2, 1e30]]}])", "a label is 1, 0 or -1, not 1e+30"},
+             {R"([{"points": [[1, 2, true]]}])", "a point is [x, y] or [x, y, label], not [1,2,true]"},
+             {R"([{"points": [["1", 2]]}])", "a point is [x, y] or [x, y, label], not [\"1\",2]"},
+             {R"([{"points": [1, 2]}])", "a point is [x, y] or [x, y, label], not 1"},
+             {R"([{"points": {"x": 1, "y": 2}}])", "points are [[x, y, label], …], not {"},
+             {R"([{"box": [1, 2, 3]}])", "a box is [x0, y0, x1, y1], not [1,2,3]"},
+             {R"([{"box": [1, 2, 3, null]}])", "a box is [x0, y0, x1, y1], not [1,2,3,null]"},
+             {R"([{"box": {"a": 1, "b": 2, "c": 3, "d": 4}}])", "a box is [x0, y0, x1, y1], not {"},
+             {R"([{"points": [[1, 2]], "multimask": 1}])", "multimask is true or false, not 1"},
+             {R"([{"points": []}])", "a prompt has points or a box, not {\"points\":[]}"},
+             {R"([{"point": [1, 2]}])", "a prompt has points, box and multimask, not \"point\""},
+             {"[5]", "or {\"box\": …}, not 5"},
+             {"null", "or {\"box\": …}, not null"},
+         }) {
+        write("prompts.json", R"({"china.png": )" + std::string(m.prompts) + "}");
+        const Outcome out = segment("--prompts prompts.json photos");
+        EXPECT_EQ(out.status, 1) << m.prompts;
+        expect_in("prompts.json: \"china.png\": ", out.text);
+        expect_in(m.message, out.text);
+    }
+    EXPECT_FALSE(fs::exists(scratch_ / "segmented"));
+}
+
 TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
-    write("prompts.json", R"({"china.png": [{"point": [1, 2]}]})");
     write("broken.json", R"({"china.png": )");
     write("list.json", "[1, 2]");
     struct Mistake {
         std::string arguments, message;
     };
-    for (const Mistake& m :
-         {Mistake{"photos", "say what is wanted"},
-          {"--point 1,2 --everything photos", "say what is wanted"},
-          {"--point 1 photos", "--point is '1', expected X,Y or X,Y,LABEL"},
-          {"--point 1,2,3,4 photos", "--point is '1,2,3,4'"},
-          {"--point 1,x photos", "'1,x'"},
-          {"--point 1,2,7 photos", "a label is 1 or 0, not in '1,2,7'"},
-          {"--box 1,2,3 photos", "--box is '1,2,3', expected X0,Y0,X1,Y1"},
-          {"--prompts none.json photos", "none.json: cannot be opened"},
-          {"--prompts broken.json photos", "broken.json: "},
-          {"--prompts list.json photos", "list.json: expected {"},
-          {"--prompts prompts.json photos", "china.png: a prompt has points, box and multimask, not 'point'"},
-          {"--point 1,2 --model sam_l7 photos", "sam_l7"},
-          {"--point 1,2 --model sam_l0 photos", "does not fit the model"},
-          {"--point 1,2", "which pictures"}}) {
+    for (const Mistake& m : {Mistake{"photos", "say what is wanted"},
+                             {"--point 1,2 --everything photos", "say what is wanted"},
+                             {"--point 1 photos", "--point is '1', expected X,Y or X,Y,LABEL"},
+                             {"--point 1,2,3,4 photos", "--point is '1,2,3,4'"},
+                             {"--point 1,x photos", "'1,x'"},
+                             {"--point 1,2,7 photos", "a label is 1 or 0, not in '1,2,7'"},
+                             {"--box 1,2,3 photos", "--box is '1,2,3', expected X0,Y0,X1,Y1"},
+                             {"--prompts none.json photos", "none.json: cannot be opened"},
+                             {"--prompts broken.json photos", "broken.json: "},
+                             {"--prompts list.json photos", "list.json: expected {"},
+                             {everything + "--points-per-side 0 photos", "--points-per-side is 0, expected 1 to 4096"},
+                             {everything + "--crop-layers 9 photos", "--crop-layers is 9, expected 0 to 8"},
+                             {everything + "--min-area -1 photos", "--min-area is -1, expected 0 to "},
+                             {"--point 1,2 --model sam_l7 photos", "sam_l7"},
+                             {"--point 1,2 --model sam_l0 photos", "does not fit the model"},
+                             {"--point 1,2", "which pictures"}}) {
         const Outcome out = segment(m.arguments);
         EXPECT_EQ(out.status, 1) << m.arguments;
         expect_in(m.message, out.text);
@@ -223,7 +291,7 @@ TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
     const Outcome classifier = run("segment_anything" + weights("cls_b0") + "--point 1,2 photos");
     EXPECT_EQ(classifier.status, 1);
     expect_in("no SAM 'cls_b0'", classifier.text);
-    EXPECT_EQ(files("."), (std::set<std::string>{"broken.json", "list.json", "photos", "prompts.json"}));
+    EXPECT_EQ(files("."), (std::set<std::string>{"broken.json", "list.json", "photos"}));
     EXPECT_EQ(files("photos").size(), 2U);
 }
 
