@@ -10,6 +10,6 @@ s#^( *)((EFFICIENTVIT_COLD )?(static detail::Extent output_extent|static void de
 # Placeholders in names, as <i> in stages.<i>.conv, are no HTML.
 /\/\/\//s/<(i|j|s|stage)( [^>]*)?>/\&lt;\1\2\&gt;/g
 # One README is the site's first page; Doxygen takes any other for it too, so those are not part of the site.
-s#\[([^]]*)\]\(([a-z/]+/README\.md)\)#\1: \2#g
+s#\[([^]]*)\]\(([a-z0-9/]+/README\.md)\)#\1: \2#g
 # Doxygen 1.9 finds no heading in another page: there a link leads to the page.
 s|\]\(([^)#]+\.md)#[^)]*\)|](\1)|g

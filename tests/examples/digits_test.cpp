@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -60,8 +61,9 @@ std::map<std::string, Expected> read_expected() {
 
 class DigitsTest : public testing::Test {
 protected:
-    DigitsTest() : scratch_(fs::path(testing::TempDir()) / "efficientvit_digits_test") {
-        fs::remove_all(scratch_);
+    // A folder of its own: tests of this file run at the same time.
+    DigitsTest()
+        : scratch_(fs::path(testing::TempDir()) / ("efficientvit_digits_" + std::to_string(std::random_device()()))) {
         fs::create_directories(scratch_ / "0");
     }
     ~DigitsTest() override { fs::remove_all(scratch_); }
