@@ -2,7 +2,7 @@
 //
 // Kernels whose operands are bf16 numbers, against naive loops: every unit that this CPU has, and widened weights on
 // every instruction set.
-#include "bounded.hpp"
+#include "operand_maps.hpp"
 #include "table.hpp"
 
 #include <algorithm>
@@ -118,22 +118,6 @@ private:
     std::vector<float> values_;
 };
 
-/// What Pointwise and Dense are told alike.
-template <class Args>
-void set_maps(Args& a, const Input& x, int channels, const Weights& weights, const GuardedBuffer<float>& bias,
-              Output& y, const Layout& y_at, int y_blocks) {
-    a.x_block_stride = x.word_stride;
-    a.x_block = x.layout.block;
-    a.channels = channels;
-    a.weights = weights.words.data();
-    a.bias = bias.data();
-    a.y = y.data();
-    a.y_block_stride = y_at.block_stride;
-    a.y_row_stride = y_at.row_stride;
-    a.y_block = y_at.block;
-    a.y_blocks = y_blocks;
-}
-
 TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
     if (!rounds()) return;  // inputs stay float
     const float special[] = {0.0f,
@@ -212,7 +196,8 @@ TEST_P(Bf16, PointwiseOfEveryTileAndChannelCount) {
 
                 kernels::Pointwise a;
                 a.x = x.words.data();
-                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                a.x_block = x.layout.block;
+                set_maps(a, x.word_stride, channels, weights, bias, y, y_at, y_blocks);
                 a.y_width = width;
                 a.pixels = pixels;
                 a.act = all_acts[random.below(int(std::size(all_acts)))];
@@ -265,17 +250,12 @@ TEST_P(Bf16, DenseOfEveryKernelStrideAndWidth) {
                     Output y(floats_of(y_at, y_blocks, y_rows, y_width), guard);
                     const int missing = random.below(x_height + 1);  // this row is padding
                     const int pixel_words = rounds() ? kernels::group_words : x_block;
-                    std::vector<const float*> rows;
-                    for (int r = 0; r < y_rows; ++r) {
-                        for (int ky = 0; ky < kernel_size; ++ky) {
-                            const int in = r * stride + ky * dilation;
-                            rows.push_back(in == missing ? nullptr
-                                                         : x.words.data() + Index{in} * x_width * pixel_words);
-                        }
-                    }
+                    const std::vector<const float*> rows = rows_of_taps(x.words.data(), Index{x_width} * pixel_words,
+                                                                        y_rows, kernel_size, stride, dilation, missing);
                     kernels::Dense a;
                     a.rows = rows.data();
-                    set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                    a.x_block = x.layout.block;
+                    set_maps(a, x.word_stride, channels, weights, bias, y, y_at, y_blocks);
                     a.y_blocks_per_group = y_blocks;
                     a.y_rows = y_rows;
                     a.y_width = y_width;

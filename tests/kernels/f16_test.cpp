@@ -2,7 +2,7 @@
 //
 // Kernels whose operands are IEEE halves, against naive loops in double: plain C++, and Arm's FP16 where this CPU has
 // it.
-#include "bounded.hpp"
+#include "operand_maps.hpp"
 #include "table.hpp"
 
 #include <algorithm>
@@ -114,20 +114,6 @@ private:
     std::vector<std::uint16_t> halves_;
 };
 
-template <class Args>
-void set_maps(Args& a, const Lines& x, int channels, const Weights& weights, const GuardedBuffer<float>& bias,
-              Output& y, const Layout& y_at, int y_blocks) {
-    a.x_block_stride = x.stride;
-    a.channels = channels;
-    a.weights = weights.words.data();
-    a.bias = bias.data();
-    a.y = y.data();
-    a.y_block_stride = y_at.block_stride;
-    a.y_row_stride = y_at.row_stride;
-    a.y_block = y_at.block;
-    a.y_blocks = y_blocks;
-}
-
 TEST_P(F16, RoundsByThePowerOfTwoOfTheLargest) {
     Random random(1);
     const float infinity = std::numeric_limits<float>::infinity();
@@ -195,7 +181,7 @@ TEST_P(F16, PointwiseOfEveryTileAndChannelCount) {
                 Output y(floats_of(y_at, y_blocks, rows, width), guard);
                 kernels::Pointwise a;
                 a.x = x.words.data();
-                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
                 a.y_width = width;
                 a.pixels = pixels;
                 a.act = random.below(2) == 0 ? Act::none : Act::relu;
@@ -233,16 +219,11 @@ TEST_P(F16, DenseOfEveryStrideAndWidth) {
                 const Layout y_at{y_block, Index{y_width} * y_block * y_rows, Index{y_width} * y_block};
                 Output y(floats_of(y_at, y_blocks, y_rows, y_width), guard);
                 const int missing = random.below(x_height + 1);  // this row is padding
-                std::vector<const float*> rows;
-                for (int r = 0; r < y_rows; ++r) {
-                    for (int ky = 0; ky < kernel_size; ++ky) {
-                        const int in = r * stride + ky * dilation;
-                        rows.push_back(in == missing ? nullptr : x.words.data() + Index{in} * x_width * line);
-                    }
-                }
+                const std::vector<const float*> rows =
+                    rows_of_taps(x.words.data(), Index{x_width} * line, y_rows, kernel_size, stride, dilation, missing);
                 kernels::Dense a;
                 a.rows = rows.data();
-                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
                 a.y_blocks_per_group = y_blocks;
                 a.y_rows = y_rows;
                 a.y_width = y_width;

@@ -2,7 +2,7 @@
 //
 // Kernels whose operands are bytes, against naive loops: every unit that this CPU has, and every instruction set
 // without one.
-#include "bounded.hpp"
+#include "operand_maps.hpp"
 #include "table.hpp"
 
 #include <algorithm>
@@ -128,21 +128,6 @@ private:
     std::vector<float> scales_;
 };
 
-/// What Pointwise and Dense are told alike.
-template <class Args>
-void set_maps(Args& a, const Lines& x, int channels, const Weights& weights, const GuardedBuffer<float>& bias,
-              Output& y, const Layout& y_at, int y_blocks) {
-    a.x_block_stride = x.stride;
-    a.channels = channels;
-    a.weights = weights.words.data();
-    a.bias = bias.data();
-    a.y = y.data();
-    a.y_block_stride = y_at.block_stride;
-    a.y_row_stride = y_at.row_stride;
-    a.y_block = y_at.block;
-    a.y_blocks = y_blocks;
-}
-
 TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
     Random random(1);
     const float special[] = {0.0f, -0.0f, 1e-40f, 3e38f, -3e38f, 1e-5f, 1.0f};
@@ -232,7 +217,7 @@ TEST_P(Int8, SumsOfProductsAreExact) {
         Output y(floats_of(y_at, y_blocks, 1, pixels), Guard::before);
         kernels::Pointwise a;
         a.x = x.words.data();
-        set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+        set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
         a.y_width = a.pixels = pixels;
         std::fill(bias.data(), bias.data() + bias.size(), 0.0f);
         table().pointwise(a);
@@ -268,7 +253,7 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
 
                 kernels::Pointwise a;
                 a.x = x.words.data();
-                set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
                 a.y_width = width;
                 a.pixels = pixels;
                 a.act = all_acts[random.below(int(std::size(all_acts)))];
@@ -317,16 +302,11 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                     const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
                     Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
                     const int missing = random.below(x_height + 1);  // this row is padding
-                    std::vector<const float*> rows;
-                    for (int r = 0; r < y_rows; ++r) {
-                        for (int ky = 0; ky < kernel_size; ++ky) {
-                            const int in = r * stride + ky * dilation;
-                            rows.push_back(in == missing ? nullptr : x.words.data() + Index{in} * x_width * line);
-                        }
-                    }
+                    const std::vector<const float*> rows = rows_of_taps(x.words.data(), Index{x_width} * line, y_rows,
+                                                                        kernel_size, stride, dilation, missing);
                     kernels::Dense a;
                     a.rows = rows.data();
-                    set_maps(a, x, channels, weights, bias, y, y_at, y_blocks);
+                    set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
                     a.y_blocks_per_group = y_blocks;
                     a.y_rows = y_rows;
                     a.y_width = y_width;
