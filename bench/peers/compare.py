@@ -163,7 +163,7 @@ def eigen_flags(o):
 def build_library(o, source, names):
     """One stripped library for each network, compiled as a user would: -O2 and no -m flags."""
     import networks
-    source, sources = HERE / source, sorted(HERE.glob("*.cpp"))  # one includes the other
+    source, sources = HERE / source, sorted(HERE.glob("*.[ch]pp"))  # they include each other
     headers = sorted(p for p in (ROOT / "include").rglob("*") if p.is_file())
     command = [*shlex.split(o.cxx), "-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-s",
                f"-I{ROOT / 'include'}", *eigen_flags(o), *([] if o.precision == "f32" else [f"-DEVC_{o.precision.upper()}"])]

@@ -14,11 +14,12 @@
 #include <efficientvit/weights/safetensors.hpp>
 
 #include <cstddef>
-#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+
+#include "guarded.hpp"
 
 namespace ev = efficientvit;
 
@@ -59,19 +60,6 @@ ev::Precision precision_named(std::string_view name) {
     if (name == "int8") return ev::Precision::int8;
 #endif
     throw std::invalid_argument("this build knows no precision '" + std::string(name) + "'");
-}
-
-thread_local std::string last_error;
-
-template <class Body>
-int guarded(Body body) {
-    try {
-        body();
-        return 0;
-    } catch (const std::exception& e) {
-        last_error = e.what();
-        return -1;
-    }
 }
 
 /// A backbone's last map, or a head's output.

@@ -4,10 +4,11 @@
 #include <efficientvit/models/sam_predictor.hpp>
 #include <efficientvit/weights/safetensors.hpp>
 
-#include <exception>
 #include <memory>
 #include <span>
 #include <string>
+
+#include "guarded.hpp"
 
 namespace ev = efficientvit;
 
@@ -33,19 +34,6 @@ struct Decoder final : ev::MaskSink {
         std::copy_n(planes, found.size() * 256 * 256, low_res);
     }
 };
-
-thread_local std::string last_error;
-
-template <class Body>
-int guarded(Body body) {
-    try {
-        body();
-        return 0;
-    } catch (const std::exception& e) {
-        last_error = e.what();
-        return -1;
-    }
-}
 
 }  // namespace
 

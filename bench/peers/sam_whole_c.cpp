@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "../../examples/segment_anything/shapes_sam.hpp"
+#include "guarded.hpp"
 
 namespace ev = efficientvit;
 
@@ -27,19 +27,6 @@ struct Whole {
 
     explicit Whole(int threads) : context({.threads = threads}) {}
 };
-
-thread_local std::string last_error;
-
-template <class Body>
-int guarded(Body body) {
-    try {
-        body();
-        return 0;
-    } catch (const std::exception& e) {
-        last_error = e.what();
-        return -1;
-    }
-}
 
 ev::Image image_of(const unsigned char* rgb, int height, int width) {
     ev::Image image({height, width});

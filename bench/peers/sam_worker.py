@@ -6,11 +6,10 @@ import gc
 import json
 import os
 import pathlib
-import signal
 import sys
 import time
 
-from worker import SPEC, memory, one_line  # first: it holds the process to its CPUs
+from worker import SPEC, answers_to_driver, memory, one_line  # first: it holds the process to its CPUs
 
 import numpy as np
 import sam_model
@@ -159,13 +158,7 @@ IMPORTS = {"ours": [], "torch": ["torch", "efficientsam.models.efficientvit.sam"
 
 
 def main():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # as worker.py
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def answer(**values):
-        answers.write(json.dumps(values) + "\n")
-
+    answer = answers_to_driver()
     picture = np.load(SPEC["picture"])
     try:
         for name in IMPORTS[SPEC["runtime"]]:

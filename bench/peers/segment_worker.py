@@ -6,11 +6,10 @@ import gc
 import json
 import os
 import pathlib
-import signal
 import statistics
 import sys
 
-from worker import SPEC, allowed_cpus, memory, one_line, time_runs  # first: it holds the process to its CPUs
+from worker import SPEC, allowed_cpus, answers_to_driver, memory, one_line, time_runs  # first: it holds the process to its CPUs
 
 import networks
 import numpy as np
@@ -83,13 +82,7 @@ def imports(name):
 
 
 def main():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # as worker.py
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def answer(**values):
-        answers.write(json.dumps(values) + "\n")
-
+    answer = answers_to_driver()
     case = networks.Case.parse(SPEC["case"])
     picture = np.load(SPEC["picture"])
     labels = np.zeros(picture.shape[:2], np.uint8)

@@ -115,14 +115,21 @@ def time_cadence(run, count, sweep, sleep_ms):
     return {"ns": times, "cpu_ns": cpu}
 
 
-def main():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no worker outlives its driver
+def answers_to_driver():
+    """A function that tells the driver its arguments, as a line of JSON. From now on this process ends with its driver, and
+    what others print goes to the log."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what runtimes print goes to the log
+    os.dup2(2, 1)
 
     def answer(**values):
         answers.write(json.dumps(values) + "\n")
 
+    return answer
+
+
+def main():
+    answer = answers_to_driver()
     spec = SPEC
     case = networks.Case.parse(spec["case"])
     runtime = runtimes.runtime(spec["runtime"])
