@@ -23,9 +23,9 @@ class Ours:
         self._library = library = ctypes.CDLL(str(pathlib.Path(spec["native"]) / f"libefficientvit_{case.network}.so"))
         library.evc_error.restype = ctypes.c_char_p
         library.evc_open.restype = ctypes.c_void_p
-        library.evc_open.argtypes = [ctypes.c_char_p, ctypes.c_int]
+        library.evc_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p]
         library.evc_segment.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int] * 2 + [ctypes.c_void_p]
-        self._model = library.evc_open(f"{spec['stem']}.safetensors".encode(), spec["threads"])
+        self._model = library.evc_open(f"{spec['stem']}.safetensors".encode(), spec["threads"], b"f32")
         if not self._model:
             raise RuntimeError(library.evc_error().decode())
 
