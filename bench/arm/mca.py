@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cycles of AArch64 code by LLVM's models of cores (llvm-mca), and what a core can multiply and add at most."""
 import dataclasses
-import json
+import pathlib
 import re
-import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import llvm_mca  # noqa: E402
 
 FEATURES = "+fullfp16,+dotprod,+bf16,+i8mm,+sve,+fp16fml"
 
@@ -82,28 +85,8 @@ def stand_in(core, instruction):
 
 def cycles(core, pieces, iterations=200):
     """Cycles that each piece (a list of instructions), repeated, takes once. None where the model knows no such code."""
-    results = []
-    for begin in range(0, len(pieces), 100):
-        results += _cycles(core, pieces[begin : begin + 100], iterations)
-    return results
-
-
-def _cycles(core, pieces, iterations):
-    lines = ["nowhere:"]
-    for number, piece in enumerate(pieces):
-        lines.append(f"# LLVM-MCA-BEGIN {number}")
-        lines += [assembly(stand_in(core, instruction)) for instruction in piece]
-        lines.append(f"# LLVM-MCA-END {number}")
-    command = ["llvm-mca-19", "-march=aarch64", f"-mcpu={core.cpu}", f"-mattr={FEATURES}", f"-iterations={iterations}", "-json"]
-    # A store may be of what a load reads next where that is the stack, else they are of other arrays.
-    run = subprocess.run(command, input="\n".join(lines) + "\n", text=True, capture_output=True)
-    if run.returncode != 0:
-        if len(pieces) == 1:
-            return [None]
-        half = len(pieces) // 2
-        return _cycles(core, pieces[:half], iterations) + _cycles(core, pieces[half:], iterations)
-    by_name = {region["Name"]: region for region in json.loads(run.stdout)["CodeRegions"]}
-    return [by_name[str(n)]["SummaryView"]["TotalCycles"] / iterations if str(n) in by_name else None for n in range(len(pieces))]
+    codes = [[assembly(stand_in(core, instruction)) for instruction in piece] for piece in pieces]
+    return llvm_mca.cycles(codes, ["-march=aarch64", f"-mcpu={core.cpu}", f"-mattr={FEATURES}"], iterations)
 
 
 def multiply_adds(core):
