@@ -43,8 +43,10 @@ void run(int forwards, int size, ev::Precision precision) {
     ev::Context context({.threads = 1});
     ev::Tensor x(1, 3, size, size), y;
     x.setRandom();
-    for (int i = 0; i < forwards; ++i) model.forward_final(x, y, context);
-    std::printf("%g\n", static_cast<double>(y.data()[0]));
+    for (int i = 0; i < forwards; ++i) {
+        model.forward_final(x, y, context);
+        std::printf("%g\n", static_cast<double>(y.data()[0]));  // x86/forward.py counts from one to the next
+    }
 }
 
 /// What the machine is sold as, where it tells: "Raspberry Pi 5 Model B Rev 1.0".
