@@ -167,14 +167,16 @@ def build(tree, folder):
 
 
 def count(command, program, way, network, size, folder, blocks):
-    """How often each block ran in the second forward."""
+    """How often each block ran in the second forward; None where the program ended with an error."""
     name = os.path.join(folder, f"counts {network} {size} {way.name}")
     if not os.path.exists(name):
         line = [program, network, "2", size, way.precision]
         environment = way.environment()
         if command:
             line = [*command, *sum((["--env", f"{key}={value}"] for key, value in environment.items()), []), "--", *line]
-        run = subprocess.run(line, check=True, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+        run = subprocess.run(line, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+        if run.returncode != 0:
+            return None
         with open(name, "w") as file:
             file.write(run.stdout)
     with open(name) as file:
@@ -272,6 +274,9 @@ def main():
         for network in arguments.networks:
             for way in map(Way, arguments.ways.split(",")):
                 times = count(shlex.split(arguments.run), program, way, network, arguments.size, folder, blocks)
+                if times is None:
+                    print(f"\n{network} {arguments.size} {way.name}: not modelled; has this CPU what it needs? (--run)")
+                    continue
                 cores = [core for core in CORES if way.runs_on(core)]
                 report(f"{network} {arguments.size} {way.name}", cores, pieces(blocks, times), arguments.top)
 
