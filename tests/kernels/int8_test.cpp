@@ -13,11 +13,21 @@ namespace {
 
 using kernels::Operands;
 constexpr Operands int8 = Operands::int8;
-constexpr int line = kernels::line_words(int8), head = kernels::line_head(int8), group = kernels::group_channels(int8);
+constexpr int head = kernels::line_head(int8), group = kernels::group_channels(int8);
+
+/// Byte c of a line in the form that `operands` has.
+int byte_of(Operands operands, const float* line, int c) {
+    const auto* const bytes = reinterpret_cast<const unsigned char*>(line + head);
+    if (operands == Operands::int8) return bytes[c];
+    std::uint16_t wide;
+    std::memcpy(&wide, bytes + c % 2 * 4 * kernels::group_words + c / 2 * 2, sizeof(wide));
+    return wide;
+}
 
 class Int8 : public testing::TestWithParam<const kernels::Table*> {
 protected:
     const kernels::Table& table() const { return *GetParam(); }
+    Operands operands() const { return table().operands; }
     /// silu and gelu beside rounded inputs may be as rough as that.
     static Bounded activated(const Bounded& x, Act act) {
         Bounded y = activate(x, act);
@@ -34,16 +44,21 @@ std::string name_of(const testing::TestParamInfo<const kernels::Table*>& info) {
 
 /// Lines of random bytes, scales and offsets, [group][pixel][line].
 struct Lines {
+    Operands operands;
+    Index line, stride;
     GuardedBuffer<float> words;
-    Index stride;
 
     /// `plain`: bytes stand for themselves, and half of them are extreme.
-    Lines(Random& random, int channels, Index pixels, Guard guard, bool plain = false)
-        : words(static_cast<std::size_t>(kernels::rounded_words(int8, channels, pixels)), guard),
-          stride(pixels * line) {
+    Lines(Operands of, Random& random, int channels, Index pixels, Guard guard, bool plain = false)
+        : operands(of),
+          line(kernels::line_words(of)),
+          stride(pixels * line),
+          words(static_cast<std::size_t>(kernels::rounded_words(of, channels, pixels)), guard) {
         std::vector<unsigned char> bytes(words.size() * 4);
-        for (unsigned char& b : bytes) {
-            b = static_cast<unsigned char>(plain && random.below(2) == 0 ? 255 : random.below(256));
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            const bool upper = of == Operands::int8_wide && i % 2 == 1;  // half of an integer
+            const int value = plain && random.below(2) == 0 ? 255 : random.below(256);
+            bytes[i] = static_cast<unsigned char>(upper ? 0 : value);
         }
         std::memcpy(words.data(), bytes.data(), bytes.size());
         for (Index at = 0; at < static_cast<Index>(words.size()); at += line) {
@@ -54,9 +69,7 @@ struct Lines {
     const float* of(int channel, Index pixel) const { return words.data() + channel / group * stride + pixel * line; }
     float scale(int channel, Index pixel) const { return of(channel, pixel)[0]; }
     float offset(int channel, Index pixel) const { return of(channel, pixel)[1]; }
-    int byte(int channel, Index pixel) const {
-        return reinterpret_cast<const unsigned char*>(of(channel, pixel) + head)[channel % group];
-    }
+    int byte(int channel, Index pixel) const { return byte_of(operands, of(channel, pixel), channel % group); }
 };
 
 /// Weights [y block][group][tap] of a row of scales and sums and a row for each word.
@@ -147,7 +160,8 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
                 }
             }
             const int groups = kernels::group_count(int8, blocks * block);
-            const Index stride = rows * width * line;
+            const int line = kernels::line_words(operands()), scalar_line = kernels::line_words(int8);
+            const Index stride = Index{rows} * width * line, scalar_stride = Index{rows} * width * scalar_line;
             std::vector<float> y(static_cast<std::size_t>(stride * groups), -1.0f);
             kernels::Round a;
             a.x = x.data();
@@ -160,14 +174,15 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
             a.y = y.data();
             a.y_group_stride = stride;
             table().round(a);
-            std::vector<float> scalar(y.size(), -1.0f);
+            std::vector<float> scalar(static_cast<std::size_t>(scalar_stride * groups), -1.0f);
             a.y = scalar.data();
+            a.y_group_stride = scalar_stride;
             tables_of_int8().front()->round(a);
             for (int p = 0; p < rows * width; ++p) {
                 for (int first = 0; first < blocks * block; first += group) {
                     const int end = std::min(first + group, blocks * block);
-                    const Index line_at = first / group * stride + Index{p} * line;
-                    const float* const found = y.data() + line_at;
+                    const float* const found = y.data() + first / group * stride + Index{p} * line;
+                    const float* const wanted = scalar.data() + first / group * scalar_stride + Index{p} * scalar_line;
                     const auto value = [&](int c) {
                         return x[static_cast<std::size_t>(at.at(c, p / width, p % width))];
                     };
@@ -176,14 +191,14 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
                     EXPECT_EQ(found[1], low);
                     const double range = double{high} - double{low};
                     EXPECT_NEAR(found[0], range / 255, range * 1e-8 + std::abs(low) * 1e-9 + 1e-40);
-                    const auto* const bytes = reinterpret_cast<const unsigned char*>(found + head);
                     for (int c = first; c < end; ++c) {
-                        const double error = double{found[0]} * bytes[c - first] + double{low} - double{value(c)};
+                        const int byte = byte_of(operands(), found, c - first);
+                        const double error = double{found[0]} * byte + double{low} - double{value(c)};
                         ASSERT_LE(std::abs(error), range / 510 * 1.001 + std::abs(low) * 1e-7 + 1e-35)
                             << "block " << block << ", blocks " << blocks << ", channel " << c;
+                        EXPECT_EQ(byte, byte_of(int8, wanted, c - first));  // on every instruction set
                     }
-                    // The same on every instruction set.
-                    EXPECT_EQ(std::memcmp(found, scalar.data() + line_at, std::size_t(8 + end - first)), 0);
+                    EXPECT_EQ(std::memcmp(found, wanted, head * sizeof(float)), 0);
                 }
             }
         }
@@ -192,7 +207,8 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
 
 TEST_P(Int8, MarksPixelsWithNaN) {
     for (int channel = 0; channel < 64; ++channel) {
-        std::vector<float> x(128, 1.0f), y(2 * line);
+        const int line = kernels::line_words(operands());
+        std::vector<float> x(128, 1.0f), y(static_cast<std::size_t>(2 * line));
         x[static_cast<std::size_t>(channel / 16 * 32 + 16 + channel % 16)] = std::numeric_limits<float>::quiet_NaN();
         kernels::Round a;
         a.x = x.data();
@@ -202,7 +218,7 @@ TEST_P(Int8, MarksPixelsWithNaN) {
         a.y = y.data();
         table().round(a);
         EXPECT_EQ(y[0], 0.0f);
-        EXPECT_TRUE(std::isnan(y[line])) << channel;
+        EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(line)])) << channel;
     }
 }
 
@@ -210,7 +226,7 @@ TEST_P(Int8, SumsOfProductsAreExact) {
     Random random(4);
     for (const int channels : {1, 3, 4, 17, 32, 63, 64}) {
         const int pixels = 33, y_block = 16, y_blocks = 3, lanes = y_blocks * y_block;
-        const Lines x(random, channels, pixels, Guard::before, true);
+        const Lines x(operands(), random, channels, pixels, Guard::before, true);
         const Weights weights(random, channels, 1, lanes, y_block, Guard::before, true);
         GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
         const Layout y_at{y_block, Index{pixels} * y_block, Index{pixels} * y_block};
@@ -240,7 +256,7 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
                 int width = 1 + random.below(pixels);
                 while (pixels % width != 0) ++width;
                 const int rows = pixels / width, y_blocks = 1 + random.below(5), lanes = y_blocks * y_block;
-                const Lines x(random, channels, pixels, guard);
+                const Lines x(operands(), random, channels, pixels, guard);
                 const Weights weights(random, channels, 1, lanes, y_block, guard);
                 GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), guard);
                 random.fill(bias, 4);
@@ -294,7 +310,7 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                     const int x_height = (y_rows - 1) * stride + (kernel_size - 1) * dilation + 1;
                     const int y_blocks = 1 + random.below(3), lanes = y_blocks * y_block,
                               taps = kernel_size * kernel_size;
-                    const Lines x(random, channels, Index{x_width} * x_height + 30, Guard::before);
+                    const Lines x(operands(), random, channels, Index{x_width} * x_height + 30, Guard::before);
                     const Weights weights(random, channels, taps, lanes, y_block, Guard::before);
                     GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
                     random.fill(bias, 4);
@@ -302,8 +318,8 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                     const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
                     Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
                     const int missing = random.below(x_height + 1);  // this row is padding
-                    const std::vector<const float*> rows = rows_of_taps(x.words.data(), Index{x_width} * line, y_rows,
-                                                                        kernel_size, stride, dilation, missing);
+                    const std::vector<const float*> rows =
+                        rows_of_taps(x.words.data(), x_width * x.line, y_rows, kernel_size, stride, dilation, missing);
                     kernels::Dense a;
                     a.rows = rows.data();
                     set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);

@@ -40,34 +40,40 @@ enum class Operands : int {
     bf16_weights,  ///< inputs are float, weights are widened as they are read
     bf16,          ///< inputs are bf16 too, as Round writes them
     int8,          ///< inputs are unsigned bytes, as Round writes them, weights signed bytes
+    int8_wide,     ///< the same numbers, inputs as 16 bits each: where no instruction multiplies bytes
     f16            ///< both are IEEE halves, inputs as Round writes them
 };
 
+/// Whether weights are bytes.
+constexpr bool has_bytes(Operands operands) { return operands == Operands::int8 || operands == Operands::int8_wide; }
+
 /// Whether inputs are multiplied as Round writes them: by groups of channels, of each of which a pixel has a line.
 constexpr bool rounds(Operands operands) {
-    return operands == Operands::bf16 || operands == Operands::int8 || operands == Operands::f16;
+    return operands == Operands::bf16 || has_bytes(operands) || operands == Operands::f16;
 }
 
-/// Channels of a group, and the words that hold them, which are as many in both formats: 64 bytes.
-constexpr int group_channels(Operands operands) { return operands == Operands::int8 ? 64 : 32; }
+/// Channels of a group, and the words of weights for them, which are as many in all formats: 64 bytes.
+constexpr int group_channels(Operands operands) { return has_bytes(operands) ? 64 : 32; }
 constexpr int group_words = 16;
 constexpr int group_count(Operands operands, int channels) {
     return (channels + group_channels(operands) - 1) / group_channels(operands);
 }
 
 /// A line in int8 begins with two floats: byte q stands for line[0] * q + line[1]. In f16 with one: half h stands for
-/// line[0] * h.
-constexpr int line_head(Operands operands) {
-    return operands == Operands::int8 ? 2 : operands == Operands::f16 ? 1 : 0;
+/// line[0] * h. In int8_wide a word of bytes is two words of 16-bit integers: bytes 0 and 2 in the first group_words
+/// behind the head, bytes 1 and 3 in as many behind these.
+constexpr int line_head(Operands operands) { return has_bytes(operands) ? 2 : operands == Operands::f16 ? 1 : 0; }
+constexpr int line_words(Operands operands) {
+    return line_head(operands) + (operands == Operands::int8_wide ? 2 : 1) * group_words;
 }
-constexpr int line_words(Operands operands) { return line_head(operands) + group_words; }
 
-/// Words that hold `channels` channels of an input.
+/// Words of weights for `channels` channels of an input.
 constexpr int operand_words(Operands operands, int channels) {
     switch (operands) {
         case Operands::bf16:
             return (channels + 1) / 2;
         case Operands::int8:
+        case Operands::int8_wide:
             return (channels + 3) / 4;
         case Operands::f16:
             return (channels + 7) / 8 * 4;
@@ -88,6 +94,7 @@ constexpr Index weight_words(Operands operands, Index channels) {
         case Operands::bf16:
             return (channels + 31) / 32 * group_words;
         case Operands::int8:
+        case Operands::int8_wide:
             return (channels + 3) / 4 + (channels + 63) / 64;
         case Operands::f16:
             return (channels + 7) / 8 * 4;

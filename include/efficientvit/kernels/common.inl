@@ -127,7 +127,7 @@ EFFICIENTVIT_INLINE void add_products_of(V (&acc)[M * Vectors], const V (&value)
 template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vectors], const float* x, Index step,
                                                      const float* w, Index panel, int n) {
-    if constexpr (O == Operands::int8) return add_group<V, Blocks, Vectors, M>(acc, x, step, w, panel, n);
+    if constexpr (has_bytes(O)) return add_group<O, V, Blocks, Vectors, M>(acc, x, step, w, panel, n);
     if constexpr (O == Operands::f16) return add_halves<V, Blocks, Vectors, M>(acc, x, step, w, n);
     constexpr int each = Blocks * Vectors;
     constexpr int halves = O == Operands::bf16_weights ? 2 : 1;  // channels of x that a word of weights is for
@@ -222,11 +222,13 @@ struct TileWidths {
 };
 
 // The widest tile, of `most` pixels or fewer: weights of bf16 take registers while they are widened, sums of bytes as
-// many as those of floats that they are added to, sums of halves half as many.
+// many as those of floats that they are added to, sums of halves half as many. Where bytes are wide, so many
+// instructions pass from one group to the next that sums of floats wait in memory meanwhile.
 template <Operands O>
 constexpr int widest(int most) {
     switch (O) {
         case Operands::bf16_weights:
+        case Operands::int8_wide:
             return most - most / 6;
         case Operands::int8:
             return (most + 1) / 2;

@@ -33,7 +33,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
             const int runs = one_run ? 1 : a.kernel_size, run = one_run ? lanes * a.kernel_size : lanes;
             // The weights of one tap, where they are not as many as the words of x.
             const int tap = pairs                         ? group_words
-                            : O == Operands::int8         ? lanes + 1
+                            : has_bytes(O)                ? lanes + 1
                             : O == Operands::bf16_weights ? (lanes + 1) / 2
                                                           : lanes;
             for (int ky = 0; ky < a.kernel_size; ++ky) {

@@ -221,11 +221,11 @@ namespace kernels {
 #if EFFICIENTVIT_KERNELS_HERE
 EFFICIENTVIT_BEGIN_TABLES
 
-#define EFFICIENTVIT_PRODUCTS(rest, unit, words)                                                                   \
-    Table {                                                                                                        \
-        Isa::rest, Operands::int8, unit::pointwise<Operands::int8>, rest::depthwise, rest::stem, rest::affine,     \
-            unit::inverted_bottleneck<Operands::int8>, rest::linear_attention, rest::quadratic_attention,          \
-            unit::dense<Operands::int8>, unit::round_inputs<Operands::int8>, &table(Isa::rest), "int8 (" words ")" \
+#define EFFICIENTVIT_PRODUCTS(rest, unit, operands, words)                                             \
+    Table {                                                                                            \
+        Isa::rest, operands, unit::pointwise<operands>, rest::depthwise, rest::stem, rest::affine,     \
+            unit::inverted_bottleneck<operands>, rest::linear_attention, rest::quadratic_attention,    \
+            unit::dense<operands>, unit::round_inputs<operands>, &table(Isa::rest), "int8 (" words ")" \
     }
 
 /// The kernels of `isa` whose products are made by `unit`, which the CPU must have. Throws ConfigError where the CPU
@@ -237,36 +237,36 @@ EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
     switch (isa) {
 #if defined(EFFICIENTVIT_X86)
         case Isa::avx512: {
-            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, "AVX512_VNNI");
-            static const Table avx512_table = EFFICIENTVIT_PRODUCTS(avx512, avx2, "AVX2");
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, Operands::int8, "AVX512_VNNI");
+            static const Table avx512_table = EFFICIENTVIT_PRODUCTS(avx512, avx2, Operands::int8_wide, "AVX2");
             return unit == Int8Unit::avx512_vnni ? vnni_table : avx512_table;
         }
         case Isa::avx2: {
-            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx2, avx_vnni, "AVX-VNNI");
-            static const Table avx2_table = EFFICIENTVIT_PRODUCTS(avx2, avx2, "AVX2");
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx2, avx_vnni, Operands::int8, "AVX-VNNI");
+            static const Table avx2_table = EFFICIENTVIT_PRODUCTS(avx2, avx2, Operands::int8_wide, "AVX2");
             return unit == Int8Unit::avx_vnni ? vnni_table : avx2_table;
         }
 #elif defined(EFFICIENTVIT_ARM64)
         case Isa::neon: {
 #if defined(EFFICIENTVIT_NEON_UNITS)
-            static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, "Arm I8MM");
-            static const Table dotprod_table = EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, "Arm DotProd");
+            static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, Operands::int8, "Arm I8MM");
+            static const Table dotprod_table = EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, Operands::int8, "Arm DotProd");
             if (unit == Int8Unit::neon_i8mm) return i8mm_table;
             if (unit == Int8Unit::neon_dotprod) return dotprod_table;
 #endif
-            static const Table neon_table = EFFICIENTVIT_PRODUCTS(neon, neon, "NEON");
+            static const Table neon_table = EFFICIENTVIT_PRODUCTS(neon, neon, Operands::int8, "NEON");
             return neon_table;
         }
 #elif defined(EFFICIENTVIT_WASM)
         case Isa::wasm: {
-            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, scalar, "scalar");
+            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, scalar, Operands::int8, "scalar");
             return wasm_table;
         }
 #endif
         default:
             break;
     }
-    static const Table scalar_table = EFFICIENTVIT_PRODUCTS(scalar, scalar, "scalar");
+    static const Table scalar_table = EFFICIENTVIT_PRODUCTS(scalar, scalar, Operands::int8, "scalar");
     return scalar_table;
 }
 #undef EFFICIENTVIT_PRODUCTS

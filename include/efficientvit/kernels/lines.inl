@@ -6,10 +6,11 @@
 // The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (scale of w) * (sum of bytes *
 // weights) + (offset of x) * (scale of w) * (sum of weights), where sums are of integers. w is the row of its scales
 // and sums, then one for each word. Otherwise as multiply_accumulate.
-template <class V, int Blocks, int Vectors, int M>
+template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const float* x, Index step, const float* w,
                                            Index panel, int n) {
-    constexpr int each = Blocks * Vectors, row = Vectors * V::width, head = line_head(Operands::int8);
+    constexpr int each = Blocks * Vectors, row = Vectors * V::width, head = line_head(O);
+    constexpr int halves = O == Operands::int8_wide ? 2 : 1;  // of the bytes of a word
     const float* const group = w;
     using Integers = decltype(byte_sum_begin(group, V{}));
     Integers sum[M * each];
@@ -19,16 +20,34 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) sum[m * each + j] = first;
     }
-    w += row;
-    for (int k = 0; k < n; ++k, w += row) {
-        V weight[each];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < each; ++j) weight[j] = V::load(w + j / Vectors * panel + j % Vectors * V::width);
-        EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
-            const V bytes = V::broadcast_bits(x + m * step + head + k);
+    // Not both halves in one loop, for which GCC takes more registers than there are.
+    EFFICIENTVIT_UNROLL
+    for (int half = 0; half < halves; ++half) {
+        w = group + row;
+        for (int k = 0; k < n; ++k, w += row) {
+            V weight[each];
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < each; ++j) sum[m * each + j] = add_byte_products(bytes, weight[j], sum[m * each + j]);
+            for (int j = 0; j < each; ++j) {
+                const float* const at = w + j / Vectors * panel + j % Vectors * V::width;
+                if constexpr (halves == 2) {
+                    weight[j] = half == 0 ? even_bytes(at, V{}) : odd_bytes(at, V{});
+                } else {
+                    weight[j] = V::load(at);
+                }
+            }
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) {
+                const V value = V::broadcast_bits(x + m * step + head + half * group_words + k);
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < each; ++j) {
+                    Integers& to = sum[m * each + j];
+                    if constexpr (halves == 2) {
+                        to = add_word_products(value, weight[j], to);
+                    } else {
+                        to = add_byte_products(value, weight[j], to);
+                    }
+                }
+            }
         }
     }
     EFFICIENTVIT_UNROLL

@@ -34,7 +34,7 @@ EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
 }
 
 // A pixel's group to a line: the bytes that lie nearest to x, evenly from the least to the largest of them.
-template <class V, int Count>
+template <Operands O, class V, int Count>
 EFFICIENTVIT_INLINE void quantize_line(V (&x)[Count], float* line) {
     V low = x[0], high = x[0];
     EFFICIENTVIT_UNROLL
@@ -50,7 +50,11 @@ EFFICIENTVIT_INLINE void quantize_line(V (&x)[Count], float* line) {
     line[1] = least;
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < Count; ++i) x[i] = V::mul(V::sub(x[i], offset), inverse);
-    store_bytes(x, line + line_head(Operands::int8));
+    if constexpr (O == Operands::int8_wide) {
+        store_wide_bytes(x, line + line_head(O));
+    } else {
+        store_bytes(x, line + line_head(O));
+    }
 }
 
 // The power of two by which numbers are divided to become halves, `most` being the largest.
@@ -118,7 +122,7 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                 if constexpr (O == Operands::f16) {
                     halve_line(values, y);
                 } else {
-                    quantize_line(values, y);
+                    quantize_line<O>(values, y);
                 }
             }
         }

@@ -222,7 +222,7 @@ inline AlignedBuffer<float> pack_dense(const std::string& name, const std::vecto
                                        const ChannelLayout& in, const ChannelLayout& out, int taps,
                                        kernels::Operands operands) {
     using kernels::Operands;
-    if (operands == Operands::int8) return pack_bytes(weight, in, out, taps);
+    if (kernels::has_bytes(operands)) return pack_bytes(weight, in, out, taps);
     if (operands == Operands::f16) return pack_halves(name, weight, in, out, taps);
     const int in_lanes = in.lanes();
     const int group = operands == Operands::bf16 ? kernels::group_channels(operands) : in.block;

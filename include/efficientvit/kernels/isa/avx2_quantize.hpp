@@ -43,20 +43,21 @@ EFFICIENTVIT_INLINE bool any_nan(const Float8 (&x)[Count]) {
     return _mm256_movemask_ps(any) != 0;
 }
 
-// Each lane to the nearest byte, ties to even. It may be a little more than 255, or, where that does not matter, any
-// number.
+// Each lane of x[first] to x[first + 3] to the nearest byte, ties to even. It may be a little more than 255, or, where
+// that does not matter, any number.
+template <int Count>
+EFFICIENTVIT_INLINE __m256i nearest_bytes(const Float8 (&x)[Count], int first) {
+    const __m256 most = _mm256_set1_ps(255.0f);  // the integer of a larger one might be the least
+    __m256i n[4];
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < 4; ++j) n[j] = _mm256_cvtps_epi32(_mm256_min_ps(x[first + j].v, most));
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(n[0], n[1]), _mm256_packus_epi32(n[2], n[3]));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
 template <int Count>
 EFFICIENTVIT_INLINE void store_bytes(const Float8 (&x)[Count], float* to) {
-    const __m256 most = _mm256_set1_ps(255.0f);  // the integer of a larger one might be the least
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < Count; i += 4) {
-        __m256i n[4];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < 4; ++j) n[j] = _mm256_cvtps_epi32(_mm256_min_ps(x[i + j].v, most));
-        const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(n[0], n[1]), _mm256_packus_epi32(n[2], n[3]));
-        _mm256_storeu_ps(to + i * 2, _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(bytes, order)));
-    }
+    for (int i = 0; i < Count; i += 4) _mm256_storeu_ps(to + i * 2, _mm256_castsi256_ps(nearest_bytes(x, i)));
 }
 
 EFFICIENTVIT_INLINE Float8 rough_activation(Float8 x, Act act) { return rare_activation(x, act); }
