@@ -29,7 +29,7 @@ struct Table;
 /// 64 input channels. Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 64
 /// channels, so no calibration data is needed; sums of products are exact. All else is float, and so are a network's
 /// first layers. Runs on every CPU; is meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd
-/// and I8MM).
+/// and I8MM). With AVX2 alone large networks gain a sixth to a third over float.
 ///
 /// Precision::f16: weights of 1x1 and dense convolutions are IEEE halves, and so are the numbers that they are
 /// multiplied by, each pixel's 32 channels with a power of two of their own, so that none overflows. 32 products are
