@@ -29,14 +29,23 @@ class _Session(Session):
         from ai_edge_litert.interpreter import Interpreter
         self._interpreter = Interpreter(path, num_threads=threads)
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
 
     def set_input(self, image):
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(image.transpose(0, 2, 3, 1)))
+        x = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+        if self._input["dtype"] != np.float32:  # a static quantizer's networks take and give integers
+            scale, zero = self._input["quantization"]
+            limits = np.iinfo(self._input["dtype"])
+            x = np.clip(np.round(x / scale) + zero, limits.min, limits.max).astype(self._input["dtype"])
+        self._interpreter.set_tensor(self._input["index"], x)
 
     def run(self):
         self._interpreter.invoke()
 
     def output(self):
-        return np.ascontiguousarray(self._interpreter.get_tensor(self._output).transpose(0, 3, 1, 2))
+        y = self._interpreter.get_tensor(self._output["index"])
+        if self._output["dtype"] != np.float32:
+            scale, zero = self._output["quantization"]
+            y = (y.astype(np.float32) - zero) * np.float32(scale)
+        return np.ascontiguousarray(y.transpose(0, 3, 1, 2))
