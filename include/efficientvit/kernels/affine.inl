@@ -2,35 +2,51 @@
 //
 // Batch norm that stands alone, residuals, activations: one pass over pixels that are in memory already.
 
-// M pixels, to y + at. Rare activations, which are long, are for single ones.
-template <int Block, int M, class V>
-EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V& scale, const V& shift, const float* from, Index at) {
-    V x[M];
+// Vectors of M pixels, to y + at. Rare activations, which are long, are for single ones.
+template <int Block, int M, int Vectors, class V>
+EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors], const V (&shift)[Vectors],
+                                       const float* from, Index at) {
+    V x[M * Vectors];
     EFFICIENTVIT_UNROLL
-    for (int m = 0; m < M; ++m) x[m] = V::load(from + m * Block);
+    for (int i = 0; i < M * Vectors; ++i) x[i] = V::load(from + i / Vectors * Block + i % Vectors * V::width);
     if (a.scale != nullptr) {
         EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) x[m] = V::fma(x[m], scale, shift);
+        for (int i = 0; i < M * Vectors; ++i) x[i] = V::fma(x[i], scale[i % Vectors], shift[i % Vectors]);
     }
     if constexpr (M > 1) {
         activate(x, a.act);
     } else {
-        x[0] = activated(x[0], a.act);
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < Vectors; ++i) x[i] = activated(x[i], a.act);
+    }
+    float* y = a.y + at;
+    if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
+    if (Vectors > 1 && a.residual != nullptr) {  // before all stores, so that these can be pairs
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * Vectors; ++i) {
+            x[i] = V::add(x[i], V::load(a.residual + at + i / Vectors * Block + i % Vectors * V::width));
+        }
     }
     EFFICIENTVIT_UNROLL
-    for (int m = 0; m < M; ++m) {
-        if (a.residual != nullptr) x[m] = V::add(x[m], V::load(a.residual + at + m * Block));
-        x[m].store(a.y + at + m * Block);
+    for (int i = 0; i < M * Vectors; ++i) {
+        const int offset = i / Vectors * Block + i % Vectors * V::width;
+        if (Vectors == 1 && a.residual != nullptr) x[i] = V::add(x[i], V::load(a.residual + at + offset));
+        x[i].store(y + offset);
     }
 }
 
 template <int Block>
-EFFICIENTVIT_NOINLINE void affine_block(const Affine& a) {
+EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
     using V = typename Lanes<Block>::V;
-    constexpr int most = 7;
-    for (int lane = 0; lane < Block; lane += V::width) {
-        const V scale = a.scale == nullptr ? V::set(1.0f) : V::load(a.scale + lane);
-        const V shift = a.shift == nullptr ? V::set(0.0f) : V::load(a.shift + lane);
+    constexpr int vectors = Lanes<Block>::strip_vectors, most = vectors == 1 ? 7 : 5;
+    InRegisters<V, Affine> a = args;
+    for (int lane = 0; lane < Block; lane += vectors * V::width) {
+        V scale[vectors], shift[vectors];
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < vectors; ++j) {
+            scale[j] = a.scale == nullptr ? V::set(1.0f) : V::load(a.scale + lane + j * V::width);
+            shift[j] = a.shift == nullptr ? V::set(0.0f) : V::load(a.shift + lane + j * V::width);
+        }
         Index at = lane;
         for (int row = 0; row < a.rows; ++row) {
             const float* from = a.x + row * a.x_row_stride + lane;

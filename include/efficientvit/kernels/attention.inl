@@ -4,6 +4,17 @@
 // outer products over the pixels, kept in registers; the answer for a pixel is then a small matrix times q. Quadratic
 // form, for maps of at most `dim` pixels: all pairs of pixels.
 
+// acc[e] += key[e] * value from row e on; key[i] are four rows.
+template <class V, int Vectors, int Count, int Row, int Keys>
+EFFICIENTVIT_INLINE void add_outer_rows(V (&acc)[Count * Vectors], const V (&key)[Keys], const V (&value)[Vectors]) {
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < Vectors; ++j) {
+        V& sum = acc[Row * Vectors + j];
+        sum = V::template fma_element<Row % 4>(value[j], key[Row / 4], sum);
+    }
+    if constexpr (Row + 1 < Count) add_outer_rows<V, Vectors, Count, Row + 1>(acc, key, value);
+}
+
 // vk[e][lane] += k[pixel][e] * v[pixel][lane] for Count rows e: the outer-product twin of multiply_accumulate.
 template <int Block, int Count>
 EFFICIENTVIT_NOINLINE void outer_products(const float* k, const float* v, int pixels, float* vk) {
@@ -16,11 +27,19 @@ EFFICIENTVIT_NOINLINE void outer_products(const float* k, const float* v, int pi
         V value[vectors];
         EFFICIENTVIT_UNROLL
         for (int j = 0; j < vectors; ++j) value[j] = V::load(v + j * V::width);
-        EFFICIENTVIT_UNROLL
-        for (int e = 0; e < Count; ++e) {
-            const V key = V::broadcast(k + e);
+        if constexpr (MultipliesByElement<V> && Count > 1) {
+            constexpr int keys = (Count + 3) / 4;  // vectors, of lanes of the block beyond the last row too
+            V key[keys];
             EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) acc[e * vectors + j] = V::fma(key, value[j], acc[e * vectors + j]);
+            for (int i = 0; i < keys; ++i) key[i] = V::load(k + i * 4);
+            add_outer_rows<V, vectors, Count, 0>(acc, key, value);
+        } else {
+            EFFICIENTVIT_UNROLL
+            for (int e = 0; e < Count; ++e) {
+                const V key = V::broadcast(k + e);
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) acc[e * vectors + j] = V::fma(key, value[j], acc[e * vectors + j]);
+            }
         }
         k += Block;
         v += Block;
@@ -79,6 +98,27 @@ EFFICIENTVIT_INLINE void invert_denominators(const Attention& a, int blocks, con
     constexpr int vectors = Lanes<Block>::vectors;
     for (int first = 0; first < a.pixels; first += V::width) {
         V dot[V::width];
+        if constexpr (MultipliesByElement<V>) {
+            // The same in another order of loops: sums of keys are loaded once for all.
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < V::width; ++i) dot[i] = V::set(0.0f);
+            const float *sums = key_sums, *from = a.q + Index{first} * Block;
+            for (int left = blocks; left > 0; --left, sums += Block, from += a.block_stride) {
+                V keys[vectors];
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) keys[j] = V::load(sums + j * V::width);
+                const float *q = from, *const last = q + Index{a.pixels - 1 - first} * Block;
+                EFFICIENTVIT_UNROLL
+                for (int i = 0; i < V::width; ++i) {
+                    EFFICIENTVIT_HOLD("r", q);
+                    EFFICIENTVIT_UNROLL
+                    for (int j = 0; j < vectors; ++j) dot[i] = V::fma(V::load(q + j * V::width), keys[j], dot[i]);
+                    if (q != last) q += Block;
+                }
+            }
+            V::div(V::set(1.0f), V::add(V::sums(dot), V::set(a.eps))).store(inverse + first);
+            continue;
+        }
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < V::width; ++i) {
             const int p = first + i < a.pixels ? first + i : a.pixels - 1;
@@ -125,10 +165,20 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
         pointwise<Operands::f32>(apply);
         for (int p = 0; p < a.pixels; ++p) {
             const V scale = V::broadcast(inverse + p);
-            EFFICIENTVIT_UNROLL
-            for (int j = 0; j < vectors; ++j) {
-                float* const y = apply.y + Index{p} * Block + j * V::width;
-                V::mul(V::load(y), scale).store(y);
+            if constexpr (MultipliesByElement<V>) {
+                float* y = apply.y + Index{p} * Block;
+                EFFICIENTVIT_HOLD("r", y);
+                V x[vectors];
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) x[j] = V::mul(V::load(y + j * V::width), scale);
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) x[j].store(y + j * V::width);
+            } else {
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < vectors; ++j) {
+                    float* const y = apply.y + Index{p} * Block + j * V::width;
+                    V::mul(V::load(y), scale).store(y);
+                }
             }
         }
     }

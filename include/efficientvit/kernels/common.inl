@@ -105,18 +105,56 @@ concept MultipliesByElement = requires(V v) {
     V::template fma_element<0>(v, v, v);
 };
 
-// The products of channel Element of each pixel's vector with the weights at w.
+// a * b + c, where as many sums as there are registers are on their way.
+template <class V>
+EFFICIENTVIT_INLINE V multiply_add(V a, V b, V c) {
+    if constexpr (MultipliesByElement<V>) {
+        return V::fma_in_place(a, b, c);
+    } else {
+        return V::fma(a, b, c);
+    }
+}
+
+// Arguments of a kernel, copied to where they are at hand: AArch64 has registers for them.
+template <class T, bool Copied>
+struct Copy {
+    using type = const T&;
+};
+template <class T>
+struct Copy<T, true> {
+    using type = const T;
+};
+template <class V, class T>
+using InRegisters = typename Copy<T, MultipliesByElement<V>>::type;
+
+// The products of channel Element of each pixel's vector with the weights at w, which steps on.
 template <class V, int Vectors, int M, int Element>
-EFFICIENTVIT_INLINE void add_products_of(V (&acc)[M * Vectors], const V (&value)[M], const float* w) {
+EFFICIENTVIT_INLINE void add_products_of(V (&acc)[M * Vectors], const V (&value)[M], const float*& w) {
     V weight[Vectors];
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < Vectors; ++j) weight[j] = V::load(w + j * V::width);
+    V::load_next(weight, w);
     EFFICIENTVIT_UNROLL
     for (int m = 0; m < M; ++m) {
         EFFICIENTVIT_UNROLL
         for (int j = 0; j < Vectors; ++j) {
             acc[m * Vectors + j] = V::template fma_element<Element>(weight[j], value[m], acc[m * Vectors + j]);
         }
+    }
+}
+
+// The products of Channels channels, a multiple of four, of M pixels; w steps on.
+template <class V, int Vectors, int M, int Channels>
+EFFICIENTVIT_INLINE void add_channels(V (&acc)[M * Vectors], const float* x, Index step, const float*& w) {
+    static_assert(V::width == 4);
+    EFFICIENTVIT_UNROLL
+    for (int k = 0; k < Channels; k += 4) {
+        EFFICIENTVIT_FENCE(x);  // GCC would load values of the next four before, for which there are no registers
+        V value[M];
+        EFFICIENTVIT_UNROLL
+        for (int m = 0; m < M; ++m) value[m] = V::load(x + m * step + k);
+        add_products_of<V, Vectors, M, 0>(acc, value, w);
+        add_products_of<V, Vectors, M, 1>(acc, value, w);
+        add_products_of<V, Vectors, M, 2>(acc, value, w);
+        add_products_of<V, Vectors, M, 3>(acc, value, w);
     }
 }
 
@@ -133,18 +171,7 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
     constexpr int halves = O == Operands::bf16_weights ? 2 : 1;  // channels of x that a word of weights is for
     int k = 0;
     if constexpr (O == Operands::f32 && Blocks == 1 && MultipliesByElement<V>) {
-        static_assert(V::width == 4);
-        for (; k + 4 <= n; k += 4) {
-            V value[M];
-            EFFICIENTVIT_UNROLL
-            for (int m = 0; m < M; ++m) value[m] = V::load(x + m * step + k);
-            constexpr int each_channel = Vectors * V::width;
-            add_products_of<V, Vectors, M, 0>(acc, value, w);
-            add_products_of<V, Vectors, M, 1>(acc, value, w + each_channel);
-            add_products_of<V, Vectors, M, 2>(acc, value, w + 2 * each_channel);
-            add_products_of<V, Vectors, M, 3>(acc, value, w + 3 * each_channel);
-            w += 4 * each_channel;
-        }
+        for (; k + 4 <= n; k += 4) add_channels<V, Vectors, M, 4>(acc, x + k, step, w);
     }
     for (; k < n; k += halves) {
         EFFICIENTVIT_UNROLL
@@ -191,11 +218,20 @@ struct ProductUnit {};
 template <class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE void begin_sums(V (&acc)[M * Blocks * Vectors], const float* bias) {
     constexpr int each = Blocks * Vectors;
-    EFFICIENTVIT_UNROLL
-    for (int j = 0; j < each; ++j) {
-        const V b = V::load(bias + j * V::width);
+    if constexpr (MultipliesByElement<V>) {
+        // Loaded anew for each pixel: of a pair of vectors that is one instruction, a copy would be two.
         EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) acc[m * each + j] = b;
+        for (int i = 0; i < M * each; ++i) {
+            if (i % each == 0) EFFICIENTVIT_HOLD("r", bias);
+            acc[i] = V::load(bias + i % each * V::width);
+        }
+    } else {
+        EFFICIENTVIT_UNROLL
+        for (int j = 0; j < each; ++j) {
+            const V b = V::load(bias + j * V::width);
+            EFFICIENTVIT_UNROLL
+            for (int m = 0; m < M; ++m) acc[m * each + j] = b;
+        }
     }
 }
 
@@ -243,6 +279,7 @@ constexpr int widest(int most) {
 // they are wanted: those of the larger networks are in no cache by then. A tighter loop, which fetches the lines of a
 // step in bursts, made b3 4 % slower.
 struct WeightsAhead {
+    static constexpr bool by_element = false;
     static constexpr int line = 16;  // words
     const float* at;
     Index left, run, gap;  // words: in all, to the next gap, and what to leave out there

@@ -14,6 +14,10 @@ EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns * Vectors], const
     for (int i = 0; i < Kernel * Vectors; ++i) weight[i] = V::load(w + i / Vectors * Block + i % Vectors * V::width);
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < (Columns - 1) * Stride + Kernel; ++i) {
+        // Later loads stay behind, where they are not in the way of sums and can be pairs.
+        if constexpr (MultipliesByElement<V>) {
+            if (i % 4 == 0) EFFICIENTVIT_FENCE(x);
+        }
         V value[Vectors];
         EFFICIENTVIT_UNROLL
         for (int j = 0; j < Vectors; ++j) value[j] = V::load(x + i * Block + j * V::width);
@@ -26,7 +30,7 @@ EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns * Vectors], const
             EFFICIENTVIT_UNROLL
             for (int j = 0; j < Vectors; ++j) {
                 V& sum = acc[first / Stride * Vectors + j];
-                sum = V::fma(value[j], weight[kx * Vectors + j], sum);
+                sum = multiply_add(value[j], weight[kx * Vectors + j], sum);
             }
         }
     }
@@ -35,7 +39,8 @@ EFFICIENTVIT_INLINE void depthwise_kernel_row(V (&acc)[Columns * Vectors], const
 // Kernel and stride known; all rows of one strip of columns, of Vectors vectors of channels. The order of additions is
 // ky, then kx, for any strip: results do not depend on how a map was split.
 template <class V, int Vectors, int Block, int Kernel, int Stride, int Columns>
-EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int column, int lane) {
+EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& args, int column, int lane) {
+    InRegisters<V, Depthwise> a = args;
     const Index x_offset = Index{column} * Stride * Block + lane;
     const float* const weights = a.weights + lane;
     for (int row = 0; row < a.y_rows; ++row) {
@@ -46,9 +51,9 @@ EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int column, int l
         // Three kernel rows are written out: a loop as short as that costs a wrong guess at its end.
         if constexpr (Kernel == 3) {
             EFFICIENTVIT_UNROLL
-            for (int ky = 0; ky < 3; ++ky) {
-                depthwise_kernel_row<V, Vectors, Block, 3, Stride, Columns>(acc, rows[ky] + x_offset,
-                                                                            weights + ky * 3 * Block);
+            for (int ky = 0; ky < Kernel; ++ky) {
+                depthwise_kernel_row<V, Vectors, Block, Kernel, Stride, Columns>(acc, rows[ky] + x_offset,
+                                                                                 weights + ky * Kernel * Block);
             }
         } else {
             for (int ky = 0; ky < Kernel; ++ky) {
@@ -57,7 +62,8 @@ EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& a, int column, int l
             }
         }
         activate(acc, a.act);
-        float* const y = a.y + row * a.y_row_stride + Index{column} * Block + lane;
+        float* y = a.y + row * a.y_row_stride + Index{column} * Block + lane;
+        if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < Columns * Vectors; ++i) acc[i].store(y + i / Vectors * Block + i % Vectors * V::width);
     }
@@ -87,7 +93,7 @@ inline void depthwise_kernel(const Depthwise& a) {
     using V = typename Lanes<Block>::V;
     const int strips = tile_count(a.y_width, 8);
     const int sevens = 8 * strips - a.y_width <= strips ? 8 * strips - a.y_width : 0;
-    constexpr int vectors = Stride == 1 ? Lanes<Block>::strip_vectors : 1;
+    constexpr int vectors = Lanes<Block>::strip_vectors;
     for (int lane = 0; lane < Block; lane += vectors * V::width) {
         int c = 0;
         if constexpr (Kernel == 3 || Stride == 1) {

@@ -137,7 +137,7 @@ struct Lanes {
     static constexpr int tile_pixels = Block == 16 ? 5 : 9;
     static constexpr int tile_blocks = 1;
     static constexpr int tile_addresses = 5;
-    static constexpr int tile_stem = 4;
+    static constexpr int tile_stem = Block == 16 ? 4 : 8;
     static constexpr int tile_outer = Block == 16 ? 6 : 8;
     static constexpr int strip_vectors = 2;  // 16 sums of a depthwise convolution: V1 has 16 fmla on their way
     static constexpr bool unrolled_depthwise = true;

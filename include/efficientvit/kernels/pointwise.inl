@@ -18,19 +18,11 @@ template <class V, int Vectors, int Each, int M>
 struct TileVectors {
     const Index (&pixel)[M];
     Index block_stride;
-    // Where pixel m's vectors begin. With several vectors a pixel, its address is a register of its own, so that pairs
-    // of them are one load or store of AArch64's.
-    template <class Float>
-    EFFICIENTVIT_INLINE Float* begin(Float* base, int m) const {
-        Float* p = base + pixel[m];
-        if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", p);
-        return p;
-    }
     EFFICIENTVIT_INLINE Index offset(int j) const { return j / Vectors * block_stride + j % Vectors * V::width; }
     EFFICIENTVIT_INLINE void load(V (&acc)[M * Each], const float* from) const {
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
-            const float* const p = begin(from, m);
+            const float* const p = from + pixel[m];
             EFFICIENTVIT_UNROLL
             for (int j = 0; j < Each; ++j) acc[m * Each + j] = V::load(p + offset(j));
         }
@@ -38,7 +30,7 @@ struct TileVectors {
     EFFICIENTVIT_INLINE void add(V (&acc)[M * Each], const float* from) const {
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
-            const float* const p = begin(from, m);
+            const float* const p = from + pixel[m];
             EFFICIENTVIT_UNROLL
             for (int j = 0; j < Each; ++j) acc[m * Each + j] = V::add(acc[m * Each + j], V::load(p + offset(j)));
         }
@@ -46,7 +38,7 @@ struct TileVectors {
     EFFICIENTVIT_INLINE void store(const V (&acc)[M * Each], float* to) const {
         EFFICIENTVIT_UNROLL
         for (int m = 0; m < M; ++m) {
-            float* const p = begin(to, m);
+            float* const p = to + pixel[m];
             EFFICIENTVIT_UNROLL
             for (int j = 0; j < Each; ++j) acc[m * Each + j].store(p + offset(j));
         }
@@ -102,13 +94,21 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
     }
 }
 
+#include <efficientvit/kernels/element_tiles.inl>
+
 // All pixels from `pixel` on, in tiles of M pixels and less.
-template <Operands O, int Block, int Blocks, int XBlock, int M>
-EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, WeightsAhead& ahead, int block, int pixel) {
+template <Operands O, int Block, int Blocks, int XBlock, int M, class Ahead>
+EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, Ahead& ahead, int block, int pixel) {
     using Widths = TileWidths<widest<O>(Lanes<Block>::tile_pixels),
                               Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
     const int count = Widths::count(M, a.pixels - pixel);
-    if (count > 0) pointwise_tiles<O, Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
+    if (count > 0) {
+        if constexpr (Ahead::by_element) {
+            element_tiles<O, Block, XBlock, M>(a, ahead, block, pixel, count);
+        } else {
+            pointwise_tiles<O, Block, Blocks, XBlock, M>(a, ahead, block, pixel, count);
+        }
+    }
     if constexpr (M > 1) {
         pointwise_rest<O, Block, Blocks, XBlock, Widths::after(M)>(a, ahead, block, pixel + count * M);
     }
@@ -123,10 +123,20 @@ EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;
     const Index used = weight_words(O, a.channels) * Block;  // of a panel
-    WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
-                       rest > 0 ? (rest < Blocks ? rest : Blocks) * used : a.next_words, steps, used,
-                       rest > 0 ? panel - used : 0);
-    pointwise_rest<O, Block, Blocks, XBlock, most>(a, ahead, block, 0);
+    if constexpr (MultipliesByElement<typename Lanes<Block>::V>) {
+        static_assert(Blocks == 1);
+        if (O != Operands::f32 || words % XBlock == 0) {
+            const float* const next = rest > 0 ? a.weights + (block + 1) * panel : a.next;
+            SteadyWeights ahead(next != nullptr ? next : a.weights, rest > 0 ? used : a.next_words, steps);
+            return pointwise_rest<O, Block, Blocks, XBlock, most>(a, ahead, block, 0);
+        }
+    }
+    if constexpr (O == Operands::f32 || !MultipliesByElement<typename Lanes<Block>::V>) {
+        WeightsAhead ahead(rest > 0 ? a.weights + (block + Blocks) * panel : a.next,
+                           rest > 0 ? (rest < Blocks ? rest : Blocks) * used : a.next_words, steps, used,
+                           rest > 0 ? panel - used : 0);
+        pointwise_rest<O, Block, Blocks, XBlock, most>(a, ahead, block, 0);
+    }
 }
 
 template <Operands O, int Block, int XBlock>

@@ -8,6 +8,21 @@ struct Float4 {
     float32x4_t v;
 
     static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {vld1q_f32(p)}; }
+    // Neighbouring vectors from p on, which steps behind them: one instruction for four.
+    template <int Count>
+    static EFFICIENTVIT_INLINE void load_next(Float4 (&x)[Count], const float*& p) {
+        if constexpr (Count == 4) {
+            const float32x4x4_t four = vld1q_f32_x4(p);
+            p += 16;
+            EFFICIENTVIT_HOLD("r", p);  // now, so that the same instruction does it
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < 4; ++i) x[i].v = four.val[i];
+        } else {
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < Count; ++i) x[i] = load(p + i * width);
+            p += Count * width;
+        }
+    }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) {
         float x = *p;
         EFFICIENTVIT_HOLD("w", x);
@@ -26,10 +41,24 @@ struct Float4 {
     EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
 
     static EFFICIENTVIT_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
-    // a * b[Element] + c
+    // The same, and a * b[Element] + c, for tiles that fill the registers. What a compiler knows nothing about stays
+    // where it is: of the intrinsics GCC 12 moves sums from one register to another, and Clang spills them.
+    static EFFICIENTVIT_INLINE Float4 fma_in_place(Float4 a, Float4 b, Float4 c) {
+#if defined(_MSC_VER) && !defined(__clang__)
+        return fma(a, b, c);
+#else
+        __asm__("fmla %0.4s, %1.4s, %2.4s" : "+w"(c.v) : "w"(a.v), "w"(b.v));
+        return c;
+#endif
+    }
     template <int Element>
     static EFFICIENTVIT_INLINE Float4 fma_element(Float4 a, Float4 b, Float4 c) {
+#if defined(_MSC_VER) && !defined(__clang__)
         return {vfmaq_laneq_f32(c.v, a.v, b.v, Element)};
+#else
+        __asm__("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(c.v) : "w"(a.v), "w"(b.v), "i"(Element));
+        return c;
+#endif
     }
     static EFFICIENTVIT_INLINE Float4 add(Float4 a, Float4 b) { return {vaddq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 sub(Float4 a, Float4 b) { return {vsubq_f32(a.v, b.v)}; }
