@@ -28,7 +28,7 @@ class Core:
 # multipliers where it has four; apple-m1 is an old core's. cortex-a53 writes results back in order, so that every load
 # behind an fmla waits for it, which the core does not do. cortex-a55 begins two fmla of four floats a cycle, the core one:
 # they stand there as sdot, which has the rate and latency that fmla should have. neoverse-v1 lets an fmla wait four cycles
-# for the one before it on the same sum, where Arm's guide and LLVM's later versions have two: there they stand as fmlal.
+# for the one before it on the same sum, where Arm's guide and LLVM's later versions have two, as its sdot has.
 CORES = [
     Core("A55", "cortex-a55", 1, 1.8, "little core of phones", 2),
     Core("A72", "cortex-a72", 1, 1.8, "Raspberry Pi 4", 3),
@@ -81,8 +81,6 @@ def stand_in(core, instruction):
     if not match:
         return instruction
     _, sum_, _, a, b, lane = match.groups()
-    if core.cpu == "neoverse-v1":
-        return f"fmlal {sum_}.4s, {a}.4h, {b}.4h"
     return f"sdot {sum_}.4s, {a}.16b, {b}." + ("16b" if lane is None else f"4b[{int(lane) % 4}]")
 
 
