@@ -16,7 +16,7 @@ TEXT = """# Charts {#charts}
 
 What `bench/peers/compare.py` has measured on one machine, drawn when this site was made. `×` is a runtime's time divided by
 this library's. The tables, how it was measured and what was left out: [float32](bench/peers/results/compare.md),
-[bfloat16](bench/peers/results/bf16.md); another machine: [Zen 4](bench/peers/results/zen4.md).
+[bfloat16](bench/peers/results/bf16.md); other machines: [AMD's](bench/peers/results/amd.md).
 """
 
 
