@@ -130,6 +130,16 @@ EFFICIENTVIT_END_TARGET
 EFFICIENTVIT_END_NAMESPACE
 #endif
 
+#elif defined(EFFICIENTVIT_WASM)
+
+EFFICIENTVIT_BEGIN_NAMESPACE
+namespace kernels {
+namespace wasm {
+#include <efficientvit/kernels/isa/wasm_int8.hpp>
+}  // namespace wasm
+}  // namespace kernels
+EFFICIENTVIT_END_NAMESPACE
+
 #endif
 #endif
 
@@ -259,7 +269,7 @@ EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
         }
 #elif defined(EFFICIENTVIT_WASM)
         case Isa::wasm: {
-            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, scalar, Operands::int8, "scalar");
+            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, wasm, Operands::int8_wide, "SIMD128");
             return wasm_table;
         }
 #endif

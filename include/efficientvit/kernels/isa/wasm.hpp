@@ -10,6 +10,7 @@ struct Float4 {
 
     static EFFICIENTVIT_INLINE Float4 load(const float* p) { return {wasm_v128_load(p)}; }
     static EFFICIENTVIT_INLINE Float4 broadcast(const float* p) { return {wasm_v128_load32_splat(p)}; }
+    static EFFICIENTVIT_INLINE Float4 broadcast_bits(const float* p) { return broadcast(p); }
     static EFFICIENTVIT_INLINE Float4 set(float x) { return {wasm_f32x4_splat(x)}; }
     // The even and the odd of pairs of bf16 numbers, widened.
     static EFFICIENTVIT_INLINE Float4 low_halves(const float* p) { return {wasm_i32x4_shl(wasm_v128_load(p), 16)}; }
