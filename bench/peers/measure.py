@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import cpu_info
 import networks
 import numpy as np
 import runtimes
@@ -405,14 +406,10 @@ def added(before, data):
 
 
 def machine(cpus):
-    info = {}
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        key, _, value = line.partition(":")
-        info.setdefault(key.strip(), value.strip())
-    flags = (info.get("flags") or info.get("Features", "")).split()
+    name, flags = cpu_info.name_and_flags()
     wanted = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_bf16",
               "avx_vnni", "amx_int8", "asimd", "bf16", "hypervisor")
-    return {"cpu": info.get("model name", os.uname().machine), "cpus": len(cpus), "system": f"Linux {os.uname().release}",
+    return {"cpu": name, "cpus": len(cpus), "system": f"Linux {os.uname().release}",
             "isa_flags": [flag for flag in wanted if flag in flags],
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
             "load_before": os.getloadavg()[0], "python": sys.version.split()[0]}

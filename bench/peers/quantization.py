@@ -9,6 +9,7 @@ import platform
 import tempfile
 import zlib
 
+import cpu_info
 import numpy as np
 
 
@@ -34,7 +35,7 @@ def has_dot_products():
     """Whether this CPU adds four products of bytes to 32 bits. AVX2 alone adds two to 16, where they may not fit."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return True
-    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    _, flags = cpu_info.name_and_flags()
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
