@@ -21,7 +21,7 @@ EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors
     }
     float* y = a.y + at;
     if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
-    if (Vectors > 1 && a.residual != nullptr) {  // before all stores, so that these can be pairs
+    if (a.residual != nullptr) {  // before all stores, so that these can be pairs
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < M * Vectors; ++i) {
             x[i] = V::add(x[i], V::load(a.residual + at + i / Vectors * Block + i % Vectors * V::width));
@@ -29,9 +29,7 @@ EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors
     }
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < M * Vectors; ++i) {
-        const int offset = i / Vectors * Block + i % Vectors * V::width;
-        if (Vectors == 1 && a.residual != nullptr) x[i] = V::add(x[i], V::load(a.residual + at + offset));
-        x[i].store(y + offset);
+        x[i].store(y + i / Vectors * Block + i % Vectors * V::width);
     }
 }
 

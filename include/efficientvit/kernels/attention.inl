@@ -165,21 +165,13 @@ EFFICIENTVIT_NOINLINE void linear_attention_block(const Attention& a) {
         pointwise<Operands::f32>(apply);
         for (int p = 0; p < a.pixels; ++p) {
             const V scale = V::broadcast(inverse + p);
-            if constexpr (MultipliesByElement<V>) {
-                float* y = apply.y + Index{p} * Block;
-                EFFICIENTVIT_HOLD("r", y);
-                V x[vectors];
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) x[j] = V::mul(V::load(y + j * V::width), scale);
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) x[j].store(y + j * V::width);
-            } else {
-                EFFICIENTVIT_UNROLL
-                for (int j = 0; j < vectors; ++j) {
-                    float* const y = apply.y + Index{p} * Block + j * V::width;
-                    V::mul(V::load(y), scale).store(y);
-                }
-            }
+            float* y = apply.y + Index{p} * Block;
+            if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
+            V x[vectors];
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) x[j] = V::mul(V::load(y + j * V::width), scale);
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < vectors; ++j) x[j].store(y + j * V::width);
         }
     }
 }

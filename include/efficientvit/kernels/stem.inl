@@ -105,21 +105,9 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int 
     constexpr int reach = 2 * M + 1;
     float edge[Stem::most_channels * 3 * reach];
     for (; count > 0; --count, column += M) {
-        const float* planes = nullptr;  // of `edge`
         const int first = 2 * column - 1;
-        const bool left = first < 0;
-        const bool right = first + reach > a.x_width;
-        if (left || right) {
-            for (int i = 0; i < a.channels * 3; ++i) {
-                if (a.rows[i % 3] == nullptr) continue;
-                const float* const row = a.rows[i % 3] + i / 3 * a.x_plane_stride;
-                float* const to = edge + i * reach;
-                to[0] = left ? 0.0f : row[first];
-                EFFICIENTVIT_COPY(to + 1, row + (first + 1), (reach - 2) * sizeof(float));
-                to[reach - 1] = right ? 0.0f : row[first + reach - 1];
-            }
-            planes = edge;
-        }
+        const bool at_edge = first < 0 || first + reach > a.x_width;
+        if (at_edge) gather_edge<reach>(a, first, edge);
 
         V acc[M * vectors];
         begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
@@ -127,8 +115,7 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int 
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {
                 if (a.rows[ky] == nullptr) continue;
-                const float* x =
-                    planes != nullptr ? planes + (c * 3 + ky) * reach : a.rows[ky] + c * a.x_plane_stride + first;
+                const float* x = at_edge ? edge + (c * 3 + ky) * reach : a.rows[ky] + c * a.x_plane_stride + first;
                 EFFICIENTVIT_HOLD("r", x);
                 EFFICIENTVIT_HOLD("r", w);
                 V weight[3 * vectors];
@@ -149,15 +136,7 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int 
                 }
             }
         }
-        if (in_epilogue(a.act)) {
-            activate(acc, a.act);
-        } else if (a.act == Act::hswish) {  // the residual blocks behind the stem see its output as it is
-            EFFICIENTVIT_UNROLL
-            for (int i = 0; i < M * vectors; ++i) acc[i] = rare_activation(acc[i], Act::hswish);
-        }
-        float* const y = a.y + block * a.y_block_stride + Index{column} * Block;
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * vectors; ++i) acc[i].store(y + i * V::width);
+        finish_stem<Block, M>(a, acc, a.y + block * a.y_block_stride + Index{column} * Block);
     }
 }
 
