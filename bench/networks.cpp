@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Times networks by name at the size that they were published for, on one thread and on two: the README's table.
-#include <efficientvit/models/make_model.hpp>
+#include <efficientvit/compiled/networks.hpp>
+#include <efficientvit/runtime/context.hpp>
 
 #include "random_weights.hpp"
 #include "times.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -20,7 +22,7 @@ namespace {
 namespace ev = efficientvit;
 
 void time_network(std::string_view name) {
-    const std::unique_ptr<ev::AnyModel> model = ev::make_model(name);
+    const std::unique_ptr<ev::AnyModel> model = ev::compiled::make_model(name);
     std::int64_t weights = 0;
     for (const ev::Parameter& parameter : model->parameters()) {
         if (parameter.name.find("running_") != std::string::npos) continue;
@@ -51,7 +53,10 @@ int main(int argc, char** argv) {
     const std::vector<std::string> given(argv + 1, argv + argc);
     std::printf("| network | input | weights | ms on 1 thread, median (least) | on 2 |\n|---|---|---|---|---|\n");
     try {
-        for (const std::string& name : given.empty() ? ev::model_names() : given) time_network(name);
+        for (const std::string& name : given) time_network(name);
+        for (std::size_t i = 0; given.empty() && ev::compiled::model_name(i) != nullptr; ++i) {
+            time_network(ev::compiled::model_name(i));
+        }
     } catch (const std::exception& error) {
         std::fprintf(stderr, "bench_networks: %s\n", error.what());
         return 1;

@@ -181,10 +181,10 @@ constexpr BackboneConfig random_backbone(int seed) {
 }
 
 template <std::size_t... Seed>
-void check_random(std::index_sequence<Seed...>) {
+void check_random_backbones(std::index_sequence<Seed...>) {
     (check<random_backbone(int(Seed))>("random " + std::to_string(Seed)), ...);
 }
-TEST(Backbone, Random) { check_random(std::make_index_sequence<4>()); }
+TEST(Backbone, Random) { check_random_backbones(std::make_index_sequence<4>()); }
 
 // ---- EfficientViTLargeBackbone
 // ---------------------------------------------------------------------------------------

@@ -59,11 +59,11 @@ constexpr ev::MBConvConfig random_mb_conv(int seed) {
 }
 
 template <std::size_t... Seed>
-void check_random(std::index_sequence<Seed...>) {
+void check_random_bottlenecks(std::index_sequence<Seed...>) {
     (check_ds_conv<random_ds_conv(int(Seed))>("random DSConv " + std::to_string(Seed)), ...);
     (check_mb_conv<random_mb_conv(int(Seed))>("random MBConv " + std::to_string(Seed)), ...);
 }
-TEST(InvertedBottlenecks, Random) { check_random(std::make_index_sequence<16>()); }
+TEST(InvertedBottlenecks, Random) { check_random_bottlenecks(std::make_index_sequence<16>()); }
 
 /// Sizes at which rows are taken in steps, in bands for threads, or all at once.
 TEST(InvertedBottlenecks, ManySizes) {

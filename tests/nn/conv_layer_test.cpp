@@ -43,11 +43,11 @@ constexpr ConvConfig random_conv(int seed) {
 }
 
 template <std::size_t... Seed>
-void check_random(std::index_sequence<Seed...>) {
+void check_random_convolutions(std::index_sequence<Seed...>) {
     (check<random_conv(int(Seed))>("random " + std::to_string(Seed)), ...);
 }
 
-TEST(ConvLayer, Random) { check_random(std::make_index_sequence<48>()); }
+TEST(ConvLayer, Random) { check_random_convolutions(std::make_index_sequence<48>()); }
 
 TEST(ConvLayer, EveryActivationInEveryKernel) {
     // Wide enough that many values lie beyond where activations bend.

@@ -49,11 +49,11 @@ constexpr ev::ResBlockConfig random_res(int seed) {
             .act_func = {dice.act(), dice.act()}};
 }
 template <std::size_t... Seed>
-void check_random(std::index_sequence<Seed...>) {
+void check_random_dense_blocks(std::index_sequence<Seed...>) {
     (check_fused<random_fused(int(Seed))>("random FusedMBConv " + std::to_string(Seed)), ...);
     (check_res<random_res(int(Seed))>("random ResBlock " + std::to_string(Seed)), ...);
 }
-TEST(DenseBlocks, Random) { check_random(std::make_index_sequence<10>()); }
+TEST(DenseBlocks, Random) { check_random_dense_blocks(std::make_index_sequence<10>()); }
 
 /// Sizes at which rows go in one step, in several, and one by one.
 TEST(FusedMBConv, ManySizes) {

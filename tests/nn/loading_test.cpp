@@ -5,6 +5,7 @@
 #include "../isas.hpp"
 #include "../support.hpp"
 #include "../variable.hpp"
+#include "loaded.hpp"
 
 #include <efficientvit/nn/layer_norm_2d.hpp>
 
@@ -14,19 +15,7 @@
 namespace {
 
 using ev::ConvConfig;
-using Stem = ev::OpSequential<
-    ev::ConvLayer<ConvConfig{.in_channels = 3, .out_channels = 8, .stride = 2}>,
-    ev::ResidualBlock<ev::DSConv<ev::DSConvConfig{.in_channels = 8, .out_channels = 8}>, ev::IdentityLayer>>;
 using Conv = ev::ConvLayer<ConvConfig{.in_channels = 5, .out_channels = 7}>;
-
-const Stem& stem() {
-    static const auto layer = golden_layer<Stem>();
-    return layer;
-}
-const ev::BackboneB0& b0() {
-    static const auto backbone = golden_layer<ev::BackboneB0>();
-    return backbone;
-}
 
 // ---- Loading -------------------------------------------------------------------------------------------------------
 

@@ -4,27 +4,16 @@
 // are loading_test.cpp's.
 #include "../guarded_buffer.hpp"
 #include "../support.hpp"
+#include "loaded.hpp"
 
 #include <climits>
 
 namespace {
 
 using ev::ConvConfig;
-using Stem = ev::OpSequential<
-    ev::ConvLayer<ConvConfig{.in_channels = 3, .out_channels = 8, .stride = 2}>,
-    ev::ResidualBlock<ev::DSConv<ev::DSConvConfig{.in_channels = 8, .out_channels = 8}>, ev::IdentityLayer>>;
 using Conv = ev::ConvLayer<ConvConfig{.in_channels = 5, .out_channels = 7}>;
-using Map = Eigen::TensorMap<ev::Tensor>;
-using ConstMap = Eigen::TensorMap<const ev::Tensor>;
-
-const Stem& stem() {
-    static const auto layer = golden_layer<Stem>();
-    return layer;
-}
-const ev::BackboneB0& b0() {
-    static const auto backbone = golden_layer<ev::BackboneB0>();
-    return backbone;
-}
+using TensorMap = Eigen::TensorMap<ev::Tensor>;
+using ConstTensorMap = Eigen::TensorMap<const ev::Tensor>;
 
 // ---- Inputs and outputs --------------------------------------------------------------------------------------------
 
@@ -32,8 +21,8 @@ TEST(Inputs, OfEveryKindGiveTheSame) {
     ev::Tensor x = golden_input({2, 3, 21, 18});
     const ev::Tensor& constant = x;
     const ev::Tensor expected = stem().forward(x);
-    const ConstMap const_map(x.data(), 2, 3, 21, 18);
-    const Map map(x.data(), 2, 3, 21, 18);
+    const ConstTensorMap const_map(x.data(), 2, 3, 21, 18);
+    const TensorMap map(x.data(), 2, 3, 21, 18);
     const ev::ConstTensorView const_view{x.data(), {2, 3, 21, 18}};
     const ev::TensorView view{x.data(), {2, 3, 21, 18}};
     ev::Context context;
@@ -47,7 +36,7 @@ TEST(Inputs, OfEveryKindGiveTheSame) {
         stem().forward(input, ev::view(y), context);
         EXPECT_TRUE(same_bits(y, expected));
         y.setZero();
-        stem().forward(input, Map(y.data(), 2, 8, 11, 9), context);
+        stem().forward(input, TensorMap(y.data(), 2, 8, 11, 9), context);
         EXPECT_TRUE(same_bits(y, expected));
     };
     check(constant);
@@ -73,12 +62,12 @@ TEST(Inputs, OfEveryKindIntoABackbone) {
         b0().forward_final(input, ev::view(y), context);
         EXPECT_TRUE(same_bits(y, expected.stage_final()));
         y.setZero();
-        b0().forward_final(input, Map(y.data(), 1, 128, 2, 2), context);
+        b0().forward_final(input, TensorMap(y.data(), 1, 128, 2, 2), context);
         EXPECT_TRUE(same_bits(y, expected.stage_final()));
     };
     check(x);
-    check(Map(x.data(), 1, 3, 40, 33));
-    check(ConstMap(x.data(), 1, 3, 40, 33));
+    check(TensorMap(x.data(), 1, 3, 40, 33));
+    check(ConstTensorMap(x.data(), 1, 3, 40, 33));
     check(ev::TensorView{x.data(), {1, 3, 40, 33}});
     check(ev::ConstTensorView{x.data(), {1, 3, 40, 33}});
 }
@@ -91,7 +80,7 @@ TEST(Inputs, OfOtherIndexTypesAndUnalignedMemory) {
     EXPECT_TRUE(same_bits(stem().forward(with_int), expected));
     std::vector<float> shifted(static_cast<std::size_t>(x.size()) + 1);
     std::copy_n(x.data(), x.size(), shifted.data() + 1);
-    EXPECT_TRUE(same_bits(stem().forward(ConstMap(shifted.data() + 1, 1, 3, 9, 9)), expected));
+    EXPECT_TRUE(same_bits(stem().forward(ConstTensorMap(shifted.data() + 1, 1, 3, 9, 9)), expected));
 }
 
 /// No element beside the input is read and none beside the output is written, at any size and by any kind of layer.
