@@ -10,6 +10,12 @@
 #include <algorithm>
 #include <chrono>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 namespace bench {
 
 namespace ev = efficientvit;
