@@ -36,7 +36,7 @@ EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors
 template <int Block>
 EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
     using V = typename Lanes<Block>::V;
-    constexpr int vectors = Lanes<Block>::strip_vectors, most = vectors == 1 ? 7 : 5;
+    constexpr int vectors = Lanes<Block>::strip_vectors, most = 7;
     InRegisters<V, Affine> a = args;
     for (int lane = 0; lane < Block; lane += vectors * V::width) {
         V scale[vectors], shift[vectors];

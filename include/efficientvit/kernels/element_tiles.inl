@@ -23,7 +23,9 @@ struct SteadyWeights {
         if (more != 0) {
             const float* next = at;
             EFFICIENTVIT_HOLD("r", next);  // else it is counted on in each step
-            for (int i = 0; i < more; ++i) EFFICIENTVIT_PREFETCH(next + (i + 2) * line);
+            int i = 0;
+            do EFFICIENTVIT_PREFETCH(next + (i + 2) * line);
+            while (++i != more);
         }
         at += pace;
     }
