@@ -2,22 +2,22 @@
 //
 // Batch norm that stands alone, residuals, activations: one pass over pixels that are in memory already.
 
-// Vectors of M pixels, to y + at. Rare activations, which are long, are for single ones.
-template <int Block, int M, int Vectors, class V>
+// Vectors of M pixels, to y + at. Plain ones have no scale, and an activation that is short.
+template <int Block, bool Plain, int M, int Vectors, class V>
 EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors], const V (&shift)[Vectors],
                                        const float* from, Index at) {
     V x[M * Vectors];
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < M * Vectors; ++i) x[i] = V::load(from + i / Vectors * Block + i % Vectors * V::width);
-    if (a.scale != nullptr) {
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Vectors; ++i) x[i] = V::fma(x[i], scale[i % Vectors], shift[i % Vectors]);
-    }
-    if constexpr (M > 1) {
+    if constexpr (Plain) {
         activate(x, a.act);
     } else {
+        if (a.scale != nullptr) {
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < M * Vectors; ++i) x[i] = V::fma(x[i], scale[i % Vectors], shift[i % Vectors]);
+        }
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < Vectors; ++i) x[i] = activated(x[i], a.act);
+        for (int i = 0; i < M * Vectors; ++i) x[i] = activated(x[i], a.act);
     }
     float* y = a.y + at;
     if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
@@ -33,10 +33,10 @@ EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors
     }
 }
 
-template <int Block>
+template <int Block, bool Plain>
 EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
     using V = typename Lanes<Block>::V;
-    constexpr int vectors = Lanes<Block>::strip_vectors, most = 7;
+    constexpr int vectors = Plain ? Lanes<Block>::strip_vectors : 1;
     InRegisters<V, Affine> a = args;
     for (int lane = 0; lane < Block; lane += vectors * V::width) {
         V scale[vectors], shift[vectors];
@@ -49,12 +49,24 @@ EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
         for (int row = 0; row < a.rows; ++row) {
             const float* from = a.x + row * a.x_row_stride + lane;
             int left = a.pixels;
-            for (; left >= most && in_epilogue(a.act); left -= most, from += most * Block, at += most * Block) {
-                affine_pixels<Block, most>(a, scale, shift, from, at);
+            if constexpr (Plain) {
+                constexpr int most = 7;
+                for (; left >= most; left -= most, from += most * Block, at += most * Block) {
+                    affine_pixels<Block, Plain, most>(a, scale, shift, from, at);
+                }
             }
-            for (; left > 0; --left, from += Block, at += Block) affine_pixels<Block, 1>(a, scale, shift, from, at);
+            for (; left > 0; --left, from += Block, at += Block) {
+                affine_pixels<Block, Plain, 1>(a, scale, shift, from, at);
+            }
         }
     }
 }
 
-inline void affine(const Affine& a) { a.block == 16 ? affine_block<16>(a) : narrow::affine_block<8>(a); }
+template <bool Plain>
+inline void affine_pass(const Affine& a) {
+    a.block == 16 ? affine_block<16, Plain>(a) : narrow::affine_block<8, Plain>(a);
+}
+inline void affine(const Affine& a) {
+    const bool plain = a.scale == nullptr && in_epilogue(a.act);
+    plain ? affine_pass<true>(a) : affine_pass<false>(a);
+}
