@@ -7,7 +7,7 @@ namespace {
 
 using ev::Activation;
 
-constexpr ev::BackboneConfig small{
+constexpr ev::BackboneConfig small_backbone{
     .width_list = {4, 8, 9, 16, 20}, .depth_list = {1, 1, 1, 1, 1}, .dim = 4, .expand_ratio = 2};
 constexpr ev::LargeBackboneConfig small_large{
     .width_list = {4, 8, 9, 16},
@@ -24,7 +24,7 @@ void check_seg(const std::string& what, const std::vector<ev::Shape>& sizes) {
 }
 
 TEST(Segmenter, AnyHead) {
-    using B = ev::EfficientViTBackbone<small>;
+    using B = ev::EfficientViTBackbone<small_backbone>;
     const std::vector<ev::Shape> sizes{{1, 0, 32, 32}, {2, 0, 64, 32}, {1, 0, 32, 160}};
     check_seg<B, ev::SegHeadConfig{.head_width = 8, .head_depth = 2, .final_expand = 4, .n_classes = 19}>("MBConv",
                                                                                                           sizes);
@@ -56,7 +56,7 @@ TEST(Segmenter, OfTheLFamily) {
 
 /// Sizes that are no multiples but halve like one are taken, as in the reference.
 TEST(Segmenter, SizesThatAddUp) {
-    using B = ev::EfficientViTBackbone<small>;
+    using B = ev::EfficientViTBackbone<small_backbone>;
     check_seg<B, ev::SegHeadConfig{.head_width = 8, .head_depth = 1, .n_classes = 3}>(
         "sizes", {{1, 0, 25, 32}, {1, 0, 31, 58}, {1, 0, 57, 90}});
 }

@@ -200,7 +200,7 @@ TEST(Moves, TakeTheWeightsAlong) {
 
 // ---- The instruction set -------------------------------------------------------------------------------------------
 
-constexpr const char* variable = "EFFICIENTVIT_ISA";
+constexpr const char* isa_variable = "EFFICIENTVIT_ISA";
 
 /// Another architecture's, and on a small CPU those of larger ones.
 std::vector<ev::Isa> foreign_isas() {
@@ -215,12 +215,12 @@ TEST(ForcedIsa, ByTheEnvironment) {
     const ev::StateDict weights = golden_weights(Stem::parameters());
     Stem layer;
     for (const ev::Isa isa : isas()) {
-        const Variable environment(variable, std::string(ev::isa_name(isa)).c_str());
+        const Variable environment(isa_variable, std::string(ev::isa_name(isa)).c_str());
         layer.load_state_dict(weights);
         EXPECT_EQ(layer.isa(), isa);
     }
     for (const char* unset : {static_cast<const char*>(nullptr), ""}) {
-        const Variable environment(variable, unset);
+        const Variable environment(isa_variable, unset);
         layer.load_state_dict(weights);
         EXPECT_EQ(layer.isa(), ev::best_isa());
     }
@@ -229,7 +229,7 @@ TEST(ForcedIsa, ByTheEnvironment) {
 TEST(ForcedIsa, AModelRemembersIt) {
     Stem layer;
     {
-        const Variable environment(variable, "scalar");
+        const Variable environment(isa_variable, "scalar");
         layer.load_state_dict(golden_weights(Stem::parameters()));
     }
     const Stem copy = layer;
@@ -239,7 +239,7 @@ TEST(ForcedIsa, AModelRemembersIt) {
 }
 
 TEST(ForcedIsa, ByLoadOptionsWhateverTheEnvironmentSays) {
-    const Variable environment(variable, "nonsense");
+    const Variable environment(isa_variable, "nonsense");
     Stem layer;
     for (const ev::Isa isa : isas()) {
         layer.load_state_dict(golden_weights(Stem::parameters()), {.isa = isa});
@@ -251,7 +251,7 @@ TEST(ForcedIsa, ThatIsUnknownOrNotThere) {
     const ev::StateDict weights = golden_weights(Stem::parameters());
     Stem layer;
     {
-        const Variable environment(variable, "sse9");
+        const Variable environment(isa_variable, "sse9");
         const std::string message = message_of<ev::ConfigError>([&] { layer.load_state_dict(weights); });
         expect_in("EFFICIENTVIT_ISA is 'sse9', known are scalar, avx2, avx512, neon, wasm", message);
     }
@@ -259,7 +259,7 @@ TEST(ForcedIsa, ThatIsUnknownOrNotThere) {
     for (const ev::Isa isa : foreign_isas()) {
         const std::string foreign(ev::isa_name(isa));
         {
-            const Variable environment(variable, foreign.c_str());
+            const Variable environment(isa_variable, foreign.c_str());
             const std::string message = message_of<ev::ConfigError>([&] { layer.load_state_dict(weights); });
             expect_in("EFFICIENTVIT_ISA asks for " + foreign, message);
             expect_in(std::string(ev::isa_name(ev::best_isa())), message);

@@ -5,7 +5,7 @@
 
 namespace {
 
-const std::vector<RandomNetwork>& all() {
+const std::vector<RandomNetwork>& random_blocks() {
     static const std::vector<RandomNetwork> list{
 #define NETWORK EFFICIENTVIT_RANDOM_NETWORK
 #include "random_blocks.inc"
@@ -15,12 +15,12 @@ const std::vector<RandomNetwork>& all() {
 }
 
 TEST(RandomBlocks, AsTheNaiveReference) {
-    for (const RandomNetwork& random : all()) check_against_reference(random, 4, 24);
+    for (const RandomNetwork& random : random_blocks()) check_against_reference(random, 4, 24);
 }
 
 TEST(RandomBlocks, AsPyTorch) {
     const StoredOutputs stored;
-    for (const RandomNetwork& random : all()) stored.check(random);
+    for (const RandomNetwork& random : random_blocks()) stored.check(random);
 }
 
 }  // namespace

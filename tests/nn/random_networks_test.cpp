@@ -5,7 +5,7 @@
 
 namespace {
 
-const std::vector<RandomNetwork>& all() {
+const std::vector<RandomNetwork>& random_networks() {
     static const std::vector<RandomNetwork> list{
 #define NETWORK EFFICIENTVIT_RANDOM_NETWORK
 #include "random_networks.inc"
@@ -15,12 +15,12 @@ const std::vector<RandomNetwork>& all() {
 }
 
 TEST(RandomNetworks, AsTheNaiveReference) {
-    for (const RandomNetwork& random : all()) check_against_reference(random, 3, 70);
+    for (const RandomNetwork& random : random_networks()) check_against_reference(random, 3, 70);
 }
 
 TEST(RandomNetworks, AsPyTorch) {
     const StoredOutputs stored;
-    for (const RandomNetwork& random : all()) stored.check(random);
+    for (const RandomNetwork& random : random_networks()) stored.check(random);
 }
 
 }  // namespace

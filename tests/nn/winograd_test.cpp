@@ -10,7 +10,7 @@ namespace {
 
 using ev::Activation;
 
-using Conv = ev::ConvLayer<ev::ConvConfig{.in_channels = 31, .out_channels = 48, .act_func = Activation::hswish}>;
+using LargeConv = ev::ConvLayer<ev::ConvConfig{.in_channels = 31, .out_channels = 48, .act_func = Activation::hswish}>;
 using Fused = ev::FusedMBConv<ev::FusedMBConvConfig{
     .in_channels = 32, .out_channels = 24, .expand_ratio = 1.5, .act_func = {Activation::gelu, Activation::none}}>;
 constexpr ev::ResBlockConfig res{
@@ -24,7 +24,7 @@ const std::vector<ev::Shape>& large_sizes() {
 }
 
 TEST(Winograd, LayersAgreeWithTheReference) {
-    check_layer<Conv>("ConvLayer", large_sizes());
+    check_layer<LargeConv>("ConvLayer", large_sizes());
     check_layer<Fused>("FusedMBConv", large_sizes());
     check_layer<Res>(
         [](const reference::Map& x, const reference::Weights& w) {
@@ -65,11 +65,11 @@ protected:
     }
 };
 
-constexpr const char* variable = "EFFICIENTVIT_WINOGRAD";
+constexpr const char* winograd_variable = "EFFICIENTVIT_WINOGRAD";
 
 TEST_P(WinogradLayers, AreUsedForMapsThatAreLargeEnough) {
-    const Variable unset(variable, nullptr);
-    const auto conv = load<Conv>({});
+    const Variable unset(winograd_variable, nullptr);
+    const auto conv = load<LargeConv>({});
     const auto block = load<Res>({});
     EXPECT_EQ(winograds(conv, {1, 31, 20, 20}), 1);
     EXPECT_EQ(winograds(conv, {1, 31, 8, 8}), 0);
@@ -91,23 +91,24 @@ TEST_P(WinogradLayers, AreUsedForMapsThatAreLargeEnough) {
 TEST_P(WinogradLayers, AreNotUsedWhereNobodyWantsThem) {
     const ev::Shape shape{1, 31, 24, 24}, small{1, 31, 8, 8};
     const ev::Tensor x = golden_input(shape), small_x = golden_input(small);
-    const auto without = load<Conv>({.winograd = false});
+    const auto without = load<LargeConv>({.winograd = false});
     EXPECT_EQ(winograds(without, shape), 0);
-    const Variable unset(variable, nullptr);
-    const auto with = load<Conv>({});
+    const Variable unset(winograd_variable, nullptr);
+    const auto with = load<LargeConv>({});
     EXPECT_FALSE(same_bits(with.forward(x), without.forward(x))) << "or it was not used";
     EXPECT_TRUE(same_bits(with.forward(small_x), without.forward(small_x)));
     {
-        const Variable off(variable, "0");
-        EXPECT_TRUE(same_bits(load<Conv>({}).forward(x), without.forward(x)));
+        const Variable off(winograd_variable, "0");
+        EXPECT_TRUE(same_bits(load<LargeConv>({}).forward(x), without.forward(x)));
     }
     for (const char* value : {"1", ""}) {
-        const Variable on(variable, value);
-        EXPECT_TRUE(same_bits(load<Conv>({}).forward(x), with.forward(x)));
-        EXPECT_EQ(winograds(load<Conv>({.winograd = false}), shape), 0);
+        const Variable on(winograd_variable, value);
+        EXPECT_TRUE(same_bits(load<LargeConv>({}).forward(x), with.forward(x)));
+        EXPECT_EQ(winograds(load<LargeConv>({.winograd = false}), shape), 0);
     }
-    const Variable wrong(variable, "no");
-    expect_in("EFFICIENTVIT_WINOGRAD is 'no', known are 0, 1", message_of<ev::ConfigError>([&] { load<Conv>({}); }));
+    const Variable wrong(winograd_variable, "no");
+    expect_in("EFFICIENTVIT_WINOGRAD is 'no', known are 0, 1",
+              message_of<ev::ConfigError>([&] { load<LargeConv>({}); }));
 }
 
 TEST_P(WinogradLayers, AreOfFloats) {
@@ -136,7 +137,7 @@ TEST_P(WinogradLayers, GiveTheSameBits) {
             }
         }
     };
-    check(load<Conv>({}), 31);
+    check(load<LargeConv>({}), 31);
     check(load<Fused>({}), 32);
     check(load<Res>({}), 32);
 }
