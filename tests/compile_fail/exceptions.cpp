@@ -5,5 +5,3 @@
 // error: errors are exceptions, so -fno-exceptions does not go
 // flags: -fno-exceptions
 #include <efficientvit/kernels/cpu.hpp>
-
-int main() {}

@@ -5,5 +5,3 @@
 // error: icpx, whose default it is: with -fp-model=precise
 // flags: -D__FAST_MATH__
 #include <efficientvit/config.hpp>
-
-int main() {}
