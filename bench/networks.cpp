@@ -50,13 +50,13 @@ void time_network(std::string_view name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const std::vector<std::string> given(argv + 1, argv + argc);
+    std::vector<std::string> names(argv + 1, argv + argc);
+    if (names.empty()) {
+        for (std::size_t i = 0; const char* name = ev::compiled::model_name(i); ++i) names.emplace_back(name);
+    }
     std::printf("| network | input | weights | ms on 1 thread, median (least) | on 2 |\n|---|---|---|---|---|\n");
     try {
-        for (const std::string& name : given) time_network(name);
-        for (std::size_t i = 0; given.empty() && ev::compiled::model_name(i) != nullptr; ++i) {
-            time_network(ev::compiled::model_name(i));
-        }
+        for (const std::string& name : names) time_network(name);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "bench_networks: %s\n", error.what());
         return 1;

@@ -108,8 +108,7 @@ elseif(WAY STREQUAL "find_package")
 
 elseif(WAY STREQUAL "compiled")
     # The kernels in a library of their own, which the installed package makes in the consumer's project; so for pictures.
-    # -O0 for the compiler's time: what the library asks for is the test "optimised".
-    consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}" -DCMAKE_CXX_FLAGS=-O0)
+    consume("-DCMAKE_PREFIX_PATH=${prefix}" "-DVERSION=${VERSION}")
     if(CODEC)
         find_program(pictures NAMES pictures PATHS "${build}" "${build}/Debug" NO_DEFAULT_PATH REQUIRED)
         run("${pictures}")
