@@ -147,7 +147,8 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
     for (const int block : {8, 16}) {
         for (int blocks = 1; blocks <= 160 / block; ++blocks) {
             const int rows = 3, width = 5;
-            const Layout at{block, (width * block + 16) * rows, width * block + 16};
+            const int gap = blocks % 3 == 0 ? 0 : 16;  // none: all rows are one
+            const Layout at{block, (width * block + gap) * rows, width * block + gap};
             std::vector<float> x(static_cast<std::size_t>(at.block_stride * blocks));
             for (int p = 0; p < rows * width; ++p) {
                 const float size = std::ldexp(1.0f, random.below(60) - 30), shift = random.value(size);
@@ -206,19 +207,37 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
 }
 
 TEST_P(Int8, MarksPixelsWithNaN) {
-    for (int channel = 0; channel < 64; ++channel) {
-        const int line = kernels::line_words(operands());
-        std::vector<float> x(128, 1.0f), y(static_cast<std::size_t>(2 * line));
-        x[static_cast<std::size_t>(channel / 16 * 32 + 16 + channel % 16)] = std::numeric_limits<float>::quiet_NaN();
-        kernels::Round a;
-        a.x = x.data();
-        a.x_block_stride = 32;
-        a.x_blocks = 4;
-        a.width = 2;
-        a.y = y.data();
-        table().round(a);
-        EXPECT_EQ(y[0], 0.0f);
-        EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(line)])) << channel;
+    const int line = kernels::line_words(operands());
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    for (const int width : {1, 2, 4, 7}) {
+        for (int channel = 0; channel < 64; ++channel) {
+            const int broken = channel % width;
+            std::vector<float> x(static_cast<std::size_t>(64 * width), 1.0f);
+            std::vector<float> y(static_cast<std::size_t>(width * line));
+            const auto at = [&](int c, int pixel) -> float& {
+                return x[static_cast<std::size_t>((c / 16 * width + pixel) * 16 + c % 16)];
+            };
+            at(channel, broken) = std::numeric_limits<float>::quiet_NaN();
+            // Infinities of two pixels are no NaN of a third.
+            if (width > 3) at(channel, (broken + 1) % width) = infinity, at(channel, (broken + 2) % width) = -infinity;
+            kernels::Round a;
+            a.x = x.data();
+            a.x_block_stride = 16 * width;
+            a.x_blocks = 4;
+            a.width = width;
+            a.y = y.data();
+            table().round(a);
+            for (int p = 0; p < width; ++p) {
+                const float scale = y[static_cast<std::size_t>(p * line)];
+                if (p == broken) {
+                    EXPECT_TRUE(std::isnan(scale)) << channel;
+                } else if (width <= 3 || p == (broken + 3) % width) {
+                    EXPECT_EQ(scale, 0.0f) << channel;
+                } else {
+                    EXPECT_FALSE(std::isnan(scale)) << channel;
+                }
+            }
+        }
     }
 }
 

@@ -360,6 +360,7 @@ struct Table {
     void (*round)(const Round&) = nullptr;  // where rounds()
     const Table* floats = nullptr;          // the same instruction set's table of f32
     const char* products = "f32";           // what multiplies, in words
+    const Table* few = nullptr;             // for layers of few channels, if it is another than this
 };
 
 }  // namespace kernels

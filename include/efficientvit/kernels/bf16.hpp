@@ -159,7 +159,7 @@ inline bool bf16_unit_supported(Bf16Unit unit) { return detail::has_bf16_unit(un
 
 namespace detail {
 inline bool bf16_unit_fits(Bf16Unit unit, Isa isa) {
-    return (unit == Bf16Unit::neon_bf16) == (isa == Isa::neon) && has_bf16_unit(unit);
+    return isa == (unit == Bf16Unit::neon_bf16 ? Isa::neon : Isa::avx512) && has_bf16_unit(unit);
 }
 }  // namespace detail
 
@@ -218,29 +218,35 @@ EFFICIENTVIT_LOCAL const Table& bf16_weights_table(Isa isa) {
     return scalar_table;
 }
 
+#if defined(EFFICIENTVIT_X86) || defined(EFFICIENTVIT_NEON_UNITS)
+/// The kernels whose products are an instruction for vectors, AVX512_BF16's or that of Arm's BF16.
+template <class>
+EFFICIENTVIT_LOCAL const Table& bf16_vectors_table() {
+    constexpr Operands operands = Operands::bf16;
+#if defined(EFFICIENTVIT_X86)
+    static const Table bf16_table =
+        EFFICIENTVIT_PRODUCTS(operands, avx512, avx512_bf16, avx512_bf16::round_inputs<operands>, "bf16 (AVX512_BF16)");
+#else
+    static const Table bf16_table =
+        EFFICIENTVIT_PRODUCTS(operands, neon, neon_bf16, neon_bf16::round_inputs<operands>, "bf16 (Arm BF16)");
+#endif
+    return bf16_table;
+}
+#endif
+
 /// The kernels of `isa` whose products are made by `unit`, which the CPU must have.
 template <class T>
 EFFICIENTVIT_LOCAL const Table& bf16_unit_table(Isa isa, Bf16Unit unit) {
-    [[maybe_unused]] constexpr Operands operands = Operands::bf16;
 #if defined(EFFICIENTVIT_AMX)
     if (unit == Bf16Unit::amx) {
+        constexpr Operands operands = Operands::bf16;
         static const Table amx_table =
             EFFICIENTVIT_PRODUCTS(operands, avx512, amx, avx512_bf16::round_inputs<operands>, "bf16 (AMX)");
         return amx_table;
     }
 #endif
-#if defined(EFFICIENTVIT_X86)
-    if (unit == Bf16Unit::avx512_bf16) {
-        static const Table bf16_table = EFFICIENTVIT_PRODUCTS(
-            operands, avx512, avx512_bf16, avx512_bf16::round_inputs<operands>, "bf16 (AVX512_BF16)");
-        return bf16_table;
-    }
-#elif defined(EFFICIENTVIT_NEON_UNITS)
-    if (unit == Bf16Unit::neon_bf16) {
-        static const Table bf16_table =
-            EFFICIENTVIT_PRODUCTS(operands, neon, neon_bf16, neon_bf16::round_inputs<operands>, "bf16 (Arm BF16)");
-        return bf16_table;
-    }
+#if defined(EFFICIENTVIT_X86) || defined(EFFICIENTVIT_NEON_UNITS)
+    if (unit != Bf16Unit::none) return bf16_vectors_table<T>();
 #endif
     (void)unit;
     return bf16_weights_table<T>(isa);

@@ -82,13 +82,18 @@ EFFICIENTVIT_INLINE V activated(V x, Act act) {
     return one[0];
 }
 
-// act over `count` floats in memory, count a multiple of the block, with an optional residual added after it.
-template <int Block>
+// act over `count` floats in memory, count a multiple of the block, with an optional residual added after it. Beside
+// products of bytes silu and gelu need not be exact.
+template <int Block, Operands O = Operands::f32>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
     using V = typename Lanes<Block>::V;
     for (Index i = 0; i < count; i += V::width) {
         V x = V::load(y + i);
-        x = activated(x, act);
+        if constexpr (has_bytes(O)) {
+            x = rough_activation(x, act);
+        } else {
+            x = activated(x, act);
+        }
         if (residual != nullptr) x = V::add(x, V::load(residual + i));
         x.store(y + i);
     }

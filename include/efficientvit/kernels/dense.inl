@@ -80,13 +80,13 @@ EFFICIENTVIT_INLINE void dense_rest(const Dense& a, WeightsAhead& ahead, int blo
 }
 
 // silu and gelu come after the sums, in memory, while the row is in the first cache.
-template <int Block>
+template <Operands O, int Block>
 EFFICIENTVIT_INLINE void finish_dense(const Dense& a, int block, int row) {
     if (in_epilogue(a.act)) return;
     const float* const residual =
         a.residual == nullptr ? nullptr : a.residual + block * a.residual_block_stride + row * a.residual_row_stride;
-    activate_in_memory<Block>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual, Index{a.y_width} * Block,
-                              a.act);
+    activate_in_memory<Block, O>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
+                                 Index{a.y_width} * Block, a.act);
 }
 
 // `bare` is a, but for an activation that is not taken in the epilogue and the residual behind it. Weights are read for
@@ -102,7 +102,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
         WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);
         for (int row = 0; row < a.y_rows; ++row) {
             dense_rest<O, Block, Blocks, Step, most>(bare, ahead, block, row, 0);
-            for (int b = block; b < block + Blocks; ++b) finish_dense<Block>(a, b, row);
+            for (int b = block; b < block + Blocks; ++b) finish_dense<O, Block>(a, b, row);
         }
     }
     // An odd block behind the others.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <efficientvit/kernels/arm_features.hpp>
+#include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/kernels.hpp>
 #include <efficientvit/kernels/precision.hpp>
 
@@ -231,16 +232,27 @@ namespace kernels {
 #if EFFICIENTVIT_KERNELS_HERE
 EFFICIENTVIT_BEGIN_TABLES
 
-#define EFFICIENTVIT_PRODUCTS(rest, unit, operands, words)                                             \
-    Table {                                                                                            \
-        Isa::rest, operands, unit::pointwise<operands>, rest::depthwise, rest::stem, rest::affine,     \
-            unit::inverted_bottleneck<operands>, rest::linear_attention, rest::quadratic_attention,    \
-            unit::dense<operands>, unit::round_inputs<operands>, &table(Isa::rest), "int8 (" words ")" \
+/// What computes layers of too few channels for bytes: products of bf16 where vectors have them, else of floats.
+template <class T>
+EFFICIENTVIT_LOCAL const Table& few_channels_table(Isa isa) {
+#if defined(EFFICIENTVIT_X86) || defined(EFFICIENTVIT_NEON_UNITS)
+    const Bf16Unit unit = isa == Isa::neon ? Bf16Unit::neon_bf16 : Bf16Unit::avx512_bf16;
+    if (detail::bf16_unit_fits(unit, isa)) return bf16_vectors_table<T>();
+#endif
+    return table(isa);
+}
+
+#define EFFICIENTVIT_PRODUCTS(rest, unit, operands, words)                                              \
+    Table {                                                                                             \
+        Isa::rest, operands, unit::pointwise<operands>, rest::depthwise, rest::stem, rest::affine,      \
+            unit::inverted_bottleneck<operands>, rest::linear_attention, rest::quadratic_attention,     \
+            unit::dense<operands>, unit::round_inputs<operands>, &table(Isa::rest), "int8 (" words ")", \
+            &few_channels_table<T>(Isa::rest)                                                           \
     }
 
 /// The kernels of `isa` whose products are made by `unit`, which the CPU must have. Throws ConfigError where the CPU
 /// lacks the instruction set.
-template <class>
+template <class T>
 EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
     table(isa);  // which throws where this CPU lacks it
     (void)unit;

@@ -188,6 +188,8 @@ namespace kernels {
 
 /// The same instruction set's kernels of f32.
 inline const Table& of_floats(const Table& table) { return table.floats == nullptr ? table : *table.floats; }
+/// The same instruction set's kernels for layers of few input channels.
+inline const Table& of_few_channels(const Table& table) { return table.few == nullptr ? table : *table.few; }
 
 #if EFFICIENTVIT_KERNELS_HERE
 EFFICIENTVIT_BEGIN_TABLES

@@ -2,58 +2,123 @@
 //
 // Float to bf16, halves or bytes, brought into the order in which products read it: channels in groups, a line a pixel.
 
+// `count` pixels, of which block b of the group is at x[b] and step[b] behind it for the next one.
+template <int Block, bool Activates, int Blocks>
+EFFICIENTVIT_INLINE void round_pixels(const float* (&x)[Blocks], const Index (&step)[Blocks], int count, Act act,
+                                      float* y) {
+    using V = typename Lanes<Block>::V;
+    for (; count > 0; --count, y += group_words) {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < group_words / V::width; ++i) {
+            V half[2];
+            EFFICIENTVIT_UNROLL
+            for (int h = 0; h < 2; ++h) {
+                const int lane = (2 * i + h) * V::width;
+                half[h] = V::load(x[lane / Block] + lane % Block);
+                if (Activates) half[h] = rough_activation(half[h], act);
+            }
+            rounded_pairs(half[0], half[1]).store(y + i * V::width);
+        }
+        EFFICIENTVIT_UNROLL
+        for (int b = 0; b < Blocks; ++b) x[b] += step[b];
+    }
+}
+
 template <int Block>
 EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
-    using V = typename Lanes<Block>::V;
-    constexpr int stores = group_words / V::width;                  // of a pixel
     constexpr int blocks = group_channels(Operands::bf16) / Block;  // of a group
+    static constexpr float zeros[Block] = {};
     float* y_group = a.y;
     for (int first = 0; first < a.x_blocks; first += blocks, y_group += a.y_group_stride) {
         float* y = y_group;
-        for (int row = 0; row < a.rows; ++row) {
-            const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
-            for (int p = 0; p < a.width; ++p, x += Block, y += group_words) {
-                EFFICIENTVIT_UNROLL
-                for (int i = 0; i < stores; ++i) {
-                    V half[2];
-                    EFFICIENTVIT_UNROLL
-                    for (int h = 0; h < 2; ++h) {
-                        const int lane = (2 * i + h) * V::width;
-                        const bool there = first + lane / Block < a.x_blocks;
-                        half[h] = there ? V::load(x + lane / Block * a.x_block_stride + lane % Block) : V::set(0.0f);
-                    }
-                    if (a.act != Act::none) {
-                        EFFICIENTVIT_UNROLL
-                        for (int h = 0; h < 2; ++h) half[h] = rough_activation(half[h], a.act);
-                    }
-                    rounded_pairs(half[0], half[1]).store(y + i * V::width);
-                }
+        for (int row = 0; row < a.rows; ++row, y += a.width * group_words) {
+            // Blocks that are not there are zeros.
+            const float* x[blocks];
+            Index step[blocks];
+            for (int b = 0; b < blocks; ++b) {
+                const bool there = first + b < a.x_blocks;
+                x[b] = there ? a.x + (first + b) * a.x_block_stride + row * a.x_row_stride : zeros;
+                step[b] = there ? Block : 0;
+            }
+            if (a.act == Act::none) {
+                round_pixels<Block, false>(x, step, a.width, a.act, y);
+            } else {
+                round_pixels<Block, true>(x, step, a.width, a.act, y);
             }
         }
     }
 }
 
-// A pixel's group to a line: the bytes that lie nearest to x, evenly from the least to the largest of them.
-template <Operands O, class V, int Count>
-EFFICIENTVIT_INLINE void quantize_line(V (&x)[Count], float* line) {
-    V low = x[0], high = x[0];
+// A pixel's group of channels; offset[b] is where its block b lies behind the first.
+template <class V, int Block, int Count>
+EFFICIENTVIT_INLINE void load_group(V (&x)[Count], const float* from, const Index* offset) {
     EFFICIENTVIT_UNROLL
-    for (int i = 1; i < Count; ++i) low = V::min(low, x[i]), high = V::max(high, x[i]);
+    for (int i = 0; i < Count; ++i) {
+        const int lane = i * V::width;
+        x[i] = V::load(from + offset[lane / Block] + lane % Block);
+    }
+}
+
+template <class V>
+concept MaxKeepsNaN = requires {
+    V::max_keeps_nan;
+};
+
+// How many pixels are quantized at once: to find the least of a vector's lanes takes as long as of four vectors'.
+constexpr int quantized_pixels = 4;
+
+// The groups of as many neighbouring pixels to lines: the bytes that lie nearest to x, evenly from the least to the
+// largest of a group.
+template <Operands O, class V, int Block>
+EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, float* lines) {
+    constexpr int vectors = group_channels(O) / V::width;
+    V low[quantized_pixels], high[quantized_pixels];
+    V sum = V::set(0.0f);  // is NaN if a number is; what else makes it NaN is looked at more closely
+    for (int p = 0; p < quantized_pixels; ++p) {
+        V values[vectors];
+        load_group<V, Block>(values, x + p * Block, offset);
+        V least = values[0], largest = values[0], total = values[0];
+        EFFICIENTVIT_UNROLL
+        for (int i = 1; i < vectors; ++i) {
+            least = V::min(least, values[i]), largest = V::max(largest, values[i]);
+            if constexpr (!MaxKeepsNaN<V>) total = V::add(total, values[i]);
+        }
+        low[p] = least, high[p] = largest;
+        sum = V::add(sum, MaxKeepsNaN<V> ? largest : total);
+    }
     // Halves, since the difference itself might overflow; halving is exact, so that a fused operation changes nothing.
-    // Zeros lose their sign. A range below the normal numbers is none, and has no inverse.
-    constexpr float half_steps = 127.5f, least_scale = 1.17549435e-38f;
-    const float least = least_lane(low) + 0.0f;
-    const float range = (0.5f * largest_lane(high) - 0.5f * least) * (1.0f / half_steps);
-    const float scale = range >= least_scale ? range : 0.0f;
-    const V offset = V::set(least), inverse = V::set(scale > 0.0f ? 1.0f / scale : 0.0f);
-    line[0] = any_nan(x) ? not_a_number : scale;
-    line[1] = least;
-    EFFICIENTVIT_UNROLL
-    for (int i = 0; i < Count; ++i) x[i] = V::mul(V::sub(x[i], offset), inverse);
-    if constexpr (O == Operands::int8_wide) {
-        store_wide_bytes(x, line + line_head(O));
-    } else {
-        store_bytes(x, line + line_head(O));
+    // Zeros lose their sign. A range below the normal numbers is none: bytes do not matter then.
+    using Each = decltype(least_lanes(low));  // a lane for each pixel
+    const Each half = Each::set(0.5f), per_step = Each::set(1.0f / 127.5f), least_scale = Each::set(1.17549435e-38f);
+    const Each least = Each::add(least_lanes(low), Each::set(0.0f));
+    const Each range = Each::mul(Each::sub(Each::mul(half, largest_lanes(high)), Each::mul(half, least)), per_step);
+    const Each inverse = Each::div(Each::set(1.0f), Each::max(least_scale, range));
+    float scales[Each::width], leasts[Each::width], inverses[Each::width], shifts[Each::width];
+    zero_below(range, least_scale).store(scales);
+    least.store(leasts);
+    inverse.store(inverses);
+    Each::mul(Each::sub(Each::set(0.0f), least), inverse).store(shifts);
+    for (int p = 0; p < quantized_pixels; ++p) {
+        V values[vectors];
+        load_group<V, Block>(values, x + p * Block, offset);
+        // What rounding the shift costs is less than the last place of the numbers.
+        const V by = V::broadcast(inverses + p), shift = V::broadcast(shifts + p);
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
+        float* const line = lines + p * line_words(O);
+        line[0] = scales[p];
+        line[1] = leasts[p];
+        if constexpr (O == Operands::int8_wide) {
+            store_wide_bytes(values, line + line_head(O));
+        } else {
+            store_bytes(values, line + line_head(O));
+        }
+    }
+    const V sums[] = {sum};
+    for (int p = 0; p < quantized_pixels && any_nan(sums); ++p) {
+        V values[vectors];
+        load_group<V, Block>(values, x + p * Block, offset);
+        if (any_nan(values)) lines[p * line_words(O)] = not_a_number;
     }
 }
 
@@ -70,60 +135,73 @@ EFFICIENTVIT_INLINE float half_scale(float most) {
 }
 
 // A pixel's group to a line of halves.
-template <class V, int Count>
-EFFICIENTVIT_INLINE void halve_line(V (&x)[Count], float* line) {
+template <class V, int Block>
+EFFICIENTVIT_INLINE void halve_pixel(const float* x, const Index* offset, float* line) {
+    constexpr int vectors = group_channels(Operands::f16) / V::width;
+    V values[vectors];
+    load_group<V, Block>(values, x, offset);
     const V zero = V::set(0.0f);
     V most = zero;
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < Count; ++i) most = V::max(most, V::max(x[i], V::sub(zero, x[i])));
-    const float scale = half_scale(any_nan(x) ? not_a_number : largest_lane(most));
+    for (int i = 0; i < vectors; ++i) most = V::max(most, V::max(values[i], V::sub(zero, values[i])));
+    const float scale = half_scale(any_nan(values) ? not_a_number : largest_lane(most));
     const V inverse = V::set(1.0f / scale);
     line[0] = scale;
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < Count; i += 2) {
-        const V halves = rounded_halves(V::mul(x[i], inverse), V::mul(x[i + 1], inverse));
+    for (int i = 0; i < vectors; i += 2) {
+        const V halves = rounded_halves(V::mul(values[i], inverse), V::mul(values[i + 1], inverse));
         halves.store(line + line_head(Operands::f16) + i / 2 * V::width);
     }
 }
 
-// Not inlined: in the loop over pixels Clang would compute all vectors at once, with more registers than NEON has.
-template <class V, int Count>
-EFFICIENTVIT_NOINLINE void activate_line(V (&x)[Count], Act act) {
-    for (int i = 0; i < Count; ++i) x[i] = rough_activation(x[i], act);
+// The groups of `count` pixels, activated, in the order of a map of as many pixels as are quantized at once; what is
+// behind the last is that once more.
+template <class V, int Block, int Channels>
+EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, int count, Act act, float* to) {
+    for (int p = 0; p < quantized_pixels; ++p) {
+        const float* const from = x + (p < count ? p : count - 1) * Block;
+        for (int lane = 0; lane < Channels; lane += V::width) {
+            const V value = V::load(from + offset[lane / Block] + lane % Block);
+            float* const at = to + (lane / Block * quantized_pixels + p) * Block + lane % Block;
+            (act == Act::none ? value : rough_activation(value, act)).store(at);
+        }
+    }
 }
 
 template <Operands O, int Block>
 EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
     using V = typename Lanes<Block>::V;
-    constexpr int channels = group_channels(O), vectors = channels / V::width, blocks = channels / Block;
+    constexpr int channels = group_channels(O), blocks = channels / Block, words = line_words(O);
+    // Rows without gaps between them are one.
+    const bool dense = a.x_row_stride == Index{a.width} * Block;
+    const int rows = dense ? 1 : a.rows, width = dense ? a.rows * a.width : a.width;
+    float staged[quantized_pixels * channels], staged_lines[quantized_pixels * words];
+    Index staged_offset[blocks];
+    for (int b = 0; b < blocks; ++b) staged_offset[b] = b * quantized_pixels * Block;
     float* y_group = a.y;
     for (int first = 0; first < a.x_blocks; first += blocks, y_group += a.y_group_stride) {
         // Blocks that are not there are the first once more, which leaves the range as it is.
         Index offset[blocks];
         for (int b = 0; b < blocks; ++b) offset[b] = first + b < a.x_blocks ? b * a.x_block_stride : 0;
         float* y = y_group;
-        for (int row = 0; row < a.rows; ++row) {
+        for (int row = 0; row < rows; ++row) {
             const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
-            for (int p = 0; p < a.width; ++p, x += Block, y += line_words(O)) {
-                V values[vectors];
-                EFFICIENTVIT_UNROLL
-                for (int i = 0; i < vectors; ++i) {
-                    const int lane = i * V::width;
-                    values[i] = V::load(x + offset[lane / Block] + lane % Block);
-                }
-                if (a.act != Act::none) {
-                    V active[vectors];  // values themselves stay in registers
-                    EFFICIENTVIT_UNROLL
-                    for (int i = 0; i < vectors; ++i) active[i] = values[i];
-                    activate_line(active, a.act);
-                    EFFICIENTVIT_UNROLL
-                    for (int i = 0; i < vectors; ++i) values[i] = active[i];
+            for (int left = width; left > 0; left -= quantized_pixels, x += quantized_pixels * Block) {
+                const int count = left < quantized_pixels ? left : quantized_pixels;
+                const bool whole = count == quantized_pixels;
+                const float* from = x;
+                const Index* at = offset;
+                if (!whole || a.act != Act::none) {
+                    stage_pixels<V, Block, channels>(x, offset, count, a.act, staged);
+                    from = staged, at = staged_offset;
                 }
                 if constexpr (O == Operands::f16) {
-                    halve_line(values, y);
+                    for (int p = 0; p < count; ++p) halve_pixel<V, Block>(from + p * Block, at, y + p * words);
                 } else {
-                    quantize_line<O>(values, y);
+                    quantize_pixels<O, V, Block>(from, at, whole ? y : staged_lines);
+                    if (!whole) EFFICIENTVIT_COPY(y, staged_lines, count * words * sizeof(float));
                 }
+                y += count * words;
             }
         }
     }

@@ -61,7 +61,7 @@ inline FeatureMap new_map(Session& session, int batch, int channels, Extent exte
 /// The kernels of a layer of `in_channels` in a network whose kernels are `table`: its weights are packed for these,
 /// and it runs in a part of the session that has them.
 inline const kernels::Table& layer_kernels(const kernels::Table& table, int in_channels) {
-    return kernels::has_bytes(table.operands) && in_channels < least_int8_channels ? kernels::of_floats(table) : table;
+    return in_channels < least_int8_channels ? kernels::of_few_channels(table) : table;
 }
 inline Packer layer_packer(const Packer& p, int in_channels) {
     return {p.weights, &layer_kernels(*p.kernels, in_channels), p.winograd};

@@ -23,8 +23,9 @@ namespace detail {
 
 /// Inputs that have a scale in common.
 constexpr int int8_group = 64;
-/// Layers of fewer input channels stay float in int8. They are the first of a network, where errors grow through all
-/// that follows, and gain no time: quantizing costs as much as their products.
+/// Layers of fewer input channels are float in int8, or bf16 (kernels::few_channels_table). They are the first of a
+/// network, where errors grow through all that follows, and gain no time by bytes: quantizing costs as much as their
+/// products.
 constexpr int least_int8_channels = 32;
 /// Behind the name of the integers.
 constexpr std::string_view int8_scale_suffix = "_scale";

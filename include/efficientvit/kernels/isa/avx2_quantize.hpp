@@ -24,22 +24,32 @@ EFFICIENTVIT_INLINE Integers8 byte_sum_begin(const float*, Float8) { return {(Ei
 
 EFFICIENTVIT_INLINE Float8 to_float(Integers8 integers) { return {_mm256_cvtepi32_ps((__m256i)integers.v)}; }
 
-// Of no NaN.
-EFFICIENTVIT_INLINE float least_lane(Float8 x) {
-    const __m128 four = _mm_min_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
-    const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
+struct Least {
+    static EFFICIENTVIT_INLINE __m256 of(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+};
+struct Largest {
+    static EFFICIENTVIT_INLINE __m256 of(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+};
+template <class Pick>
+EFFICIENTVIT_INLINE Float8 pick_lanes(const Float8 (&x)[4]) {
+    const __m256 a = x[0].v, b = x[1].v, c = x[2].v, d = x[3].v;
+    const __m256d ab = _mm256_castps_pd(Pick::of(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+    const __m256d cd = _mm256_castps_pd(Pick::of(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+    const __m256 abcd =
+        Pick::of(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)));
+    return {Pick::of(abcd, _mm256_permute2f128_ps(abcd, abcd, 1))};
 }
-EFFICIENTVIT_INLINE float largest_lane(Float8 x) {
-    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
-    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+// Lanes i and i + 4 are that of x[i], which has no NaN.
+EFFICIENTVIT_INLINE Float8 least_lanes(const Float8 (&x)[4]) { return pick_lanes<Least>(x); }
+EFFICIENTVIT_INLINE Float8 largest_lanes(const Float8 (&x)[4]) { return pick_lanes<Largest>(x); }
+EFFICIENTVIT_INLINE Float8 zero_below(Float8 x, Float8 limit) {
+    return {_mm256_and_ps(x.v, _mm256_cmp_ps(x.v, limit.v, _CMP_GE_OQ))};
 }
 template <int Count>
 EFFICIENTVIT_INLINE bool any_nan(const Float8 (&x)[Count]) {
     __m256 any = _mm256_setzero_ps();
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < Count; i += 2) any = _mm256_or_ps(any, _mm256_cmp_ps(x[i].v, x[i + 1].v, _CMP_UNORD_Q));
+    for (int i = 0; i < Count; ++i) any = _mm256_or_ps(any, _mm256_cmp_ps(x[i].v, x[i].v, _CMP_UNORD_Q));
     return _mm256_movemask_ps(any) != 0;
 }
 
@@ -47,10 +57,9 @@ EFFICIENTVIT_INLINE bool any_nan(const Float8 (&x)[Count]) {
 // that does not matter, any number.
 template <int Count>
 EFFICIENTVIT_INLINE __m256i nearest_bytes(const Float8 (&x)[Count], int first) {
-    const __m256 most = _mm256_set1_ps(255.0f);  // the integer of a larger one might be the least
     __m256i n[4];
     EFFICIENTVIT_UNROLL
-    for (int j = 0; j < 4; ++j) n[j] = _mm256_cvtps_epi32(_mm256_min_ps(x[first + j].v, most));
+    for (int j = 0; j < 4; ++j) n[j] = _mm256_cvtps_epi32(x[first + j].v);
     const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(n[0], n[1]), _mm256_packus_epi32(n[2], n[3]));
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }

@@ -31,25 +31,33 @@ EFFICIENTVIT_INLINE Integers16 byte_sum_begin(const float*, Float16) {
 
 EFFICIENTVIT_INLINE Float16 to_float(Integers16 integers) { return {_mm512_cvtepi32_ps((__m512i)integers.v)}; }
 
-// Of no NaN.
-EFFICIENTVIT_INLINE float least_lane(Float16 x) {
-    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.v), 1));
-    return least_lane(Float8{_mm256_min_ps(_mm512_castps512_ps256(x.v), upper)});
+EFFICIENTVIT_INLINE __m256 upper_half(Float16 x) {
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.v), 1));
 }
-EFFICIENTVIT_INLINE float largest_lane(Float16 x) {
-    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.v), 1));
-    return largest_lane(Float8{_mm256_max_ps(_mm512_castps512_ps256(x.v), upper)});
+template <class Pick>
+EFFICIENTVIT_INLINE Float8 pick_lanes(const Float16 (&x)[4]) {
+    Float8 halves[4];
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < 4; ++i) halves[i].v = Pick::of(_mm512_castps512_ps256(x[i].v), upper_half(x[i]));
+    return pick_lanes<Pick>(halves);
 }
-EFFICIENTVIT_INLINE bool any_nan(const Float16 (&x)[4]) {
-    return (_mm512_cmp_ps_mask(x[0].v, x[1].v, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(x[2].v, x[3].v, _CMP_UNORD_Q)) != 0;
+EFFICIENTVIT_INLINE Float8 least_lanes(const Float16 (&x)[4]) { return pick_lanes<Least>(x); }
+EFFICIENTVIT_INLINE Float8 largest_lanes(const Float16 (&x)[4]) { return pick_lanes<Largest>(x); }
+template <int Count>
+EFFICIENTVIT_INLINE bool any_nan(const Float16 (&x)[Count]) {
+    int any = 0;
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; ++i) any |= _mm512_cmp_ps_mask(x[i].v, x[i].v, _CMP_UNORD_Q);
+    return any != 0;
 }
 
 // Each lane to the nearest byte, ties to even. It may be a little more than 255, or, where that does not matter, any
 // number.
 EFFICIENTVIT_INLINE void store_bytes(const Float16 (&x)[4], float* to) {
+    __m512i n[4];
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-        const __m512i n = _mm512_cvt_roundps_epu32(x[i].v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm_storeu_ps(to + i * 4, _mm_castsi128_ps(_mm512_cvtusepi32_epi8(n)));
-    }
+    for (int i = 0; i < 4; ++i) n[i] = _mm512_cvtps_epi32(x[i].v);
+    const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(n[0], n[1]), _mm512_packus_epi32(n[2], n[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, bytes));
 }

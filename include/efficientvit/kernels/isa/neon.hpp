@@ -65,7 +65,8 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 mul(Float4 a, Float4 b) { return {vmulq_f32(a.v, b.v)}; }
     static EFFICIENTVIT_INLINE Float4 sqrt(Float4 a) { return {vsqrtq_f32(a.v)}; }
     static EFFICIENTVIT_INLINE Float4 div(Float4 a, Float4 b) { return {vdivq_f32(a.v, b.v)}; }
-    // Where x is NaN, min and max give NaN.
+    // Where x or the limit is NaN, min and max give NaN.
+    static constexpr bool max_keeps_nan = true;
     static EFFICIENTVIT_INLINE Float4 min(Float4 limit, Float4 x) { return {vminq_f32(limit.v, x.v)}; }
     static EFFICIENTVIT_INLINE Float4 max(Float4 limit, Float4 x) { return {vmaxq_f32(limit.v, x.v)}; }
     // To [-limit, limit], limit > 0.

@@ -13,8 +13,17 @@ EFFICIENTVIT_INLINE Integers4 low_integers(const float* p, Float4) {
 
 EFFICIENTVIT_INLINE Float4 to_float(Integers4 integers) { return {vcvtq_f32_s32(integers.v)}; }
 
-EFFICIENTVIT_INLINE float least_lane(Float4 x) { return vminvq_f32(x.v); }
 EFFICIENTVIT_INLINE float largest_lane(Float4 x) { return vmaxvq_f32(x.v); }
+// Lane i is that of x[i].
+EFFICIENTVIT_INLINE Float4 least_lanes(const Float4 (&x)[4]) {
+    return {vpminq_f32(vpminq_f32(x[0].v, x[1].v), vpminq_f32(x[2].v, x[3].v))};
+}
+EFFICIENTVIT_INLINE Float4 largest_lanes(const Float4 (&x)[4]) {
+    return {vpmaxq_f32(vpmaxq_f32(x[0].v, x[1].v), vpmaxq_f32(x[2].v, x[3].v))};
+}
+EFFICIENTVIT_INLINE Float4 zero_below(Float4 x, Float4 limit) {
+    return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x.v), vcgeq_f32(x.v, limit.v)))};
+}
 template <int Count>
 EFFICIENTVIT_INLINE bool any_nan(const Float4 (&x)[Count]) {
     Float4 most = x[0];  // NaN if any is

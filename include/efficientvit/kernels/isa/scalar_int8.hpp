@@ -35,12 +35,22 @@ EFFICIENTVIT_INLINE Float4 to_float(Integers4 integers) {
                  static_cast<float>(integers.v[2]), static_cast<float>(integers.v[3])}};
 }
 
-// Of no NaN.
+// Lane i is that of x[i], which has no NaN.
 EFFICIENTVIT_INLINE float least_lane(Float4 x) {
     return Float4::smaller(Float4::smaller(x.v[0], x.v[1]), Float4::smaller(x.v[2], x.v[3]));
 }
 EFFICIENTVIT_INLINE float largest_lane(Float4 x) {
     return Float4::larger(Float4::larger(x.v[0], x.v[1]), Float4::larger(x.v[2], x.v[3]));
+}
+EFFICIENTVIT_INLINE Float4 least_lanes(const Float4 (&x)[4]) {
+    return {Four{least_lane(x[0]), least_lane(x[1]), least_lane(x[2]), least_lane(x[3])}};
+}
+EFFICIENTVIT_INLINE Float4 largest_lanes(const Float4 (&x)[4]) {
+    return {Four{largest_lane(x[0]), largest_lane(x[1]), largest_lane(x[2]), largest_lane(x[3])}};
+}
+EFFICIENTVIT_INLINE Float4 zero_below(Float4 x, Float4 limit) {
+    for (int i = 0; i < 4; ++i) x.v[i] = x.v[i] >= limit.v[i] ? x.v[i] : 0.0f;
+    return x;
 }
 template <int Count>
 EFFICIENTVIT_INLINE bool any_nan(const Float4 (&x)[Count]) {

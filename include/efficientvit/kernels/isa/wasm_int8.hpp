@@ -28,14 +28,24 @@ EFFICIENTVIT_INLINE Integers4 add_word_products(Float4 x, Float4 w, Integers4 su
     return {wasm_i32x4_add(sum.v, wasm_i32x4_dot_i16x8(x.v, w.v))};
 }
 
-// Of no NaN.
-EFFICIENTVIT_INLINE float least_lane(Float4 x) {
-    const v128_t two = wasm_f32x4_pmin(x.v, wasm_i32x4_shuffle(x.v, x.v, 2, 3, 2, 3));
-    return wasm_f32x4_extract_lane(wasm_f32x4_pmin(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
+struct Least {
+    static EFFICIENTVIT_INLINE v128_t of(v128_t a, v128_t b) { return wasm_f32x4_pmin(a, b); }
+};
+struct Largest {
+    static EFFICIENTVIT_INLINE v128_t of(v128_t a, v128_t b) { return wasm_f32x4_pmax(a, b); }
+};
+template <class Pick>
+EFFICIENTVIT_INLINE Float4 pick_lanes(const Float4 (&x)[4]) {
+    const v128_t a = x[0].v, b = x[1].v, c = x[2].v, d = x[3].v;
+    const v128_t ab = Pick::of(wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
+    const v128_t cd = Pick::of(wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
+    return {Pick::of(wasm_i64x2_shuffle(ab, cd, 0, 2), wasm_i64x2_shuffle(ab, cd, 1, 3))};
 }
-EFFICIENTVIT_INLINE float largest_lane(Float4 x) {
-    const v128_t two = wasm_f32x4_pmax(x.v, wasm_i32x4_shuffle(x.v, x.v, 2, 3, 2, 3));
-    return wasm_f32x4_extract_lane(wasm_f32x4_pmax(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
+// Lane i is that of x[i], which has no NaN.
+EFFICIENTVIT_INLINE Float4 least_lanes(const Float4 (&x)[4]) { return pick_lanes<Least>(x); }
+EFFICIENTVIT_INLINE Float4 largest_lanes(const Float4 (&x)[4]) { return pick_lanes<Largest>(x); }
+EFFICIENTVIT_INLINE Float4 zero_below(Float4 x, Float4 limit) {
+    return {wasm_v128_and(x.v, wasm_f32x4_ge(x.v, limit.v))};
 }
 template <int Count>
 EFFICIENTVIT_INLINE bool any_nan(const Float4 (&x)[Count]) {
