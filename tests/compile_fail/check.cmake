@@ -13,9 +13,12 @@ if(sentence STREQUAL "")
     message(FATAL_ERROR "${CASE} names no error")
 endif()
 
+if(EXISTS "${PRECOMPILED}")
+    set(library "-I${PRECOMPILED}" -include efficientvit/efficientvit.hpp)
+endif()
 # EFFICIENTVIT_COMPILED: without the kernels, which would only take time.
-execute_process(COMMAND "${COMPILER}" -std=c++20 -fsyntax-only -DEFFICIENTVIT_COMPILED "@${ARGUMENTS}" "${CASE}" -DWRONG
-                        ${flags}
+execute_process(COMMAND "${COMPILER}" -std=c++20 -fsyntax-only -DEFFICIENTVIT_COMPILED ${library} "@${ARGUMENTS}"
+                        "${CASE}" -DWRONG ${flags}
                 RESULT_VARIABLE status ERROR_VARIABLE errors)
 if(status EQUAL 0)
     message(FATAL_ERROR "compiles; expected: ${sentence}")

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A plugin as others write them: a network and a Context in statics, a forward with it and one with the thread's own.
-// Weights are all PLUGIN_SCALE, so that two builds answer differently.
+// Weights are all plugin_scale(), so that two plugins answer differently.
 #include <efficientvit/efficientvit.hpp>
+
+extern "C" __attribute__((visibility("hidden"))) float plugin_scale();
 
 namespace ev = efficientvit;
 using Network = ev::OpSequential<ev::ConvLayer<ev::ConvConfig{.in_channels = 3, .out_channels = 8, .stride = 2}>>;
@@ -13,7 +15,7 @@ Network make() {
     for (const ev::Parameter& p : Network::parameters()) {
         std::size_t count = 1;
         for (const auto extent : p.shape) count *= static_cast<std::size_t>(extent);
-        weights.insert(p.name, p.shape, std::vector<float>(count, PLUGIN_SCALE));
+        weights.insert(p.name, p.shape, std::vector<float>(count, plugin_scale()));
     }
     Network network;
     network.load_state_dict(weights);
