@@ -37,7 +37,9 @@ EFFICIENTVIT_INLINE Float8 pick_lanes(const Float8 (&x)[4]) {
     const __m256d cd = _mm256_castps_pd(Pick::of(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
     const __m256 abcd =
         Pick::of(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)));
-    return {Pick::of(abcd, _mm256_permute2f128_ps(abcd, abcd, 1))};
+    Float8 picked;  // nvcc leaves out braces around what depends on Pick
+    picked.v = Pick::of(abcd, _mm256_permute2f128_ps(abcd, abcd, 1));
+    return picked;
 }
 // Lanes i and i + 4 are that of x[i], which has no NaN.
 EFFICIENTVIT_INLINE Float8 least_lanes(const Float8 (&x)[4]) { return pick_lanes<Least>(x); }
