@@ -98,16 +98,24 @@ EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, fl
     least.store(leasts);
     inverse.store(inverses);
     Each::mul(Each::sub(Each::set(0.0f), least), inverse).store(shifts);
+    // Inverse and shift wait where the bytes will be.
     for (int p = 0; p < quantized_pixels; ++p) {
-        V values[vectors];
-        load_group<V, Block>(values, x + p * Block, offset);
-        // What rounding the shift costs is less than the last place of the numbers.
-        const V by = V::broadcast(inverses + p), shift = V::broadcast(shifts + p);
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
         float* const line = lines + p * line_words(O);
         line[0] = scales[p];
         line[1] = leasts[p];
+        line[line_head(O)] = inverses[p];
+        line[line_head(O) + 1] = shifts[p];
+    }
+    const float* pixel = x;
+    float* line = lines;
+    for (int left = quantized_pixels; left > 0; --left, pixel += Block, line += line_words(O)) {
+        EFFICIENTVIT_HOLD("r", left);  // else GCC compares addresses, one of which is on the stack
+        V values[vectors];
+        load_group<V, Block>(values, pixel, offset);
+        // What rounding the shift costs is less than the last place of the numbers.
+        const V by = V::broadcast(line + line_head(O)), shift = V::broadcast(line + line_head(O) + 1);
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
         if constexpr (O == Operands::int8_wide) {
             store_wide_bytes(values, line + line_head(O));
         } else {
