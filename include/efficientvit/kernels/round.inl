@@ -196,7 +196,7 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
             const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
             for (int left = width; left > 0; left -= quantized_pixels, x += quantized_pixels * Block) {
                 const int count = left < quantized_pixels ? left : quantized_pixels;
-                const bool whole = count == quantized_pixels;
+                const bool whole = O == Operands::f16 || count == quantized_pixels;  // halves go pixel by pixel
                 const float* from = x;
                 const Index* at = offset;
                 if (!whole || a.act != Act::none) {
@@ -207,7 +207,9 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                     for (int p = 0; p < count; ++p) halve_pixel<V, Block>(from + p * Block, at, y + p * words);
                 } else {
                     quantize_pixels<O, V, Block>(from, at, whole ? y : staged_lines);
-                    if (!whole) EFFICIENTVIT_COPY(y, staged_lines, count * words * sizeof(float));
+                    for (int p = 0; !whole && p < count; ++p) {
+                        EFFICIENTVIT_COPY(y + p * words, staged_lines + p * words, words * sizeof(float));
+                    }
                 }
                 y += count * words;
             }
