@@ -50,15 +50,22 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
             }
         }
     }
+    V scale[each], of_weights[each], total[M * each];
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < M * each; ++i) total[i] = to_float(sum[i]), total[i].hold();
     EFFICIENTVIT_UNROLL
     for (int j = 0; j < each; ++j) {
         const float* const at = group + j / Vectors * panel + j % Vectors * V::width;
-        const V scale = V::high_halves(at), of_weights = V::mul(scale, to_float(low_integers(at, V{})));
+        scale[j] = V::high_halves(at), of_weights[j] = V::mul(scale[j], to_float(low_integers(at, V{})));
+    }
+    EFFICIENTVIT_UNROLL
+    for (int m = 0; m < M; ++m) {
+        const V scale_of_x = V::broadcast(x + m * step), offset = V::broadcast(x + m * step + 1);
         EFFICIENTVIT_UNROLL
-        for (int m = 0; m < M; ++m) {
+        for (int j = 0; j < each; ++j) {
             V& to = acc[m * each + j];
-            to = V::fma(V::broadcast(x + m * step), V::mul(scale, to_float(sum[m * each + j])), to);
-            to = V::fma(V::broadcast(x + m * step + 1), of_weights, to);
+            to = V::fma(scale_of_x, V::mul(scale[j], total[m * each + j]), to);
+            to = V::fma(offset, of_weights[j], to);
         }
     }
     return w;

@@ -64,24 +64,31 @@ concept MaxKeepsNaN = requires {
     V::max_keeps_nan;
 };
 
-// How many pixels are quantized at once: to find the least of a vector's lanes takes as long as of four vectors'.
-constexpr int quantized_pixels = 4;
+// To find the least of a vector's lanes takes as long as of this many vectors'.
+constexpr int ranged_pixels = 4;
+// How many pixels' ranges are found before the first one's bytes are made: a range takes many times as long to be known
+// as its instructions take to be issued.
+constexpr int quantized_pixels = 16;
+static_assert(quantized_pixels % ranged_pixels == 0);
 
-// The groups of as many neighbouring pixels to lines: the bytes that lie nearest to x, evenly from the least to the
-// largest of a group.
+// The heads of as many neighbouring pixels' lines: bytes are spread evenly from the least to the largest of a group.
+// What its numbers are multiplied by for that, and then moved by, waits where the bytes will be.
 template <Operands O, class V, int Block>
-EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, float* lines) {
+EFFICIENTVIT_INLINE void find_ranges(const float* x, const Index* offset, float* lines) {
     constexpr int vectors = group_channels(O) / V::width;
-    V low[quantized_pixels], high[quantized_pixels];
+    V low[ranged_pixels], high[ranged_pixels];
     V sum = V::set(0.0f);  // is NaN if a number is; what else makes it NaN is looked at more closely
-    for (int p = 0; p < quantized_pixels; ++p) {
+    EFFICIENTVIT_UNROLL
+    for (int p = 0; p < ranged_pixels; ++p) {
         V values[vectors];
         load_group<V, Block>(values, x + p * Block, offset);
         V least = values[0], largest = values[0], total = values[0];
         EFFICIENTVIT_UNROLL
         for (int i = 1; i < vectors; ++i) {
+            values[i].hold();
             least = V::min(least, values[i]), largest = V::max(largest, values[i]);
-            if constexpr (!MaxKeepsNaN<V>) total = V::add(total, values[i]);
+            // By units that multiply: others have to compare.
+            if constexpr (!MaxKeepsNaN<V>) total = V::fma(values[i], V::set(1.0f), total);
         }
         low[p] = least, high[p] = largest;
         sum = V::add(sum, MaxKeepsNaN<V> ? largest : total);
@@ -97,22 +104,35 @@ EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, fl
     zero_below(range, least_scale).store(scales);
     least.store(leasts);
     inverse.store(inverses);
+    // What rounding the shift costs is less than the last place of the numbers.
     Each::mul(Each::sub(Each::set(0.0f), least), inverse).store(shifts);
-    // Inverse and shift wait where the bytes will be.
-    for (int p = 0; p < quantized_pixels; ++p) {
+    for (int p = 0; p < ranged_pixels; ++p) {
         float* const line = lines + p * line_words(O);
         line[0] = scales[p];
         line[1] = leasts[p];
         line[line_head(O)] = inverses[p];
         line[line_head(O) + 1] = shifts[p];
     }
-    const float* pixel = x;
-    float* line = lines;
-    for (int left = quantized_pixels; left > 0; --left, pixel += Block, line += line_words(O)) {
-        EFFICIENTVIT_HOLD("r", left);  // else GCC compares addresses, one of which is on the stack
+    const V sums[] = {sum};
+    for (int p = 0; p < ranged_pixels && any_nan(sums); ++p) {
         V values[vectors];
-        load_group<V, Block>(values, pixel, offset);
-        // What rounding the shift costs is less than the last place of the numbers.
+        load_group<V, Block>(values, x + p * Block, offset);
+        if (any_nan(values)) lines[p * line_words(O)] = not_a_number;
+    }
+}
+
+// `count` neighbouring pixels' groups to lines, count being a multiple of ranged_pixels.
+template <Operands O, class V, int Block>
+EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, int count, float* lines) {
+    for (int p = 0; p < count; p += ranged_pixels) {
+        find_ranges<O, V, Block>(x + p * Block, offset, lines + p * line_words(O));
+    }
+    float* line = lines;
+    for (int left = count; left > 0; --left, x += Block, line += line_words(O)) {
+        EFFICIENTVIT_HOLD("r", left);  // else GCC compares addresses, one of which is on the stack
+        constexpr int vectors = group_channels(O) / V::width;
+        V values[vectors];
+        load_group<V, Block>(values, x, offset);
         const V by = V::broadcast(line + line_head(O)), shift = V::broadcast(line + line_head(O) + 1);
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
@@ -121,12 +141,6 @@ EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, fl
         } else {
             store_bytes(values, line + line_head(O));
         }
-    }
-    const V sums[] = {sum};
-    for (int p = 0; p < quantized_pixels && any_nan(sums); ++p) {
-        V values[vectors];
-        load_group<V, Block>(values, x + p * Block, offset);
-        if (any_nan(values)) lines[p * line_words(O)] = not_a_number;
     }
 }
 
@@ -162,15 +176,15 @@ EFFICIENTVIT_INLINE void halve_pixel(const float* x, const Index* offset, float*
     }
 }
 
-// The groups of `count` pixels, activated, in the order of a map of as many pixels as are quantized at once; what is
-// behind the last is that once more.
+// The groups of `count` pixels, activated, in the order of a map of quantized_pixels; up to a multiple of ranged_pixels
+// the last is there once more.
 template <class V, int Block, int Channels>
 EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, int count, Act act, float* to) {
-    for (int p = 0; p < quantized_pixels; ++p) {
+    for (int p = 0; p < tile_count(count, ranged_pixels) * ranged_pixels; ++p, to += Block) {
         const float* const from = x + (p < count ? p : count - 1) * Block;
         for (int lane = 0; lane < Channels; lane += V::width) {
             const V value = V::load(from + offset[lane / Block] + lane % Block);
-            float* const at = to + (lane / Block * quantized_pixels + p) * Block + lane % Block;
+            float* const at = to + lane / Block * quantized_pixels * Block + lane % Block;
             (act == Act::none ? value : rough_activation(value, act)).store(at);
         }
     }
@@ -194,24 +208,30 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
         float* y = y_group;
         for (int row = 0; row < rows; ++row) {
             const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
-            for (int left = width; left > 0; left -= quantized_pixels, x += quantized_pixels * Block) {
-                const int count = left < quantized_pixels ? left : quantized_pixels;
-                const bool whole = O == Operands::f16 || count == quantized_pixels;  // halves go pixel by pixel
+            for (int left = width, count; left > 0; left -= count, x += count * Block, y += count * words) {
+                // Halves go pixel by pixel.
+                const bool stages = a.act != Act::none || (O != Operands::f16 && left < ranged_pixels);
+                const bool whole = stages || O == Operands::f16;
+                count = left >= quantized_pixels ? quantized_pixels
+                        : whole                  ? left
+                                                 : left / ranged_pixels * ranged_pixels;
                 const float* from = x;
                 const Index* at = offset;
-                if (!whole || a.act != Act::none) {
+                if (stages) {
                     stage_pixels<V, Block, channels>(x, offset, count, a.act, staged);
                     from = staged, at = staged_offset;
                 }
                 if constexpr (O == Operands::f16) {
                     for (int p = 0; p < count; ++p) halve_pixel<V, Block>(from + p * Block, at, y + p * words);
+                } else if (count % ranged_pixels == 0) {
+                    quantize_pixels<O, V, Block>(from, at, count, y);
                 } else {
-                    quantize_pixels<O, V, Block>(from, at, whole ? y : staged_lines);
-                    for (int p = 0; !whole && p < count; ++p) {
+                    quantize_pixels<O, V, Block>(from, at, tile_count(count, ranged_pixels) * ranged_pixels,
+                                                 staged_lines);
+                    for (int p = 0; p < count; ++p) {
                         EFFICIENTVIT_COPY(y + p * words, staged_lines + p * words, words * sizeof(float));
                     }
                 }
-                y += count * words;
             }
         }
     }
