@@ -20,7 +20,8 @@ int byte_of(Operands operands, const float* line, int c) {
     const auto* const bytes = reinterpret_cast<const unsigned char*>(line + head);
     if (operands == Operands::int8) return bytes[c];
     std::uint16_t wide;
-    std::memcpy(&wide, bytes + c % 2 * 4 * kernels::group_words + c / 2 * 2, sizeof(wide));
+    std::memcpy(&wide, bytes + c % 2 * 4 * kernels::group_words(kernels::Operands::int8_wide) + c / 2 * 2,
+                sizeof(wide));
     return wide;
 }
 
@@ -145,8 +146,8 @@ TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
     Random random(1);
     const float special[] = {0.0f, -0.0f, 1e-40f, 3e38f, -3e38f, 1e-5f, 1.0f};
     for (const int block : {8, 16}) {
-        for (int blocks = 1; blocks <= 160 / block; ++blocks) {
-            const int rows = 3, width = 5;
+        for (int blocks = 1; blocks <= 272 / block; ++blocks) {
+            const int rows = 3, width = blocks % 2 == 0 ? 5 : 13;
             const int gap = blocks % 3 == 0 ? 0 : 16;  // none: all rows are one
             const Layout at{block, (width * block + gap) * rows, width * block + gap};
             std::vector<float> x(static_cast<std::size_t>(at.block_stride * blocks));
@@ -210,9 +211,9 @@ TEST_P(Int8, MarksPixelsWithNaN) {
     const int line = kernels::line_words(operands());
     constexpr float infinity = std::numeric_limits<float>::infinity();
     for (const int width : {1, 2, 4, 7}) {
-        for (int channel = 0; channel < 64; ++channel) {
+        for (int channel = 0; channel < group; ++channel) {
             const int broken = channel % width;
-            std::vector<float> x(static_cast<std::size_t>(64 * width), 1.0f);
+            std::vector<float> x(static_cast<std::size_t>(group * width), 1.0f);
             std::vector<float> y(static_cast<std::size_t>(width * line));
             const auto at = [&](int c, int pixel) -> float& {
                 return x[static_cast<std::size_t>((c / 16 * width + pixel) * 16 + c % 16)];
@@ -223,7 +224,7 @@ TEST_P(Int8, MarksPixelsWithNaN) {
             kernels::Round a;
             a.x = x.data();
             a.x_block_stride = 16 * width;
-            a.x_blocks = 4;
+            a.x_blocks = group / 16;
             a.width = width;
             a.y = y.data();
             table().round(a);
@@ -243,7 +244,7 @@ TEST_P(Int8, MarksPixelsWithNaN) {
 
 TEST_P(Int8, SumsOfProductsAreExact) {
     Random random(4);
-    for (const int channels : {1, 3, 4, 17, 32, 63, 64}) {
+    for (const int channels : {1, 3, 4, 17, 32, 63, 64, 65, 127, 128}) {
         const int pixels = 33, y_block = 16, y_blocks = 3, lanes = y_blocks * y_block;
         const Lines x(operands(), random, channels, pixels, Guard::before, true);
         const Weights weights(random, channels, 1, lanes, y_block, Guard::before, true);
@@ -269,7 +270,7 @@ TEST_P(Int8, SumsOfProductsAreExact) {
 TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
     Random random(2);
     for (const int y_block : {8, 16}) {
-        for (const int channels : {1, 2, 7, 8, 16, 31, 32, 48, 63, 64, 65, 96, 200}) {
+        for (const int channels : {1, 2, 7, 8, 16, 31, 32, 48, 63, 64, 65, 96, 127, 128, 129, 200, 290}) {
             for (int pixels = 1; pixels <= 39; pixels += pixels < 18 ? 1 : 5) {
                 const Guard guard = random.below(2) == 0 ? Guard::before : Guard::behind;
                 int width = 1 + random.below(pixels);
@@ -320,7 +321,7 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
 TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
     Random random(3);
     for (const int y_block : {8, 16}) {
-        for (const int channels : {8, 30, 64, 72}) {
+        for (const int channels : {8, 30, 64, 72, 136}) {
             for (const int kernel_size : {1, 3, 5}) {
                 for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
                     const int stride = 1 + random.below(2), dilation = 1 + random.below(2),

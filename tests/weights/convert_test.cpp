@@ -75,10 +75,10 @@ TEST(Converted, DoublesRoundToTheNearestInEveryMode) {
 }
 
 TEST(Converted, EightBitsAreTheNearestInEveryMode) {
-    std::vector<float> values(64 * 80);  // 64 outputs, groups of 64 and 16 inputs
+    std::vector<float> values(64 * 144);  // 64 outputs, groups of 128 and 16 inputs
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.01f * static_cast<float>((i * 7919) % 501) - 2.5f;
     ev::StateDict weights;
-    weights.insert("conv.weight", {64, 80}, values);
+    weights.insert("conv.weight", {64, 144}, values);
     const auto integers = in_every_mode([&] {
         const ev::StateDict bytes = ev::converted(weights, ev::DType::i8);
         const std::span<const std::byte> q = bytes.at("conv.weight").data, s = bytes.at("conv.weight_scale").data;
@@ -91,7 +91,7 @@ TEST(Converted, EightBitsAreTheNearestInEveryMode) {
     const std::vector<float> q = ev::to_float(bytes.at("conv.weight")), s = ev::to_float(bytes.at("conv.weight_scale"));
     ASSERT_EQ(s.size(), 64U * 2);
     for (std::size_t i = 0; i < values.size(); ++i) {
-        const float scale = s[i / 80 * 2 + i % 80 / 64];
+        const float scale = s[i / 144 * 2 + i % 144 / 128];
         ASSERT_LE(std::abs(q[i]), 127.0f);
         ASSERT_LE(std::abs(q[i] * scale - values[i]), 0.501f * scale) << i;
     }

@@ -12,7 +12,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
     constexpr int vectors = Lanes<Block>::vectors, each = Blocks * vectors;
     constexpr bool pairs = O == Operands::bf16, heads = line_head(O) > 0;
     constexpr int line = rounds(O) ? line_words(O) : 16;
-    const int x_block = rounds(O) ? group_words : a.x_block, pitch = rounds(O) ? line : x_block;
+    const int x_block = rounds(O) ? group_words(O) : a.x_block, pitch = rounds(O) ? line : x_block;
     const int in_words = operand_words(O, a.channels);  // in blocks of x_block
     const Index step = Step == 0 ? Index{a.stride} * pitch : Step * line;
     const int in_blocks = tile_count(in_words, x_block);
@@ -32,7 +32,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
             const bool one_run = !heads && lanes == x_block && a.dilation == 1;
             const int runs = one_run ? 1 : a.kernel_size, run = one_run ? lanes * a.kernel_size : lanes;
             // The weights of one tap, where they are not as many as the words of x.
-            const int tap = pairs                         ? group_words
+            const int tap = pairs                         ? group_words(O)
                             : has_bytes(O)                ? lanes + 1
                             : O == Operands::bf16_weights ? (lanes + 1) / 2
                                                           : lanes;
@@ -45,7 +45,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
                 const float* x = rows[ky] + x_offset;
                 for (int i = 0; i < runs; ++i, x += Index{a.dilation} * pitch) {
                     w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, step, w, panel, run);
-                    if constexpr (pairs) w += Index{group_words - lanes} * Block;
+                    if constexpr (pairs) w += Index{group_words(O) - lanes} * Block;
                 }
             }
         }

@@ -37,7 +37,7 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
             }
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
-                const V value = V::broadcast_bits(x + m * step + head + half * group_words + k);
+                const V value = V::broadcast_bits(x + m * step + head + half * group_words(O) + k);
                 EFFICIENTVIT_UNROLL
                 for (int j = 0; j < each; ++j) {
                     Integers& to = sum[m * each + j];

@@ -100,7 +100,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
 template <Operands O, int Block, int Blocks, int XBlock, int M, class Ahead>
 EFFICIENTVIT_INLINE void pointwise_rest(const Pointwise& a, Ahead& ahead, int block, int pixel) {
     using Widths = TileWidths<widest<O>(Lanes<Block>::tile_pixels),
-                              Block == 16 && XBlock == 16 && Blocks == Lanes<Block>::tile_blocks>;
+                              Block == 16 && XBlock >= 16 && Blocks == Lanes<Block>::tile_blocks>;
     const int count = Widths::count(M, a.pixels - pixel);
     if (count > 0) {
         if constexpr (Ahead::by_element) {
@@ -152,11 +152,12 @@ EFFICIENTVIT_NOINLINE void pointwise_blocks(const Pointwise& a) {
 
 template <Operands O>
 EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
-    const bool wide = rounds(O) || a.x_block == 16;  // groups are 16 words, whatever x was
+    constexpr int wide_block = rounds(O) ? group_words(O) : 16;  // whatever x was
+    const bool wide = rounds(O) || a.x_block == 16;
     if (a.y_block == 16) {
-        wide ? pointwise_blocks<O, 16, 16>(a) : pointwise_blocks<O, 16, 8>(a);
+        wide ? pointwise_blocks<O, 16, wide_block>(a) : pointwise_blocks<O, 16, 8>(a);
     } else {
-        wide ? narrow::pointwise_blocks<O, 8, 16>(a) : narrow::pointwise_blocks<O, 8, 8>(a);
+        wide ? narrow::pointwise_blocks<O, 8, wide_block>(a) : narrow::pointwise_blocks<O, 8, 8>(a);
     }
 }
 

@@ -26,7 +26,7 @@ struct Table;
 /// precision, a little slower than f32.
 ///
 /// Precision::int8: weights of 1x1 and dense convolutions are 8-bit integers with a scale for each output channel and
-/// 64 input channels. Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 64
+/// 128 input channels. Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 128
 /// channels, so no calibration data is needed; sums of products are exact. All else is float, but a network's first
 /// layers, of fewer than 32 input channels, are bf16 where AVX512_BF16 or Arm's BF16 is there. Runs on every CPU; is
 /// meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd and I8MM). With AVX2 alone large

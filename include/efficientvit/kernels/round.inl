@@ -7,9 +7,10 @@ template <int Block, bool Activates, int Blocks>
 EFFICIENTVIT_INLINE void round_pixels(const float* (&x)[Blocks], const Index (&step)[Blocks], int count, Act act,
                                       float* y) {
     using V = typename Lanes<Block>::V;
-    for (; count > 0; --count, y += group_words) {
+    constexpr int words = group_words(Operands::bf16), vectors = words / V::width;
+    for (; count > 0; --count, y += words) {
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < group_words / V::width; ++i) {
+        for (int i = 0; i < vectors; ++i) {
             V half[2];
             EFFICIENTVIT_UNROLL
             for (int h = 0; h < 2; ++h) {
@@ -31,7 +32,7 @@ EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
     float* y_group = a.y;
     for (int first = 0; first < a.x_blocks; first += blocks, y_group += a.y_group_stride) {
         float* y = y_group;
-        for (int row = 0; row < a.rows; ++row, y += a.width * group_words) {
+        for (int row = 0; row < a.rows; ++row, y += a.width * group_words(Operands::bf16)) {
             // Blocks that are not there are zeros.
             const float* x[blocks];
             Index step[blocks];
@@ -49,9 +50,9 @@ EFFICIENTVIT_NOINLINE void round_blocks(const Round& a) {
     }
 }
 
-// A pixel's group of channels; offset[b] is where its block b lies behind the first.
+// A part of a pixel's group of channels; offset[b] is where its block b lies behind the first.
 template <class V, int Block, int Count>
-EFFICIENTVIT_INLINE void load_group(V (&x)[Count], const float* from, const Index* offset) {
+EFFICIENTVIT_INLINE void load_part(V (&x)[Count], const float* from, const Index* offset) {
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < Count; ++i) {
         const int lane = i * V::width;
@@ -69,29 +70,36 @@ constexpr int ranged_pixels = 4;
 // How many pixels' ranges are found before the first one's bytes are made: a range takes many times as long to be known
 // as its instructions take to be issued.
 constexpr int quantized_pixels = 16;
+// How many channels are loaded at once: there are registers for them.
+constexpr int part_channels = 64;
 static_assert(quantized_pixels % ranged_pixels == 0);
 
 // The heads of as many neighbouring pixels' lines: bytes are spread evenly from the least to the largest of a group.
 // What its numbers are multiplied by for that, and then moved by, waits where the bytes will be.
 template <Operands O, class V, int Block>
-EFFICIENTVIT_INLINE void find_ranges(const float* x, const Index* offset, float* lines) {
-    constexpr int vectors = group_channels(O) / V::width;
+EFFICIENTVIT_INLINE void find_ranges(const float* x, const Index* offset, int parts, float* lines) {
+    constexpr int vectors = part_channels / V::width;
     V low[ranged_pixels], high[ranged_pixels];
-    V sum = V::set(0.0f);  // is NaN if a number is; what else makes it NaN is looked at more closely
+    // One is NaN if a number is; what else makes it NaN is looked at more closely.
+    V sums[] = {V::set(0.0f), V::set(0.0f)};
     EFFICIENTVIT_UNROLL
-    for (int p = 0; p < ranged_pixels; ++p) {
-        V values[vectors];
-        load_group<V, Block>(values, x + p * Block, offset);
-        V least = values[0], largest = values[0], total = values[0];
+    for (int p = 0; p < ranged_pixels; ++p) low[p] = high[p] = V::load(x + p * Block);
+    const Index* at = offset;
+    for (int left = parts; left > 0; --left, at += part_channels / Block) {
+        EFFICIENTVIT_HOLD("r", left);  // else GCC compares addresses, one of which is on the stack
         EFFICIENTVIT_UNROLL
-        for (int i = 1; i < vectors; ++i) {
-            values[i].hold();
-            least = V::min(least, values[i]), largest = V::max(largest, values[i]);
-            // By units that multiply: others have to compare.
-            if constexpr (!MaxKeepsNaN<V>) total = V::fma(values[i], V::set(1.0f), total);
+        for (int p = 0; p < ranged_pixels; ++p) {
+            V values[vectors];
+            load_part<V, Block>(values, x + p * Block, at);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < vectors; ++i) {
+                values[i].hold();
+                low[p] = V::min(low[p], values[i]), high[p] = V::max(high[p], values[i]);
+                // Squares: units that multiply have nothing else to do, and infinities make no NaN.
+                if constexpr (!MaxKeepsNaN<V>) sums[p % 2] = V::fma(values[i], values[i], sums[p % 2]);
+            }
+            if constexpr (MaxKeepsNaN<V>) sums[p % 2] = V::add(sums[p % 2], high[p]);
         }
-        low[p] = least, high[p] = largest;
-        sum = V::add(sum, MaxKeepsNaN<V> ? largest : total);
     }
     // Halves, since the difference itself might overflow; halving is exact, so that a fused operation changes nothing.
     // Zeros lose their sign. A range below the normal numbers is none: bytes do not matter then.
@@ -113,33 +121,39 @@ EFFICIENTVIT_INLINE void find_ranges(const float* x, const Index* offset, float*
         line[line_head(O)] = inverses[p];
         line[line_head(O) + 1] = shifts[p];
     }
-    const V sums[] = {sum};
     for (int p = 0; p < ranged_pixels && any_nan(sums); ++p) {
-        V values[vectors];
-        load_group<V, Block>(values, x + p * Block, offset);
-        if (any_nan(values)) lines[p * line_words(O)] = not_a_number;
+        for (int part = 0; part < parts; ++part) {
+            V values[vectors];
+            load_part<V, Block>(values, x + p * Block, offset + part * (part_channels / Block));
+            if (any_nan(values)) lines[p * line_words(O)] = not_a_number;
+        }
     }
 }
 
 // `count` neighbouring pixels' groups to lines, count being a multiple of ranged_pixels.
 template <Operands O, class V, int Block>
-EFFICIENTVIT_INLINE void quantize_pixels(const float* x, const Index* offset, int count, float* lines) {
+EFFICIENTVIT_NOINLINE void quantize_pixels(const float* x, const Index* offset, int parts, int count, float* lines) {
     for (int p = 0; p < count; p += ranged_pixels) {
-        find_ranges<O, V, Block>(x + p * Block, offset, lines + p * line_words(O));
+        find_ranges<O, V, Block>(x + p * Block, offset, parts, lines + p * line_words(O));
     }
     float* line = lines;
     for (int left = count; left > 0; --left, x += Block, line += line_words(O)) {
-        EFFICIENTVIT_HOLD("r", left);  // else GCC compares addresses, one of which is on the stack
-        constexpr int vectors = group_channels(O) / V::width;
-        V values[vectors];
-        load_group<V, Block>(values, x, offset);
         const V by = V::broadcast(line + line_head(O)), shift = V::broadcast(line + line_head(O) + 1);
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
-        if constexpr (O == Operands::int8_wide) {
-            store_wide_bytes(values, line + line_head(O));
-        } else {
-            store_bytes(values, line + line_head(O));
+        const Index* at = offset;
+        float* to = line + line_head(O);
+        for (int left_parts = parts; left_parts > 0;
+             --left_parts, at += part_channels / Block, to += part_channels / 4) {
+            EFFICIENTVIT_HOLD("r", left_parts);
+            constexpr int vectors = part_channels / V::width;
+            V values[vectors];
+            load_part<V, Block>(values, x, at);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < vectors; ++i) values[i] = V::fma(values[i], by, shift);
+            if constexpr (O == Operands::int8_wide) {
+                store_wide_bytes(values, to);
+            } else {
+                store_bytes(values, to);
+            }
         }
     }
 }
@@ -161,7 +175,7 @@ template <class V, int Block>
 EFFICIENTVIT_INLINE void halve_pixel(const float* x, const Index* offset, float* line) {
     constexpr int vectors = group_channels(Operands::f16) / V::width;
     V values[vectors];
-    load_group<V, Block>(values, x, offset);
+    load_part<V, Block>(values, x, offset);
     const V zero = V::set(0.0f);
     V most = zero;
     EFFICIENTVIT_UNROLL
@@ -178,11 +192,12 @@ EFFICIENTVIT_INLINE void halve_pixel(const float* x, const Index* offset, float*
 
 // The groups of `count` pixels, activated, in the order of a map of quantized_pixels; up to a multiple of ranged_pixels
 // the last is there once more.
-template <class V, int Block, int Channels>
-EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, int count, Act act, float* to) {
+template <class V, int Block>
+EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, int channels, int count, Act act,
+                                        float* to) {
     for (int p = 0; p < tile_count(count, ranged_pixels) * ranged_pixels; ++p, to += Block) {
         const float* const from = x + (p < count ? p : count - 1) * Block;
-        for (int lane = 0; lane < Channels; lane += V::width) {
+        for (int lane = 0; lane < channels; lane += V::width) {
             const V value = V::load(from + offset[lane / Block] + lane % Block);
             float* const at = to + lane / Block * quantized_pixels * Block + lane % Block;
             (act == Act::none ? value : rough_activation(value, act)).store(at);
@@ -205,6 +220,9 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
         // Blocks that are not there are the first once more, which leaves the range as it is.
         Index offset[blocks];
         for (int b = 0; b < blocks; ++b) offset[b] = first + b < a.x_blocks ? b * a.x_block_stride : 0;
+        const int there = (a.x_blocks - first) * Block,
+                  parts = tile_count(there < channels ? there : channels, part_channels);
+        const int whole_parts = channels < part_channels ? channels : parts * part_channels;
         float* y = y_group;
         for (int row = 0; row < rows; ++row) {
             const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
@@ -218,15 +236,15 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                 const float* from = x;
                 const Index* at = offset;
                 if (stages) {
-                    stage_pixels<V, Block, channels>(x, offset, count, a.act, staged);
+                    stage_pixels<V, Block>(x, offset, whole_parts, count, a.act, staged);
                     from = staged, at = staged_offset;
                 }
                 if constexpr (O == Operands::f16) {
                     for (int p = 0; p < count; ++p) halve_pixel<V, Block>(from + p * Block, at, y + p * words);
                 } else if (count % ranged_pixels == 0) {
-                    quantize_pixels<O, V, Block>(from, at, count, y);
+                    quantize_pixels<O, V, Block>(from, at, parts, count, y);
                 } else {
-                    quantize_pixels<O, V, Block>(from, at, tile_count(count, ranged_pixels) * ranged_pixels,
+                    quantize_pixels<O, V, Block>(from, at, parts, tile_count(count, ranged_pixels) * ranged_pixels,
                                                  staged_lines);
                     for (int p = 0; p < count; ++p) {
                         EFFICIENTVIT_COPY(y + p * words, staged_lines + p * words, words * sizeof(float));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Weights as 8-bit integers, in files and for Precision::int8. A tensor "x" of I8, whose first two extents are outputs
-// and inputs, has a tensor "x_scale" beside it: what its elements are multiplied by, one for 64 inputs.
+// and inputs, has a tensor "x_scale" beside it: what its elements are multiplied by, one for 128 inputs.
 #pragma once
 
 #include <efficientvit/error.hpp>
@@ -22,7 +22,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
 /// Inputs that have a scale in common.
-constexpr int int8_group = 64;
+constexpr int int8_group = 128;
 /// Layers of fewer input channels are float in int8, or bf16 (kernels::few_channels_table). They are the first of a
 /// network, where errors grow through all that follows, and gain no time by bytes: quantizing costs as much as their
 /// products.

@@ -29,6 +29,6 @@ EFFICIENTVIT_INLINE void store_wide_bytes(const Float8 (&x)[Count], float* to) {
         const __m256i bytes = nearest_bytes(x, i);
         const __m256i even = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(bytes, 8);
         _mm256_storeu_ps(to + i * 2, _mm256_castsi256_ps(even));
-        _mm256_storeu_ps(to + group_words + i * 2, _mm256_castsi256_ps(odd));
+        _mm256_storeu_ps(to + group_words(Operands::int8_wide) + i * 2, _mm256_castsi256_ps(odd));
     }
 }

@@ -70,7 +70,7 @@ EFFICIENTVIT_INLINE void store_wide_bytes(const Float4 (&x)[Count], float* to) {
         const v128_t bytes =
             wasm_u8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(n[0], n[1]), wasm_i16x8_narrow_i32x4(n[2], n[3]));
         wasm_v128_store(to + i, wasm_v128_and(bytes, wasm_i16x8_const_splat(0xff)));
-        wasm_v128_store(to + group_words + i, wasm_u16x8_shr(bytes, 8));
+        wasm_v128_store(to + group_words(Operands::int8_wide) + i, wasm_u16x8_shr(bytes, 8));
     }
 }
 
