@@ -232,12 +232,11 @@ namespace kernels {
 #if EFFICIENTVIT_KERNELS_HERE
 EFFICIENTVIT_BEGIN_TABLES
 
-/// What computes layers of too few channels for bytes: products of bf16 where vectors have them, else of floats.
+/// What computes layers of too few channels for bytes: products of bf16 where vectors gain by them, else of floats.
 template <class T>
 EFFICIENTVIT_LOCAL const Table& few_channels_table(Isa isa) {
 #if defined(EFFICIENTVIT_X86) || defined(EFFICIENTVIT_NEON_UNITS)
-    const Bf16Unit unit = isa == Isa::neon ? Bf16Unit::neon_bf16 : Bf16Unit::avx512_bf16;
-    if (detail::bf16_unit_fits(unit, isa)) return bf16_vectors_table<T>();
+    if (detail::gains_by_bf16_vectors(isa)) return bf16_vectors_table<T>();
 #endif
     return table(isa);
 }
