@@ -110,6 +110,12 @@ concept MultipliesByElement = requires(V v) {
     V::template fma_element<0>(v, v, v);
 };
 
+// Whether the instruction that multiplies bf16's pairs takes a word from memory for all lanes.
+template <class V>
+concept MultipliesByWord = requires(const float* x, V v) {
+    add_word_pair_products(x, v, v);
+};
+
 // a * b + c, where as many sums as there are registers are on their way.
 template <class V>
 EFFICIENTVIT_INLINE V multiply_add(V a, V b, V c) {
@@ -198,6 +204,10 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
             }
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
+                if constexpr (O == Operands::bf16 && each == 1 && MultipliesByWord<V>) {
+                    acc[m] = add_word_pair_products(x + m * step + k, weight[0], acc[m]);
+                    continue;
+                }
                 const V value = V::broadcast(x + m * step + k + half);
                 EFFICIENTVIT_UNROLL
                 for (int j = 0; j < each; ++j) {
