@@ -66,7 +66,7 @@ struct Input {
             word_stride = layout.block_stride;
             return;
         }
-        word_stride = pixels * kernels::group_words(kernels::Operands::bf16);
+        word_stride = pixels * kernels::group_words(Operands::bf16);
         words = GuardedBuffer<float>(static_cast<std::size_t>(kernels::rounded_words(Operands::bf16, channels, pixels)),
                                      guard);
         std::fill(words.begin(), words.end(), std::numeric_limits<float>::quiet_NaN());
@@ -142,7 +142,7 @@ TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
             for (float& v : x)
                 v = random.below(4) == 0 ? special[random.below(int(std::size(special)))] : random.value(1e3f);
             const int groups = kernels::group_count(Operands::bf16, blocks * block);
-            const Index stride = rows * width * kernels::group_words(kernels::Operands::bf16);
+            const Index stride = rows * width * kernels::group_words(Operands::bf16);
             std::vector<float> y(static_cast<std::size_t>(stride * groups), std::numeric_limits<float>::quiet_NaN());
             kernels::Round a;
             a.x = x.data();
@@ -157,8 +157,7 @@ TEST_P(Bf16, RoundsToNearestEvenAndKeepsNaN) {
             table().round(a);
             for (int lane = 0; lane < groups * kernels::group_channels(Operands::bf16); ++lane) {
                 for (int p = 0; p < rows * width; ++p) {
-                    const Index word_at =
-                        lane / 32 * stride + p * kernels::group_words(kernels::Operands::bf16) + lane % 32 / 2;
+                    const Index word_at = lane / 32 * stride + p * kernels::group_words(Operands::bf16) + lane % 32 / 2;
                     std::uint16_t found[2];
                     std::memcpy(found, y.data() + word_at, sizeof(found));
                     const float from =
@@ -250,7 +249,7 @@ TEST_P(Bf16, DenseOfEveryKernelStrideAndWidth) {
                     const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
                     Output y(floats_of(y_at, y_blocks, y_rows, y_width), guard);
                     const int missing = random.below(x_height + 1);  // this row is padding
-                    const int pixel_words = rounds() ? kernels::group_words(kernels::Operands::bf16) : x_block;
+                    const int pixel_words = rounds() ? kernels::group_words(Operands::bf16) : x_block;
                     const std::vector<const float*> rows = rows_of_taps(x.words.data(), Index{x_width} * pixel_words,
                                                                         y_rows, kernel_size, stride, dilation, missing);
                     kernels::Dense a;

@@ -20,8 +20,7 @@ int byte_of(Operands operands, const float* line, int c) {
     const auto* const bytes = reinterpret_cast<const unsigned char*>(line + head);
     if (operands == Operands::int8) return bytes[c];
     std::uint16_t wide;
-    std::memcpy(&wide, bytes + c % 2 * 4 * kernels::group_words(kernels::Operands::int8_wide) + c / 2 * 2,
-                sizeof(wide));
+    std::memcpy(&wide, bytes + c % 2 * 4 * kernels::group_words(Operands::int8_wide) + c / 2 * 2, sizeof(wide));
     return wide;
 }
 

@@ -109,11 +109,11 @@ EFFICIENTVIT_INLINE void finish_run(const Args& a, int block, int row, int colum
 template <int Tiles, int Blocks>
 EFFICIENTVIT_NOINLINE void pointwise_tile(const Pointwise& a, int block, int pixel) {
     const Index panel = weight_words(Operands::bf16, a.channels) * 16;
-    const float* x = a.x + Index{pixel} * group_words(Operands::bf16);
+    const float* x = a.x + Index{pixel} * line_words(Operands::bf16);
     const float* w = a.weights + block * panel;
     zero_tiles<Tiles, Blocks>(a.weights);
     for (int g = group_count(Operands::bf16, a.channels); g > 0; --g, x += a.x_block_stride, w += tile_words) {
-        add_tile_products<Tiles, Blocks>(x, x + tile_size * group_words(Operands::bf16), tile_row_bytes, w, panel);
+        add_tile_products<Tiles, Blocks>(x, x + tile_size * line_words(Operands::bf16), tile_row_bytes, w, panel);
     }
     alignas(64) float sums[Blocks * Tiles * tile_words];
     store_tiles<Tiles, Blocks>(sums);
@@ -158,7 +158,7 @@ template <int Tiles, int Blocks>
 EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int tile) {
     const Index panel = weight_words(Operands::bf16, a.channels) * a.kernel_size * a.kernel_size * 16;
     const int tiles_a_row = tile_count(a.y_width, tile_size);
-    const Index step = Index{a.stride} * group_words(Operands::bf16);
+    const Index step = Index{a.stride} * line_words(Operands::bf16);
     const float* const* rows[2];
     Index offset[2];
     int row[2], column[2];
@@ -177,7 +177,7 @@ EFFICIENTVIT_NOINLINE void dense_tile(const Dense& a, int block, int tile) {
             const float* const x1 = Tiles == 2 ? rows[1][ky] : nullptr;
             Index at = group_offset;
             for (int kx = 0; kx < a.kernel_size;
-                 ++kx, at += Index{a.dilation} * group_words(Operands::bf16), w += tile_words) {
+                 ++kx, at += Index{a.dilation} * line_words(Operands::bf16), w += tile_words) {
                 add_tile_products<Tiles, Blocks>(x0 == nullptr ? nullptr : x0 + offset[0] + at,
                                                  x1 == nullptr ? nullptr : x1 + offset[1] + at, step * 4, w, panel);
             }

@@ -161,9 +161,7 @@ namespace detail {
 inline bool bf16_unit_fits(Bf16Unit unit, Isa isa) {
     return isa == (unit == Bf16Unit::neon_bf16 ? Isa::neon : Isa::avx512) && has_bf16_unit(unit);
 }
-}  // namespace detail
 
-namespace detail {
 /// Whether vectors of `isa` multiply bf16 numbers faster than floats. AVX512_BF16 has twice the rate of floats on AMD's
 /// cores, no more than that on Intel's, and half of it on those with AMX.
 inline bool gains_by_bf16_vectors([[maybe_unused]] Isa isa) {

@@ -113,7 +113,7 @@ concept MultipliesByElement = requires(V v) {
 // Whether the instruction that multiplies bf16's pairs takes a word from memory for all lanes.
 template <class V>
 concept MultipliesByWord = requires(const float* x, V v) {
-    add_word_pair_products(x, v, v);
+    add_pair_products(x, v, v);
 };
 
 // a * b + c, where as many sums as there are registers are on their way.
@@ -205,7 +205,7 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) {
                 if constexpr (O == Operands::bf16 && each == 1 && MultipliesByWord<V>) {
-                    acc[m] = add_word_pair_products(x + m * step + k, weight[0], acc[m]);
+                    acc[m] = add_pair_products(x + m * step + k, weight[0], acc[m]);
                     continue;
                 }
                 const V value = V::broadcast(x + m * step + k + half);

@@ -50,6 +50,8 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
             }
         }
     }
+    // Sums become floats first, and a pixel's numbers serve all its outputs at once: else GCC keeps those of all pixels
+    // in registers, and sums in memory.
     V scale[each], of_weights[each], total[M * each];
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < M * each; ++i) total[i] = to_float(sum[i]), total[i].hold();

@@ -130,7 +130,8 @@ EFFICIENTVIT_INLINE void find_ranges(const float* x, const Index* offset, int pa
     }
 }
 
-// `count` neighbouring pixels' groups to lines, count being a multiple of ranged_pixels.
+// `count` neighbouring pixels' groups to lines. Up to a multiple of ranged_pixels what is behind them is read, and the
+// heads of its lines are written.
 template <Operands O, class V, int Block>
 EFFICIENTVIT_NOINLINE void quantize_pixels(const float* x, const Index* offset, int parts, int count, float* lines) {
     for (int p = 0; p < count; p += ranged_pixels) {
@@ -244,8 +245,7 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                 } else if (count % ranged_pixels == 0) {
                     quantize_pixels<O, V, Block>(from, at, parts, count, y);
                 } else {
-                    quantize_pixels<O, V, Block>(from, at, parts, tile_count(count, ranged_pixels) * ranged_pixels,
-                                                 staged_lines);
+                    quantize_pixels<O, V, Block>(from, at, parts, count, staged_lines);
                     for (int p = 0; p < count; ++p) {
                         EFFICIENTVIT_COPY(y + p * words, staged_lines + p * words, words * sizeof(float));
                     }

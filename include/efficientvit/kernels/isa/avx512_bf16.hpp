@@ -13,7 +13,7 @@ EFFICIENTVIT_INLINE Float8 add_pair_products(Float8 x, Float8 w, Float8 sum) {
 
 // The same for one word of x and all of w. A broadcast of its own takes the unit of shuffles on Zen 4, where 14 of both
 // take 19 cycles; GCC knows no other.
-EFFICIENTVIT_INLINE Float16 add_word_pair_products(const float* x, Float16 w, Float16 sum) {
+EFFICIENTVIT_INLINE Float16 add_pair_products(const float* x, Float16 w, Float16 sum) {
 #if defined(__GNUC__) && !defined(__clang__)
     __asm__("vdpbf16ps\t{%2%{1to16%}, %1, %0|%0, %1, %2%{1to16%}}" : "+v"(sum.v) : "v"(w.v), "m"(*x));
     return sum;
