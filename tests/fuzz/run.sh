@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the fuzz targets and runs each for so many seconds (60 by default), one after the other, or those that are
-# named: run.sh 3600 image. What they learn stays in build/fuzz/corpus, and an input that breaks one in build/fuzz/findings; then the exit code is not 0.
+# Builds the fuzz targets and runs them for so many seconds (60 by default), all at once, or those that are named: run.sh
+# 3600 image. What they learn stays in build/fuzz/corpus, and an input that breaks one in build/fuzz/findings; then the
+# exit code is not 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
@@ -13,12 +14,12 @@ build=build/fuzz
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz --target "${formats[@]/%/_fuzz}"
 mkdir -p $build/findings
-for format in "${formats[@]}"; do
+fuzz() {
+    local format=$1
     learnt=$build/corpus/$format
     mkdir -p $learnt
     fixtures=$build/fixtures/$format
     mkdir -p $fixtures
-    largest=256
     case $format in
     torch_checkpoint) cp tests/data/checkpoints/*_torch*.pt $fixtures ;;
     image)
@@ -29,14 +30,24 @@ for format in "${formats[@]}"; do
     esac
     seeds=($fixtures)
     if [ -d tests/fuzz/corpus/$format ]; then seeds+=(tests/fuzz/corpus/$format); fi
-    echo "$format: $seconds s"
     log=$build/$format.log
     if ! nice -n 19 $build/tests/fuzz/${format}_fuzz -max_total_time="$seconds" -max_len=8192 -timeout=20 \
-        -rss_limit_mb=1024 -malloc_limit_mb=$largest -dict=tests/fuzz/$format.dict -artifact_prefix=$build/findings/ \
+        -rss_limit_mb=1024 -malloc_limit_mb=256 -dict=tests/fuzz/$format.dict -artifact_prefix=$build/findings/ \
         -print_final_stats=1 -verbosity=0 -print_funcs=0 $learnt "${seeds[@]}" >$log 2>&1; then
         grep -v Uses: $log | tail -n 60
         echo "$format: a finding, in $build/findings"
-        exit 1
+        return 1
     fi
+    echo "$format: no finding within $seconds s"
     sed -n 's/^stat::/    /p' $log
+}
+
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+running=()
+for format in "${formats[@]}"; do
+    fuzz "$format" &
+    running+=($!)
 done
+failed=0
+for one in "${running[@]}"; do wait "$one" || failed=1; done
+exit $failed

@@ -10,25 +10,45 @@ import { basename, delimiter, join, resolve as absolute } from 'node:path';
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** What a promise gives, or an error where it gives nothing for so many seconds. Nothing here waits without it. */
+function within(seconds, what, promise) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`${what}: nothing for ${seconds} s`)), 1000 * seconds);
+    });
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 /** What the first line of a program's output that fits `pattern` captures. */
-function announced(child, pattern, seconds = 120) {
+function announced(child, pattern) {
     return new Promise((resolve, reject) => {
         let printed = '';
         const failure = (what) => () => reject(new Error(`${child.spawnfile} ${what}: ${printed}`));
-        const timer = setTimeout(failure('does not start'), 1000 * seconds);
         child.once('error', failure('cannot be run'));
         child.once('exit', failure('ended'));
         for (const stream of [child.stdout, child.stderr]) {
             stream.on('data', (data) => {
                 printed += data;
                 const match = pattern.exec(printed);
-                if (match === null) return;
-                clearTimeout(timer);
-                resolve(match[1]);
+                if (match !== null) resolve(match[1]);
             });
         }
     });
 }
+
+// Browsers are process groups of their own, so that what one of them has started can be ended with it. They end with
+// this process however it is ended.
+const groups = new Set();
+function kill(group) {
+    groups.delete(group);
+    try {
+        process.kill(-group, 'SIGKILL');
+    } catch {
+        // nothing is left of it
+    }
+}
+process.once('exit', () => groups.forEach(kill));
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 /** Where a program is; chromedriver wants to know. */
 function found(program) {
@@ -39,6 +59,7 @@ function found(program) {
 const keys = { ArrowLeft: '\uE012', ArrowUp: '\uE013', ArrowRight: '\uE014', ArrowDown: '\uE015', Enter: '\uE007', Tab: '\uE004' };
 
 export class Browser {
+    #seconds;
     #process;
     #folder;
     #socket;
@@ -48,9 +69,18 @@ export class Browser {
     /** What pages have thrown, or written to the console as errors. */
     errors = [];
 
-    /** program: firefox… or chromium…. dark: what prefers-color-scheme asks for. relaxedSimd: false switches it off in Firefox. */
-    static async start(program, { dark = false, relaxedSimd = true } = {}) {
+    /**
+     * program: firefox… or chromium…. dark: what prefers-color-scheme asks for. relaxedSimd: false switches it off in Firefox.
+     * seconds: how long to wait for any one answer. A browser that does not start is started once more: on a busy machine one
+     * hangs now and then.
+     */
+    static async start(program, options = {}) {
+        return Browser.#startOnce(program, options).catch(() => Browser.#startOnce(program, options));
+    }
+
+    static async #startOnce(program, { dark = false, relaxedSimd = true, seconds = 60 }) {
         const browser = new Browser();
+        browser.#seconds = seconds;
         browser.#folder = await mkdtemp(join(tmpdir(), 'efficientvit-browser-'));
         try {
             await (/firefox/.test(basename(program)) ? browser.#firefox(program, dark, relaxedSimd) : browser.#chromium(program, dark));
@@ -63,6 +93,12 @@ export class Browser {
         return browser;
     }
 
+    #run(program, args, pattern) {
+        this.#process = spawn(program, args, { detached: true, env: { ...process.env, TMPDIR: this.#folder } });
+        if (this.#process.pid !== undefined) groups.add(this.#process.pid);
+        return within(this.#seconds, program, announced(this.#process, pattern));
+    }
+
     async #firefox(program, dark, relaxedSimd) {
         await writeFile(join(this.#folder, 'user.js'), Object.entries({
             'layout.css.prefers-color-scheme.content-override': dark ? 0 : 1,
@@ -70,29 +106,30 @@ export class Browser {
             'app.update.disabledForTesting': true,
             'datareporting.policy.dataSubmissionEnabled': false,
         }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${value});\n`).join(''));
-        this.#process = spawn(program, ['--headless', '--no-remote', '--remote-debugging-port', '0', '--profile', this.#folder, 'about:blank']);
-        await this.#connect(`${await announced(this.#process, /WebDriver BiDi listening on (ws:\S+)/)}/session`);
+        const args = ['--headless', '--no-remote', '--remote-debugging-port', '0', '--profile', this.#folder, 'about:blank'];
+        await this.#connect(`${await this.#run(program, args, /WebDriver BiDi listening on (ws:\S+)/)}/session`);
         await this.send('session.new', { capabilities: {} });
     }
 
     async #chromium(program, dark) {
-        this.#process = spawn(process.env.CHROMEDRIVER ?? 'chromedriver', ['--port=0']);
-        const port = await announced(this.#process, /successfully on port (\d+)/);
+        const port = await this.#run(process.env.CHROMEDRIVER ?? 'chromedriver', ['--port=0'], /successfully on port (\d+)/);
         const args = ['--headless=new', '--no-sandbox', '--disable-gpu', `--user-data-dir=${this.#folder}`,
                       `--blink-settings=preferredColorScheme=${dark ? 0 : 1}`];
-        const answer = await fetch(`http://127.0.0.1:${port}/session`, {
+        const answer = fetch(`http://127.0.0.1:${port}/session`, {
             method: 'POST',
             body: JSON.stringify({ capabilities: { alwaysMatch: { webSocketUrl: true, 'goog:chromeOptions': { binary: found(program), args } } } }),
-        });
-        const { value } = await answer.json();
-        if (!answer.ok) throw new Error(value.message);
+        }).then(async (response) => ({ ok: response.ok, ...await response.json() }));
+        const { ok, value } = await within(this.#seconds, program, answer);
+        if (!ok) throw new Error(value.message);
         await this.#connect(value.capabilities.webSocketUrl);
     }
 
     async #connect(url) {
         this.#socket = new WebSocket(url);
-        await new Promise((resolve, reject) => Object.assign(this.#socket, { onopen: resolve, onerror: reject }));
         this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+        await within(this.#seconds, url, new Promise((resolve, reject) => {
+            Object.assign(this.#socket, { onopen: resolve, onerror: () => reject(new Error(`${url} cannot be reached`)) });
+        }));
         this.#socket.onclose = () => {
             for (const { reject } of this.#calls.values()) reject(new Error('the browser ended'));
         };
@@ -106,10 +143,10 @@ export class Browser {
     }
 
     send(method, params) {
-        return new Promise((resolve, reject) => {
+        return within(this.#seconds, method, new Promise((resolve, reject) => {
             this.#calls.set(++this.#last, { resolve, reject });
             this.#socket.send(JSON.stringify({ id: this.#last, method, params }));
-        });
+        }));
     }
 
     /** One of the protocol's commands to the page. */
@@ -126,7 +163,7 @@ export class Browser {
         return this.#page('browsingContext.navigate', { url, wait: 'complete' });
     }
 
-    async #run(expression) {
+    async #script(expression) {
         const { type, result, exceptionDetails } = await this.send(
             'script.evaluate', { expression, target: { context: this.#context }, awaitPromise: true });
         if (type === 'exception') throw new Error(exceptionDetails.text);
@@ -135,7 +172,7 @@ export class Browser {
 
     /** The value of an expression in the page, as far as JSON has it. */
     async evaluate(expression) {
-        const { value } = await this.#run(`(async () => JSON.stringify(await (${expression})) ?? "null")()`);
+        const { value } = await this.#script(`(async () => JSON.stringify(await (${expression})) ?? "null")()`);
         return JSON.parse(value);
     }
 
@@ -161,7 +198,7 @@ export class Browser {
 
     /** Gives files to an <input type="file">. */
     async choose(selector, files) {
-        const { sharedId } = await this.#run(`document.querySelector(${JSON.stringify(selector)})`);
+        const { sharedId } = await this.#script(`document.querySelector(${JSON.stringify(selector)})`);
         await this.#page('input.setFiles', { element: { sharedId }, files });
     }
 
@@ -172,13 +209,16 @@ export class Browser {
     }
 
     async close() {
-        if (this.#process?.exitCode === null) {
+        const { pid, exitCode } = this.#process ?? {};
+        if (pid !== undefined && exitCode === null) {
             const ended = new Promise((resolve) => this.#process.once('exit', resolve));
             // chromedriver ends its Chromium with the session, and Firefox itself.
-            if (this.#socket !== undefined) await this.send('browser.close', {}).catch(() => {});
+            if (this.#socket?.readyState === WebSocket.OPEN) await this.send('browser.close', {}).catch(() => {});
             this.#process.kill();
-            await ended;
+            await within(this.#seconds, 'the end', ended).catch(() => {});
         }
+        if (pid !== undefined) kill(pid);
+        for (const stream of this.#process?.stdio ?? []) stream?.destroy();
         this.#socket?.close();
         await rm(this.#folder, { recursive: true, force: true, maxRetries: 10 });
     }

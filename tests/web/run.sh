@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The WebAssembly modules, by Node.js and in headless browsers: builds b0 and SAM l0, runs module_test.mjs and
-# page_test.mjs. Wants what the preset wasm does (examples/web/wasi.cmake), Node.js 22 or later (NODE) and for the page
-# chromium with chromium-driver (CHROMIUM, CHROMEDRIVER) and firefox-esr (FIREFOX). run.sh [FOLDER TO BUILD IN];
-# screenshots stay there.
+# The WebAssembly modules, by Node.js and in headless browsers: builds b0 and SAM l0, runs browser_test.mjs,
+# module_test.mjs and page_test.mjs. Wants what the preset wasm does (examples/web/wasi.cmake), Node.js 22 or later (NODE)
+# and for the page chromium with chromium-driver (CHROMIUM, CHROMEDRIVER) and firefox-esr (FIREFOX).
+# run.sh [FOLDER TO BUILD IN]; screenshots stay there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-build/web}
@@ -26,7 +26,7 @@ ls -l "$out"/web/*.wasm
 export SITE=$out/web STOPS=$out/stops.wasm SCREENSHOTS=$out/screenshots
 SEVEN=$(basename "$(printf '%s\n' examples/digits/images/7/*.png | head -n 1)")
 export SEVEN
-"$node" --test tests/web/module_test.mjs
+"$node" --test tests/web/browser_test.mjs tests/web/module_test.mjs
 for browser in "${CHROMIUM:-chromium}" "${FIREFOX:-firefox-esr}"; do
     if has_browser "$browser"; then BROWSER=$browser "$node" --test tests/web/page_test.mjs; fi
 done
