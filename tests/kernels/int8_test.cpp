@@ -2,6 +2,7 @@
 //
 // Kernels whose operands are bytes, against naive loops: every unit that this CPU has, and every instruction set
 // without one.
+#include "byte_weights.hpp"
 #include "operand_maps.hpp"
 #include "table.hpp"
 
@@ -72,74 +73,20 @@ struct Lines {
     int byte(int channel, Index pixel) const { return byte_of(operands, of(channel, pixel), channel % group); }
 };
 
-/// Weights [y block][group][tap] of a row of scales and sums and a row for each word.
-class Weights {
-public:
-    Weights(Random& random, int channels, int taps, int lanes, int y_block, Guard guard, bool plain = false)
-        : words(static_cast<std::size_t>(kernels::weight_words(int8, channels) * taps * lanes), guard),
-          channels_(channels),
-          taps_(taps) {
-        const int groups = (channels + group - 1) / group;
-        bytes_.resize(static_cast<std::size_t>(lanes * channels * taps));
-        scales_.resize(static_cast<std::size_t>(lanes * groups * taps));
-        for (signed char& b : bytes_) {
-            const int value = random.below(255) - 127;
-            b = static_cast<signed char>(plain && random.below(2) == 0 ? (value < 0 ? -127 : 127) : value);
+/// Adds the products of a pixel's channels at a tap.
+void add_products(Sum& sum, const ByteWeights& w, const Lines& x, Index pixel, int o, int tap) {
+    for (int first = 0; first < w.channels(); first += group) {
+        Index products = 0, weights = 0;
+        for (int c = first; c < std::min(first + group, w.channels()); ++c) {
+            products += x.byte(c, pixel) * w.byte(o, c, tap);
+            weights += w.byte(o, c, tap);
         }
-        for (float& s : scales_) {
-            const std::uint32_t bits = std::bit_cast<std::uint32_t>(plain ? 1.0f : 0.004f + random.value(0.003f));
-            s = std::bit_cast<float>(bits & 0xffff0000u);
-        }
-        char* to = reinterpret_cast<char*>(words.data());
-        for (int first_lane = 0; first_lane < lanes; first_lane += y_block) {
-            for (int first = 0; first < channels; first += group) {
-                const int end = std::min(first + group, channels);
-                for (int tap = 0; tap < taps; ++tap) {
-                    for (int o = first_lane; o < first_lane + y_block; ++o, to += 4) {
-                        int sum = 0;
-                        for (int c = first; c < end; ++c) sum += byte(o, c, tap);
-                        const auto high = std::bit_cast<std::uint32_t>(scale(o, first, tap));
-                        const std::uint32_t word = high | (static_cast<std::uint32_t>(sum) & 0xffffu);
-                        std::memcpy(to, &word, 4);
-                    }
-                    for (int c = first; c < end; c += 4) {
-                        for (int o = first_lane; o < first_lane + y_block; ++o) {
-                            for (int i = 0; i < 4; ++i) *to++ = static_cast<char>(byte(o, c + i, tap));
-                        }
-                    }
-                }
-            }
-        }
-        EXPECT_EQ(to, reinterpret_cast<char*>(words.data() + words.size()));
+        const double s = double{w.scale(o, first, tap)};
+        const auto factor = [&](Index n) { return multiply(Bounded{static_cast<double>(n)}, s); };
+        sum.add(factor(products), double{x.scale(first, pixel)});
+        sum.add(factor(weights), double{x.offset(first, pixel)});
     }
-    float scale(int o, int channel, int tap) const {
-        const int groups = (channels_ + group - 1) / group;
-        return scales_[static_cast<std::size_t>((o * groups + channel / group) * taps_ + tap)];
-    }
-    int byte(int o, int channel, int tap) const {
-        return channel >= channels_ ? 0 : bytes_[static_cast<std::size_t>((o * channels_ + channel) * taps_ + tap)];
-    }
-    /// Adds the products of a pixel's channels at a tap.
-    void add(Sum& sum, const Lines& x, Index pixel, int o, int tap) const {
-        for (int first = 0; first < channels_; first += group) {
-            Index products = 0, weights = 0;
-            for (int c = first; c < std::min(first + group, channels_); ++c) {
-                products += x.byte(c, pixel) * byte(o, c, tap);
-                weights += byte(o, c, tap);
-            }
-            const double s = double{scale(o, first, tap)};
-            const auto factor = [&](Index n) { return multiply(Bounded{static_cast<double>(n)}, s); };
-            sum.add(factor(products), double{x.scale(first, pixel)});
-            sum.add(factor(weights), double{x.offset(first, pixel)});
-        }
-    }
-    GuardedBuffer<float> words;
-
-private:
-    int channels_, taps_;
-    std::vector<signed char> bytes_;
-    std::vector<float> scales_;
-};
+}
 
 TEST_P(Int8, SpreadsBytesFromTheLeastToTheLargest) {
     Random random(1);
@@ -246,7 +193,7 @@ TEST_P(Int8, SumsOfProductsAreExact) {
     for (const int channels : {1, 3, 4, 17, 32, 63, 64, 65, 127, 128}) {
         const int pixels = 33, y_block = 16, y_blocks = 3, lanes = y_blocks * y_block;
         const Lines x(operands(), random, channels, pixels, Guard::before, true);
-        const Weights weights(random, channels, 1, lanes, y_block, Guard::before, true);
+        const ByteWeights weights(random, channels, 1, lanes, y_block, Guard::before, true);
         GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
         const Layout y_at{y_block, Index{pixels} * y_block, Index{pixels} * y_block};
         Output y(floats_of(y_at, y_blocks, 1, pixels), Guard::before);
@@ -276,7 +223,7 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
                 while (pixels % width != 0) ++width;
                 const int rows = pixels / width, y_blocks = 1 + random.below(5), lanes = y_blocks * y_block;
                 const Lines x(operands(), random, channels, pixels, guard);
-                const Weights weights(random, channels, 1, lanes, y_block, guard);
+                const ByteWeights weights(random, channels, 1, lanes, y_block, guard);
                 GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), guard);
                 random.fill(bias, 4);
                 const Index row = Index{width} * y_block;
@@ -302,7 +249,7 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
                     for (int p = 0; p < pixels; ++p) {
                         Sum sum;
                         sum.add(bias[o], 1);
-                        weights.add(sum, x, p, o, 0);
+                        add_products(sum, weights, x, p, o, 0);
                         Bounded value = activated(sum.result(), a.act);
                         if (adds) value = add(value, {residual[r_at.at(o, p / width, p % width)]});
                         y.expect(y_at.at(o, p / width, p % width), value);
@@ -330,7 +277,7 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                     const int y_blocks = 1 + random.below(3), lanes = y_blocks * y_block,
                               taps = kernel_size * kernel_size;
                     const Lines x(operands(), random, channels, Index{x_width} * x_height + 30, Guard::before);
-                    const Weights weights(random, channels, taps, lanes, y_block, Guard::before);
+                    const ByteWeights weights(random, channels, taps, lanes, y_block, Guard::before);
                     GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
                     random.fill(bias, 4);
                     const Index row = Index{y_width} * y_block;
@@ -357,7 +304,7 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                                 for (int tap = 0; tap < taps; ++tap) {
                                     const int in = r * stride + tap / kernel_size * dilation;
                                     const int at = column * stride + tap % kernel_size * dilation;
-                                    if (in != missing) weights.add(sum, x, Index{in} * x_width + at, o, tap);
+                                    if (in != missing) add_products(sum, weights, x, Index{in} * x_width + at, o, tap);
                                 }
                                 y.expect(y_at.at(o, r, column), activated(sum.result(), a.act));
                             }

@@ -12,7 +12,6 @@ namespace kernels = efficientvit::kernels;
 const kernels::Table& table_of(efficientvit::Isa isa) { return kernels::table(isa); }
 void dense(const kernels::Table& table, const kernels::Dense& args) { kernels::dense(table, args); }
 void grouped(const kernels::Table& table, const kernels::Dense& args) { kernels::grouped(table, args); }
-void winograd(const kernels::Table& table, const kernels::Winograd& args) { kernels::winograd(table, args); }
 void resample(const kernels::Table& table, const kernels::Resample& args) { kernels::resample(table, args); }
 void layer_norm(const kernels::Table& table, const kernels::LayerNorm& args) { kernels::layer_norm(table, args); }
 void softmax_pixels(const kernels::Table& table, const kernels::SoftmaxPixels& args) {
@@ -50,6 +49,35 @@ std::vector<const kernels::Table*> tables_of_int8() {
         if (!efficientvit::int8_unit_supported(unit)) continue;
         out.push_back(&kernels::int8_unit_table<void>(efficientvit::int8_unit_isa(unit), unit));
     }
+    return out;
+}
+
+std::vector<WinogradWay> ways_of_winograd() {
+    using efficientvit::Isa, kernels::Operands;
+    std::vector<WinogradWay> out;
+    const auto add = [&](Isa isa, const char* products, void (*run)(const kernels::Winograd&), Operands weights,
+                         Operands multiplied) {
+        if (efficientvit::isa_supported(isa)) {
+            out.push_back({run, weights, multiplied, std::string(efficientvit::isa_name(isa)) + products});
+        }
+    };
+#define EFFICIENTVIT_WAYS(isa)                                                                             \
+    add(Isa::isa, "", kernels::isa::winograd<Operands::f32, Operands::f32>, Operands::f32, Operands::f32); \
+    add(Isa::isa, "_bytes", kernels::isa::winograd<Operands::int8, Operands::f32>, Operands::int8, Operands::f32)
+    EFFICIENTVIT_WAYS(scalar);
+#if defined(EFFICIENTVIT_X86)
+    EFFICIENTVIT_WAYS(avx2);
+    EFFICIENTVIT_WAYS(avx512);
+    if (efficientvit::bf16_unit_supported(efficientvit::Bf16Unit::avx512_bf16)) {
+        add(Isa::avx512, "_bytes_bf16", kernels::avx512_bf16::winograd<Operands::int8, Operands::bf16>, Operands::int8,
+            Operands::bf16);
+    }
+#elif defined(EFFICIENTVIT_ARM64)
+    EFFICIENTVIT_WAYS(neon);
+#elif defined(EFFICIENTVIT_WASM)
+    EFFICIENTVIT_WAYS(wasm);
+#endif
+#undef EFFICIENTVIT_WAYS
     return out;
 }
 

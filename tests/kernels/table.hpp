@@ -6,12 +6,12 @@
 #include <efficientvit/kernels/sam_args.hpp>
 #include <efficientvit/kernels/winograd_args.hpp>
 
+#include <string>
 #include <vector>
 
 const efficientvit::kernels::Table& table_of(efficientvit::Isa isa);
 void dense(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
 void grouped(const efficientvit::kernels::Table& table, const efficientvit::kernels::Dense& args);
-void winograd(const efficientvit::kernels::Table& table, const efficientvit::kernels::Winograd& args);
 void resample(const efficientvit::kernels::Table& table, const efficientvit::kernels::Resample& args);
 void layer_norm(const efficientvit::kernels::Table& table, const efficientvit::kernels::LayerNorm& args);
 void softmax_pixels(const efficientvit::kernels::Table& table, const efficientvit::kernels::SoftmaxPixels& args);
@@ -23,5 +23,12 @@ void mask_product(const efficientvit::kernels::Table& table, const efficientvit:
 std::vector<const efficientvit::kernels::Table*> tables_of_bf16();
 /// The same of int8, scalar first.
 std::vector<const efficientvit::kernels::Table*> tables_of_int8();
+/// A kernel of Winograd's convolution that can run here.
+struct WinogradWay {
+    void (*run)(const efficientvit::kernels::Winograd&);
+    efficientvit::kernels::Operands weights, products;
+    std::string name;
+};
+std::vector<WinogradWay> ways_of_winograd();
 /// Those with halves: scalar, and Arm's FP16.
 std::vector<const efficientvit::kernels::Table*> tables_of_f16();

@@ -2,9 +2,8 @@
 //
 // kernels::winograd against the convolution by its definition: maps smaller than a tile and around its edges,
 // rectangles of tiles within a map, channels that fill no block. The bound on errors is that of the transforms'
-// absolute values.
-#include "../isas.hpp"
-#include "bounded.hpp"
+// absolute values. Weights of floats and of bytes; products of floats and of bf16.
+#include "byte_weights.hpp"
 #include "table.hpp"
 
 #include <algorithm>
@@ -72,11 +71,13 @@ std::vector<double> both_sides(const double (&left)[To][From], const std::vector
     return to;
 }
 
-class WinogradTest : public IsaTest {
+class WinogradTest : public testing::TestWithParam<WinogradWay> {
 protected:
     void run(Case c, std::uint64_t seed) const {
         static const Matrices m;
-        SCOPED_TRACE(testing::Message() << c << ", " << ev::isa_name(GetParam()));
+        const bool bytes = kernels::has_bytes(GetParam().weights),
+                   bf16 = GetParam().products == kernels::Operands::bf16;
+        SCOPED_TRACE(testing::Message() << c << ", " << GetParam().name);
         const int all_rows = (c.height + outputs - 1) / outputs, all_columns = (c.width + outputs - 1) / outputs;
         if (c.rows == 0) c.rows = all_rows, c.columns = all_columns;
         Random random(seed);
@@ -103,6 +104,11 @@ protected:
         std::vector<float> plain(std::size_t(lanes * c.channels * 9));
         for (std::size_t i = 0; i < plain.size(); ++i) {
             plain[i] = i < std::size_t(c.out_channels * c.channels * 9) ? random.value() : 0.0f;
+        }
+        ByteWeights of_bytes(random, c.channels, 9, lanes, block, c.guard);
+        for (int i = 0; bytes && i < lanes * c.channels * 9; ++i) {
+            const int o = i / 9 / c.channels, channel = i / 9 % c.channels, tap = i % 9;
+            plain[std::size_t(i)] = of_bytes.scale(o, channel, tap) * float(of_bytes.byte(o, channel, tap));
         }
         const auto weight = [&](int o, int i) {
             const auto* const from = &plain[std::size_t((o * c.channels + i) * 9)];
@@ -159,8 +165,10 @@ protected:
                             sum += w[std::size_t(tap)] * input(i, row + tap / 3 - 1, column + tap % 3 - 1);
                         }
                     }
-                    // Transforms have four operations a side at most, each of two roundings in plain C++.
-                    const double error = gamma(c.channels + 40) * (size[std::size_t(at)] + std::abs(double{bias[o]}));
+                    // Transforms have four operations a side at most, each of two roundings in plain C++, and those of
+                    // bytes to weights as many. What is bf16 was rounded to 8 bits on both sides.
+                    const double roundings = gamma(c.channels + (bytes ? 60 : 40)) + (bf16 ? 0x1.02p-8 : 0.0);
+                    const double error = roundings * (size[std::size_t(at)] + std::abs(double{bias[o]}));
                     Bounded value = activate({sum, error}, c.act);
                     const int r = row - first_row, q = column - first_column;
                     if (c.residual) value = add(value, {residual[r_at.at(o, r, q)]});
@@ -169,7 +177,8 @@ protected:
             }
         }
 
-        GuardedBuffer<float> memory(std::size_t(kernels::winograd_floats(c.channels, c.rows * c.columns)), c.guard);
+        GuardedBuffer<float> memory(
+            std::size_t(kernels::winograd_floats(GetParam().weights, c.channels, c.rows * c.columns)), c.guard);
         std::fill(memory.begin(), memory.end(), std::numeric_limits<float>::quiet_NaN());
         Winograd a;
         a.x = x.data() + block;
@@ -182,7 +191,7 @@ protected:
         a.rows = c.rows;
         a.first_column = c.first_column;
         a.columns = c.columns;
-        a.weights = weights.data();
+        a.weights = bytes ? of_bytes.words.data() : weights.data();
         a.bias = bias.data();
         a.y = y.data();
         a.y_block_stride = y_at.block_stride;
@@ -193,7 +202,7 @@ protected:
         a.residual_row_stride = r_at.row_stride;
         a.act = c.act;
         a.memory = memory.data();
-        winograd(table_of(GetParam()), a);
+        GetParam().run(a);
         ASSERT_TRUE(y.check());
     }
 };
@@ -211,7 +220,7 @@ TEST_P(WinogradTest, AllSizesAroundATile) {
 
 TEST_P(WinogradTest, AllChannels) {
     std::uint64_t seed = 1000;
-    for (const int channels : {1, 15, 16, 17, 31, 32, 48, 70}) {
+    for (const int channels : {1, 15, 16, 17, 31, 32, 48, 70, 131}) {
         for (const int out_channels : {1, 16, 17, 32, 33, 48, 80}) {
             run({.height = 5, .width = 6, .channels = channels, .out_channels = out_channels}, ++seed);
         }
@@ -267,6 +276,7 @@ TEST_P(WinogradTest, Random) {
     }
 }
 
-EFFICIENTVIT_ON_EVERY_ISA(WinogradTest);
+std::string name_of(const testing::TestParamInfo<WinogradWay>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Way, WinogradTest, testing::ValuesIn(ways_of_winograd()), name_of);
 
 }  // namespace

@@ -184,15 +184,19 @@ TEST(Schedules, OfWinogradAreUsedWhateverTheMachine) {
             const bool used = schedule_winograd(channels, channels, y, {}).used;
             for (const int workers : {1, 3, 64}) {
                 for (const Core& core : {small_core, large_core, cluster, Core{0, 0, 1}, Core{Index{1} << 40, 1, 1}}) {
-                    const WinogradSchedule s = schedule_winograd(channels, channels, y, {workers, f32, core});
-                    EXPECT_EQ(s.used, used);
-                    if (!used) continue;
-                    const int rows = (size + 3) / 4, columns = (size + 6) / 4;
-                    EXPECT_LE(s.steps_down, rows);
-                    EXPECT_GE(s.steps_down * s.step_rows, rows);
-                    EXPECT_GE(s.steps_across * s.step_columns, columns);
-                    EXPECT_EQ(s.floats, ev::kernels::winograd_floats(channels, s.step_rows * s.step_columns));
-                    EXPECT_EQ(s.middle_block_floats / 16 % 2, 1);
+                    for (const Operands operands : {f32, Operands::int8}) {
+                        const WinogradSchedule s = schedule_winograd(channels, channels, y, {workers, operands, core});
+                        EXPECT_EQ(s.used, used);
+                        if (!used) continue;
+                        const int rows = (size + 3) / 4, columns = (size + 6) / 4;
+                        EXPECT_LE(s.steps_down, rows);
+                        EXPECT_GE(s.steps_down * s.step_rows, rows);
+                        EXPECT_GE(s.steps_across * s.step_columns, columns);
+                        EXPECT_EQ(s.floats, winograd_floats(operands, channels, s.step_rows * s.step_columns));
+                        EXPECT_EQ(s.middle_block_floats / 16 % 2, 1);
+                        EXPECT_EQ(s.rounded_words,
+                                  operands == f32 ? 0 : rounded_words(operands, channels, 16 * s.step_columns));
+                    }
                 }
             }
         }

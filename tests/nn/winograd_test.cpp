@@ -16,6 +16,8 @@ using Fused = ev::FusedMBConv<ev::FusedMBConvConfig{
 constexpr ev::ResBlockConfig res{
     .in_channels = 32, .out_channels = 32, .act_func = {Activation::silu, Activation::none}};
 using Res = ev::ResidualBlock<ev::ResBlock<res>, ev::IdentityLayer>;
+using WideFused = ev::FusedMBConv<ev::FusedMBConvConfig{
+    .in_channels = 64, .out_channels = 40, .expand_ratio = 1.5, .act_func = {Activation::gelu, Activation::none}}>;
 
 /// One tile less than all, steps of rows, and a row that is cut.
 const std::vector<ev::Shape>& large_sizes() {
@@ -111,10 +113,45 @@ TEST_P(WinogradLayers, AreNotUsedWhereNobodyWantsThem) {
               message_of<ev::ConfigError>([&] { load<LargeConv>({}); }));
 }
 
-TEST_P(WinogradLayers, AreOfFloats) {
-    const ev::Shape shape{1, 32, 24, 24};
+TEST_P(WinogradLayers, AreOfFloatsOrOfBytesWhereThatIsFaster) {
+    const ev::Shape shape{1, 32, 24, 24}, wide{1, 64, 24, 24};
     EXPECT_EQ(winograds(load<Res>({.precision = ev::Precision::bf16_weights}), shape), 0);
     EXPECT_EQ(winograds(load<Res>({.precision = ev::Precision::bf16}), shape), 0);
+    const ev::kernels::Table& table = ev::Precision::int8.kernels()(GetParam());
+    const auto used = [&](int channels) { return table.winograd != nullptr && channels >= table.winograd_channels; };
+    EXPECT_EQ(winograds(load<Res>({.precision = ev::Precision::int8}), shape), used(32) ? 2 : 0);
+    EXPECT_EQ(winograds(load<WideFused>({.precision = ev::Precision::int8}), wide), used(64) ? 1 : 0);
+    EXPECT_EQ(winograds(load<WideFused>({.precision = ev::Precision::int8, .winograd = false}), wide), 0);
+}
+
+/// Nearer than without it where floats are multiplied; bf16 is rougher in transforms than bytes are without.
+TEST_P(WinogradLayers, OfBytesAreNearThoseOfFloats) {
+    const auto error = [&]<class Layer>(const Layer&, int channels, bool winograd) {
+        const ev::Tensor x = golden_input({1, channels, 27, 35});
+        const ev::Tensor floats = load<Layer>({}).forward(x);
+        const ev::Tensor bytes = load<Layer>({.precision = ev::Precision::int8, .winograd = winograd}).forward(x);
+        double difference = 0, size = 0;
+        for (Eigen::Index i = 0; i < floats.size(); ++i) {
+            difference += std::pow(double{floats.data()[i]} - double{bytes.data()[i]}, 2);
+            size += std::pow(double{floats.data()[i]}, 2);
+        }
+        return std::sqrt(difference / size);
+    };
+    const ev::kernels::Table& table = ev::Precision::int8.kernels()(GetParam());
+    const auto check = [&](const auto& layer, int channels) {
+        const double with = error(layer, channels, true), without = error(layer, channels, false);
+        EXPECT_LT(with, 0.015);
+        if (table.winograd == nullptr || channels < table.winograd_channels) {
+            EXPECT_EQ(with, without);
+        } else if (table.winograd_channels == 0) {
+            EXPECT_LT(with, without);
+        } else {
+            EXPECT_LT(with, 1.7 * without);
+        }
+    };
+    check(LargeConv{}, 31);
+    check(Res{}, 32);
+    check(WideFused{}, 64);
 }
 
 /// Any number of threads and images, whatever memory held.
@@ -140,6 +177,8 @@ TEST_P(WinogradLayers, GiveTheSameBits) {
     check(load<LargeConv>({}), 31);
     check(load<Fused>({}), 32);
     check(load<Res>({}), 32);
+    check(load<Res>({.precision = ev::Precision::int8}), 32);
+    check(load<WideFused>({.precision = ev::Precision::int8}), 64);
 }
 
 EFFICIENTVIT_ON_EVERY_ISA(WinogradLayers);

@@ -344,6 +344,8 @@ struct Resample {
     int block = 16;
 };
 
+struct Winograd;  // winograd_args.hpp
+
 /// The kernels of one instruction set that every network has. dense, grouped and resample are asked for by name where
 /// they are needed (kernels.hpp), so that other programs are not compiled with them.
 struct Table {
@@ -358,10 +360,12 @@ struct Table {
     void (*quadratic_attention)(const Attention&) = nullptr;
     // What other operands than floats add (bf16.hpp).
     void (*dense)(const Dense&) = nullptr;
-    void (*round)(const Round&) = nullptr;  // where rounds()
-    const Table* floats = nullptr;          // the same instruction set's table of f32
-    const char* products = "f32";           // what multiplies, in words
-    const Table* few = nullptr;             // for layers of few channels, if it is another than this
+    void (*round)(const Round&) = nullptr;        // where rounds()
+    const Table* floats = nullptr;                // the same instruction set's table of f32
+    const char* products = "f32";                 // what multiplies, in words
+    const Table* few = nullptr;                   // for layers of few channels, if it is another than this
+    void (*winograd)(const Winograd&) = nullptr;  // with weights of bytes, where that is faster than dense
+    int winograd_channels = 0;                    // and for so many input channels at least
 };
 
 }  // namespace kernels

@@ -42,6 +42,8 @@ using avx512::depthwise;
 namespace narrow = avx512_bf16;
 
 #include <efficientvit/kernels/products.inl>
+
+#include <efficientvit/kernels/winograd.inl>
 }  // namespace avx512_bf16
 }  // namespace kernels
 EFFICIENTVIT_END_TARGET

@@ -241,13 +241,23 @@ EFFICIENTVIT_LOCAL const Table& few_channels_table(Isa isa) {
     return table(isa);
 }
 
-#define EFFICIENTVIT_PRODUCTS(rest, unit, operands, words)                                              \
+#define EFFICIENTVIT_PRODUCTS(rest, unit, operands, words, ...)                                         \
     Table {                                                                                             \
         Isa::rest, operands, unit::pointwise<operands>, rest::depthwise, rest::stem, rest::affine,      \
             unit::inverted_bottleneck<operands>, rest::linear_attention, rest::quadratic_attention,     \
             unit::dense<operands>, unit::round_inputs<operands>, &table(Isa::rest), "int8 (" words ")", \
-            &few_channels_table<T>(Isa::rest)                                                           \
+            &few_channels_table<T>(Isa::rest), __VA_ARGS__                                              \
     }
+// Units of bytes multiply four times as many of them as floats, which is as much as Winograd's algorithm saves; where
+// there is none, floats and less of them take less time. bf16 saves half of that again, and is less exact than bytes
+// where these have few channels to a scale.
+#define EFFICIENTVIT_FLOAT_WINOGRAD(isa) isa::winograd<Operands::int8, Operands::f32>
+#if defined(EFFICIENTVIT_X86)
+constexpr int bf16_winograd_channels = 64;
+EFFICIENTVIT_LOCAL inline void (*avx512_winograd())(const Winograd&) {
+    return detail::gains_by_bf16_vectors(Isa::avx512) ? avx512_bf16::winograd<Operands::int8, Operands::bf16> : nullptr;
+}
+#endif
 
 /// The kernels of `isa` whose products are made by `unit`, which the CPU must have. Throws ConfigError where the CPU
 /// lacks the instruction set.
@@ -258,39 +268,47 @@ EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
     switch (isa) {
 #if defined(EFFICIENTVIT_X86)
         case Isa::avx512: {
-            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, Operands::int8, "AVX512_VNNI");
-            static const Table avx512_table = EFFICIENTVIT_PRODUCTS(avx512, avx2, Operands::int8_wide, "AVX2");
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, Operands::int8, "AVX512_VNNI",
+                                                                  avx512_winograd(), bf16_winograd_channels);
+            static const Table avx512_table =
+                EFFICIENTVIT_PRODUCTS(avx512, avx2, Operands::int8_wide, "AVX2", EFFICIENTVIT_FLOAT_WINOGRAD(avx512));
             return unit == Int8Unit::avx512_vnni ? vnni_table : avx512_table;
         }
         case Isa::avx2: {
-            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx2, avx_vnni, Operands::int8, "AVX-VNNI");
-            static const Table avx2_table = EFFICIENTVIT_PRODUCTS(avx2, avx2, Operands::int8_wide, "AVX2");
+            static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx2, avx_vnni, Operands::int8, "AVX-VNNI", nullptr);
+            static const Table avx2_table =
+                EFFICIENTVIT_PRODUCTS(avx2, avx2, Operands::int8_wide, "AVX2", EFFICIENTVIT_FLOAT_WINOGRAD(avx2));
             return unit == Int8Unit::avx_vnni ? vnni_table : avx2_table;
         }
 #elif defined(EFFICIENTVIT_ARM64)
         case Isa::neon: {
 #if defined(EFFICIENTVIT_NEON_UNITS)
-            static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, Operands::int8, "Arm I8MM");
-            static const Table dotprod_table = EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, Operands::int8, "Arm DotProd");
+            static const Table i8mm_table = EFFICIENTVIT_PRODUCTS(neon, neon_i8mm, Operands::int8, "Arm I8MM", nullptr);
+            static const Table dotprod_table =
+                EFFICIENTVIT_PRODUCTS(neon, neon_dotprod, Operands::int8, "Arm DotProd", nullptr);
             if (unit == Int8Unit::neon_i8mm) return i8mm_table;
             if (unit == Int8Unit::neon_dotprod) return dotprod_table;
 #endif
-            static const Table neon_table = EFFICIENTVIT_PRODUCTS(neon, neon, Operands::int8, "NEON");
+            static const Table neon_table =
+                EFFICIENTVIT_PRODUCTS(neon, neon, Operands::int8, "NEON", EFFICIENTVIT_FLOAT_WINOGRAD(neon));
             return neon_table;
         }
 #elif defined(EFFICIENTVIT_WASM)
         case Isa::wasm: {
-            static const Table wasm_table = EFFICIENTVIT_PRODUCTS(wasm, wasm, Operands::int8_wide, "SIMD128");
+            static const Table wasm_table =
+                EFFICIENTVIT_PRODUCTS(wasm, wasm, Operands::int8_wide, "SIMD128", EFFICIENTVIT_FLOAT_WINOGRAD(wasm));
             return wasm_table;
         }
 #endif
         default:
             break;
     }
-    static const Table scalar_table = EFFICIENTVIT_PRODUCTS(scalar, scalar, Operands::int8, "scalar");
+    static const Table scalar_table =
+        EFFICIENTVIT_PRODUCTS(scalar, scalar, Operands::int8, "scalar", EFFICIENTVIT_FLOAT_WINOGRAD(scalar));
     return scalar_table;
 }
 #undef EFFICIENTVIT_PRODUCTS
+#undef EFFICIENTVIT_FLOAT_WINOGRAD
 
 EFFICIENTVIT_END_TABLES
 #endif

@@ -256,8 +256,9 @@ inline void dense(const Table& table, const Dense& args) {
 inline void grouped([[maybe_unused]] const Table& table, const Dense& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, grouped)(args);
 }
-inline void winograd([[maybe_unused]] const Table& table, const Winograd& args) {
-    EFFICIENTVIT_KERNEL_OF(table.isa, winograd)(args);
+inline void winograd(const Table& table, const Winograd& args) {
+    if (table.winograd != nullptr) return table.winograd(args);
+    EFFICIENTVIT_KERNEL_OF(table.isa, float_winograd)(args);
 }
 inline void resample([[maybe_unused]] const Table& table, const Resample& args) {
     EFFICIENTVIT_KERNEL_OF(table.isa, resample)(args);

@@ -2,7 +2,7 @@
 //
 // 3x3 convolution by Winograd's F(4x4, 3x3), see winograd_args.hpp: transformed inputs of a rectangle of tiles, then
 // for two blocks of outputs at a time 36 matrix products by the kernel of 1x1 convolutions, whose pixels are tiles, and
-// what their sums are transformed to.
+// what their sums are transformed to. All is float, but weights may be bytes, and what is multiplied bf16.
 
 // The six numbers of six inputs in a row or column: polynomials at 0, a, -a, b, -b and infinity (B^T d). a * b is 1.
 template <class V>
@@ -34,30 +34,64 @@ EFFICIENTVIT_INLINE void winograd_outputs(V (&to)[4], const V (&m)[6]) {
     to[3] = V::fma(V::set(static_cast<float>(b * b * b)), odd_b, cube_a);
 }
 
-// A tile of 16 channels, which begins at x, to its 36 numbers, each in a plane of its own. `half` is scratch for 36
-// vectors. Rows and columns are loops whose ends the compiler does not see: unrolled ones take more addresses and
-// constants than there are registers.
-EFFICIENTVIT_NOINLINE inline void winograd_input_tile(const float* x, Index row_stride, float* half, float* y,
-                                                      Index plane) {
+// And the six numbers of three weights (G w).
+template <class V>
+EFFICIENTVIT_INLINE void winograd_kernel(V (&to)[6], const V (&w)[3]) {
+    constexpr double a = WinogradPoints::a, b = WinogradPoints::b;
+    constexpr double to_a = 1 / (2 * a * a * (a * a - b * b)), to_b = 1 / (2 * b * b * (b * b - a * a));
+    to[0] = w[0];
+    to[5] = w[2];
+    const V even_a =
+        V::fma(V::set(static_cast<float>(a * a * to_a)), w[2], V::mul(V::set(static_cast<float>(to_a)), w[0]));
+    to[1] = V::fma(V::set(static_cast<float>(a * to_a)), w[1], even_a);
+    to[2] = V::fma(V::set(static_cast<float>(-a * to_a)), w[1], even_a);
+    const V even_b =
+        V::fma(V::set(static_cast<float>(b * b * to_b)), w[2], V::mul(V::set(static_cast<float>(to_b)), w[0]));
+    to[3] = V::fma(V::set(static_cast<float>(b * to_b)), w[1], even_b);
+    to[4] = V::fma(V::set(static_cast<float>(-b * to_b)), w[1], even_b);
+}
+
+// Columns of a tile of 16 channels, which begins at x, to `half`, 36 vectors; then rows of these to 36 numbers, each in
+// a plane of its own. In bf16 a second half, 16 channels further, lies behind the first. Rows and columns are loops
+// whose ends the compiler does not see: unrolled ones take more addresses and constants than there are registers.
+EFFICIENTVIT_NOINLINE inline void winograd_input_columns(const float* x, Index row_stride, float* half) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points;
-    int ends = n;
-    EFFICIENTVIT_HOLD("r", ends);
-    for (int lane = 0; lane < Winograd::block; lane += V::width) {
+    int columns = n;
+    EFFICIENTVIT_HOLD("r", columns);
+    for (int lane = 0; lane < Winograd::block; lane += V::width, half += n * n * V::width) {
         V d[n], to[n];
         const float* from = x + lane;
-        for (int column = 0; column < ends; ++column, from += Winograd::block) {
+        for (int column = 0; column < columns; ++column, from += Winograd::block) {
             EFFICIENTVIT_UNROLL
             for (int row = 0; row < n; ++row) d[row] = V::load(from + row * row_stride);
             winograd_inputs(to, d);
             EFFICIENTVIT_UNROLL
             for (int row = 0; row < n; ++row) to[row].store(half + (row * n + column) * V::width);
         }
+    }
+}
+template <Operands P, class V = Lanes<16>::V>
+EFFICIENTVIT_NOINLINE void winograd_input_rows(const float* half, float* y, Index plane) {
+    constexpr int n = Winograd::points;
+    int rows = n;
+    EFFICIENTVIT_HOLD("r", rows);
+    for (int lane = 0; lane < Winograd::block; lane += V::width) {
+        V d[n], to[n];
         float* out = y + lane;
-        for (int row = 0; row < ends; ++row, out += n * plane) {
+        for (int row = 0; row < rows; ++row, half += n * V::width, out += n * plane) {
             EFFICIENTVIT_UNROLL
-            for (int column = 0; column < n; ++column) d[column] = V::load(half + (row * n + column) * V::width);
+            for (int column = 0; column < n; ++column) d[column] = V::load(half + column * V::width);
             winograd_inputs(to, d);
+            if constexpr (P == Operands::bf16) {
+                V second[n];
+                const float* const behind = half + Winograd::planes * Winograd::block;
+                EFFICIENTVIT_UNROLL
+                for (int column = 0; column < n; ++column) d[column] = V::load(behind + column * V::width);
+                winograd_inputs(second, d);
+                EFFICIENTVIT_UNROLL
+                for (int column = 0; column < n; ++column) to[column] = rounded_pairs(to[column], second[column]);
+            }
             EFFICIENTVIT_UNROLL
             for (int column = 0; column < n; ++column) to[column].store(out + column * plane);
         }
@@ -97,21 +131,100 @@ EFFICIENTVIT_NOINLINE inline void winograd_output_tile(const float* sums, Index 
 // Where `a.memory` has what.
 struct WinogradMemory {
     int tiles, in_blocks;
-    Index in_block, in_plane, sums_plane;  // strides
-    float *inputs, *sums, *half, *patch, *zeros;
+    Index in_block, in_plane, sums_plane, weights_plane;  // strides
+    float *inputs, *sums, *half, *patch, *zeros, *weights;
 
-    EFFICIENTVIT_INLINE explicit WinogradMemory(const Winograd& a)
+    // each: channels that are a block of transformed inputs
+    EFFICIENTVIT_INLINE WinogradMemory(const Winograd& a, int each)
         : tiles(a.rows * a.columns),
-          in_blocks(tile_count(a.channels, Winograd::block)),
+          in_blocks(tile_count(a.channels, each)),
           in_block(winograd_block_stride(tiles)),
           in_plane(winograd_plane_stride(in_blocks, tiles)),
           sums_plane(winograd_plane_stride(Winograd::blocks, tiles)),
+          weights_plane(winograd_weights_stride(a.channels)),
           inputs(a.memory),
           sums(inputs + Winograd::planes * in_plane),
           half(sums + Winograd::planes * sums_plane),
-          patch(half + Winograd::planes * Winograd::block),
-          zeros(patch + Winograd::planes * Winograd::block) {}
+          patch(half + 2 * Winograd::planes * Winograd::block),
+          zeros(patch + Winograd::planes * Winograd::block),
+          weights(zeros + Winograd::blocks * Winograd::block) {}
 };
+
+// The same of the weights of an input channel and 16 outputs, byte `byte` of words that begin at w, `row` from one tap
+// to the next; `scales` are those of the taps. In bf16 the second half is the next channel.
+EFFICIENTVIT_NOINLINE inline void winograd_kernel_columns(const float* w, const float* scales, Index row, int byte,
+                                                          float* half) {
+    using V = Lanes<16>::V;
+    constexpr int n = Winograd::points, side = Winograd::taps;
+    int columns = side;
+    EFFICIENTVIT_HOLD("r", columns);
+    for (int lane = 0; lane < Winograd::block; lane += V::width, half += n * side * V::width) {
+        V taps[side], to[n];
+        for (int column = 0; column < columns; ++column) {
+            EFFICIENTVIT_UNROLL
+            for (int tap = 0; tap < side; ++tap) {
+                const Index at = (side * tap + column) * row + lane;
+                taps[tap] = V::mul(V::high_halves(scales + at), V::signed_bytes(w + at, byte));
+            }
+            winograd_kernel(to, taps);
+            EFFICIENTVIT_UNROLL
+            for (int i = 0; i < n; ++i) to[i].store(half + (i * side + column) * V::width);
+        }
+    }
+}
+template <Operands P, class V = Lanes<16>::V>
+EFFICIENTVIT_NOINLINE void winograd_kernel_rows(const float* half, float* y, Index plane) {
+    constexpr int n = Winograd::points, side = Winograd::taps;
+    int rows = n;
+    EFFICIENTVIT_HOLD("r", rows);
+    for (int lane = 0; lane < Winograd::block; lane += V::width) {
+        V taps[side], to[n];
+        float* out = y + lane;
+        for (int i = 0; i < rows; ++i, half += side * V::width, out += n * plane) {
+            EFFICIENTVIT_UNROLL
+            for (int tap = 0; tap < side; ++tap) taps[tap] = V::load(half + tap * V::width);
+            winograd_kernel(to, taps);
+            if constexpr (P == Operands::bf16) {
+                V second[n];
+                const float* const behind = half + Winograd::planes * Winograd::block;
+                EFFICIENTVIT_UNROLL
+                for (int tap = 0; tap < side; ++tap) taps[tap] = V::load(behind + tap * V::width);
+                winograd_kernel(second, taps);
+                EFFICIENTVIT_UNROLL
+                for (int j = 0; j < n; ++j) to[j] = rounded_lanes(to[j], second[j]);
+            }
+            EFFICIENTVIT_UNROLL
+            for (int j = 0; j < n; ++j) to[j].store(out + j * plane);
+        }
+    }
+}
+
+// Weights of `blocks` blocks of outputs from `block` on, as Pointwise reads them in each plane.
+template <Operands P>
+EFFICIENTVIT_NOINLINE void winograd_transform_weights(const Winograd& a, const WinogradMemory& memory, int block,
+                                                      int blocks) {
+    constexpr Operands bytes = Operands::int8;
+    constexpr int group = group_channels(bytes), taps = Winograd::taps * Winograd::taps, lanes = Winograd::block;
+    constexpr int together = P == Operands::bf16 ? 2 : 1;  // channels
+    const float* scales = a.weights + taps * lanes * weight_words(bytes, a.channels) * block;
+    for (int b = 0; b < blocks; ++b) {
+        float* to = memory.weights + b * lanes * weight_words(P, a.channels);
+        for (int first = 0; first < a.channels; first += group) {
+            const int channels = a.channels - first < group ? a.channels - first : group;
+            const Index row = Index{operand_words(bytes, channels) + 1} * lanes;  // of a tap
+            // Bytes behind the last channel, up to a whole word, are zeros.
+            for (int channel = 0; channel < channels; channel += together, to += lanes) {
+                const float* const w = scales + (channel / 4 + 1) * lanes;
+                for (int c = 0; c < together; ++c) {
+                    winograd_kernel_columns(w, scales, row, channel % 4 + c,
+                                            memory.half + c * Winograd::planes * lanes);
+                }
+                winograd_kernel_rows<P>(memory.half, to, memory.weights_plane);
+            }
+            scales += taps * row;
+        }
+    }
+}
 
 // A tile that reaches beyond the map, copied to `to` with zeros there. Columns from -1 to width are memory.
 EFFICIENTVIT_NOINLINE inline void winograd_patch(const Winograd& a, const float* x, int first_row, int first_column,
@@ -128,9 +241,12 @@ EFFICIENTVIT_NOINLINE inline void winograd_patch(const Winograd& a, const float*
     }
 }
 
-EFFICIENTVIT_NOINLINE inline void winograd_transform_inputs(const Winograd& a, const WinogradMemory& memory) {
+template <Operands P>
+EFFICIENTVIT_NOINLINE void winograd_transform_inputs(const Winograd& a, const WinogradMemory& memory) {
+    constexpr int together = P == Operands::bf16 ? 2 : 1, lanes = Winograd::block;  // blocks of a map
+    const int blocks = tile_count(a.channels, lanes);
     for (int block = 0; block < memory.in_blocks; ++block) {
-        const float* const x = a.x + block * a.x_block_stride;
+        const float* const first = a.x + together * block * a.x_block_stride;
         float* to = memory.inputs + block * memory.in_block;
         for (int i = 0; i < a.rows; ++i) {
             const int row = Winograd::outputs * (a.first_row + i) - 1;
@@ -138,18 +254,24 @@ EFFICIENTVIT_NOINLINE inline void winograd_transform_inputs(const Winograd& a, c
                 const int column = Winograd::outputs * (a.first_column + j) - 1;
                 const bool within =
                     row >= 0 && row + Winograd::points <= a.height && column + Winograd::points <= a.width + 1;
-                if (!within) winograd_patch(a, x, row, column, memory.patch);
-                winograd_input_tile(within ? x + row * a.x_row_stride + Index{column} * Winograd::block : memory.patch,
-                                    within ? a.x_row_stride : Index{Winograd::points} * Winograd::block, memory.half,
-                                    to, memory.in_plane);
+                // What an odd block has beside it is multiplied by nothing.
+                for (int b = 0; b < together && together * block + b < blocks; ++b) {
+                    const float* const x = first + b * a.x_block_stride;
+                    if (!within) winograd_patch(a, x, row, column, memory.patch);
+                    winograd_input_columns(within ? x + row * a.x_row_stride + Index{column} * lanes : memory.patch,
+                                           within ? a.x_row_stride : Index{Winograd::points} * lanes,
+                                           memory.half + b * Winograd::planes * lanes);
+                }
+                winograd_input_rows<P>(memory.half, to, memory.in_plane);
             }
         }
     }
 }
 
 // Outputs of one block from its sums. Whatever follows the sums is done in memory, while rows are in the first cache.
-EFFICIENTVIT_NOINLINE inline void winograd_transform_sums(const Winograd& a, const WinogradMemory& memory,
-                                                          const float* sums, int block) {
+template <Operands P>
+EFFICIENTVIT_NOINLINE void winograd_transform_sums(const Winograd& a, const WinogradMemory& memory, const float* sums,
+                                                   int block) {
     constexpr int m = Winograd::outputs;
     const float* const bias = a.bias + block * Winograd::block;
     for (int i = 0; i < a.rows; ++i) {
@@ -171,19 +293,24 @@ EFFICIENTVIT_NOINLINE inline void winograd_transform_sums(const Winograd& a, con
             }
         }
         if (a.act == Act::none && a.residual == nullptr) continue;
+        // Beside bf16 rare activations may be as rough as beside bytes.
+        constexpr Operands beside = P == Operands::bf16 ? Operands::int8 : P;
+        const auto activate_row = in_epilogue(a.act) ? activate_in_memory<16> : activate_in_memory<16, beside>;
         for (int row = 0; row < rows; ++row) {
             const float* const residual = a.residual == nullptr ? nullptr
                                                                 : a.residual + block * a.residual_block_stride +
                                                                       (m * i + row) * a.residual_row_stride;
-            activate_in_memory<16>(y + row * a.y_row_stride, residual, Index{width} * Winograd::block, a.act);
+            activate_row(y + row * a.y_row_stride, residual, Index{width} * Winograd::block, a.act);
         }
     }
 }
 
+// W: what weights are, floats or bytes. P: what is multiplied, floats or bf16.
+template <Operands W, Operands P>
 inline void winograd(const Winograd& a) {
-    const WinogradMemory memory(a);
+    const WinogradMemory memory(a, P == Operands::bf16 ? group_channels(P) : Winograd::block);
     for (int i = 0; i < Winograd::blocks * Winograd::block; ++i) memory.zeros[i] = 0.0f;
-    winograd_transform_inputs(a, memory);
+    winograd_transform_inputs<P>(a, memory);
 
     Pointwise product;
     product.x_block_stride = memory.in_block;
@@ -191,22 +318,29 @@ inline void winograd(const Winograd& a) {
     product.bias = memory.zeros;
     product.y_block_stride = memory.in_block;
     product.y_width = product.pixels = memory.tiles;
-    product.next = a.weights;
+    if (!has_bytes(W)) product.next = a.weights;
     for (int block = 0; block < a.y_blocks; block += Winograd::blocks) {
         const int left = a.y_blocks - block;
         product.y_blocks = left < Winograd::blocks ? left : Winograd::blocks;
         const Index words = Index{product.y_blocks} * a.channels * Winograd::block;
+        if constexpr (has_bytes(W)) winograd_transform_weights<P>(a, memory, block, product.y_blocks);
         for (int plane = 0; plane < Winograd::planes; ++plane) {
-            const bool last = plane == Winograd::planes - 1 && left <= Winograd::blocks;
+            [[maybe_unused]] const bool last = plane == Winograd::planes - 1 && left <= Winograd::blocks;
             product.x = memory.inputs + plane * memory.in_plane;
             product.y = memory.sums + plane * memory.sums_plane;
-            product.weights = product.next;
-            product.next += words;
-            product.next_words = last ? 0 : words;
-            pointwise<Operands::f32>(product);
+            if constexpr (has_bytes(W)) {
+                product.weights = memory.weights + plane * memory.weights_plane;
+            } else {
+                product.weights = product.next;
+                product.next += words;
+                product.next_words = last ? 0 : words;
+            }
+            pointwise<P>(product);
         }
         for (int b = 0; b < product.y_blocks; ++b) {
-            winograd_transform_sums(a, memory, memory.sums + b * memory.in_block, block + b);
+            winograd_transform_sums<P>(a, memory, memory.sums + b * memory.in_block, block + b);
         }
     }
 }
+
+inline void float_winograd(const Winograd& a) { winograd<Operands::f32, Operands::f32>(a); }

@@ -20,12 +20,13 @@ namespace kernels {
 /// Tiles are counted from row 0 and column 0 of the map, so that no output depends on how a map is cut. x has a column
 /// of zeros on each side.
 struct Winograd {
-    static constexpr int outputs = 4;               // rows and columns of a tile's outputs
-    static constexpr int points = outputs + 2;      // of its inputs
-    static constexpr int planes = points * points;  // products of a tile and a pair of channels
-    static constexpr int block = 16;                // channels
-    static constexpr int blocks = 2;                // of outputs that are computed together
-    static constexpr int scratch = 2 * planes * block + blocks * block;
+    static constexpr int outputs = 4;                  // rows and columns of a tile's outputs
+    static constexpr int taps = 3;                     // of the kernel
+    static constexpr int points = outputs + taps - 1;  // of a tile's inputs
+    static constexpr int planes = points * points;     // products of a tile and a pair of channels
+    static constexpr int block = 16;                   // channels
+    static constexpr int blocks = 2;                   // of outputs that are computed together
+    static constexpr int scratch = 3 * planes * block + blocks * block;
 
     const float* x = nullptr;  // row 0, column 0
     Index x_block_stride = 0;
@@ -37,9 +38,11 @@ struct Winograd {
     int rows = 0;
     int first_column = 0;
     int columns = 0;
-    const float* weights = nullptr;  // [y_blocks / 2][plane][1 or 2 blocks][channel][block], U = G w G^T
-    const float* bias = nullptr;     // [y_blocks][block]
-    float* y = nullptr;              // the first output of the first tile
+    // In floats [y_blocks / 2][plane][1 or 2 blocks][channel][block], U = G w G^T. In int8 those of Dense, which are
+    // transformed as they are needed: two blocks of outputs, which the second-level cache holds, for each rectangle.
+    const float* weights = nullptr;
+    const float* bias = nullptr;  // [y_blocks][block]
+    float* y = nullptr;           // the first output of the first tile
     Index y_block_stride = 0;
     Index y_row_stride = 0;
     int y_blocks = 0;
@@ -62,12 +65,17 @@ constexpr Index winograd_block_stride(int tiles) { return (Index{tiles} | 1) * W
 constexpr Index winograd_plane_stride(int blocks, int tiles) {
     return (blocks * (Index{tiles} | 1) | 1) * Winograd::block;
 }
-/// Floats of memory for so many tiles: transformed inputs, the sums of two blocks, scratch.
-constexpr Index winograd_floats(int channels, int tiles) {
+/// From one plane of two blocks' transformed weights to the next, likewise. bf16 takes a group of channels at least.
+constexpr Index winograd_weights_stride(int channels) {
+    return (Index{Winograd::blocks} * (channels < Winograd::block ? Winograd::block : channels) + 1) * Winograd::block;
+}
+/// Floats of memory for so many tiles: transformed inputs, the sums of two blocks, scratch, and the transformed weights
+/// of two blocks where weights are bytes.
+constexpr Index winograd_floats(Operands operands, int channels, int tiles) {
     const int in_blocks = (channels + Winograd::block - 1) / Winograd::block;
     return Winograd::planes *
                (winograd_plane_stride(in_blocks, tiles) + winograd_plane_stride(Winograd::blocks, tiles)) +
-           Winograd::scratch;
+           Winograd::scratch + (has_bytes(operands) ? Winograd::planes * winograd_weights_stride(channels) : 0);
 }
 
 }  // namespace kernels

@@ -114,8 +114,9 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
         packed.weights = pack_dense(f.name, f.weight, ChannelLayout{group_in, group_in, block}, out, taps,
                                     has_operands(c) ? p.kernels->operands : kernels::Operands::f32);
     }
-    if (winograd != nullptr && p.winograd && p.kernels->operands == kernels::Operands::f32) {
-        winograd(packed, f.weight, c.in_channels, c.out_channels);
+    if (winograd != nullptr && p.winograd) {
+        if (p.kernels->operands == kernels::Operands::f32) winograd(packed, f.weight, c.in_channels, c.out_channels);
+        if (p.kernels->winograd != nullptr && c.in_channels >= p.kernels->winograd_channels) packed.winograd = 0;
     }
     packed.bias = pack_bias(f.bias, out);
     return packed;

@@ -110,7 +110,7 @@ inline void project_pixels(Session& session, const FusedBottleneck& layer, const
 inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s, const FusedBottleneck& layer,
                                     const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
     const int mid_block = block_width(layer.spatial.out_channels);
-    const Index middle_floats = s.middle_block_floats * block_count(layer.spatial.out_channels);
+    const Index middle_floats = s.middle_block_floats * block_count(layer.spatial.out_channels) + 16;
     const auto run_step = [&](int n, const WinogradStep& step, kernels::Winograd a, float* middle) {
         a.act = layer.spatial_act;
         a.y = middle;
@@ -120,10 +120,11 @@ inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s,
         constexpr int side = kernels::Winograd::outputs;
         for (int row = step.rows.begin; row < step.rows.end; row += side) {
             project_pixels(session, layer, y, residual, n, {row, std::min(row + side, step.rows.end)}, step.columns,
-                           middle + (row - step.rows.begin) * a.y_row_stride, s.middle_block_floats, nullptr);
+                           middle + (row - step.rows.begin) * a.y_row_stride, s.middle_block_floats,
+                           middle + middle_floats);
         }
     };
-    for_each_winograd_step(session, s, *layer.spatial_weights, x, y, middle_floats, run_step);
+    for_each_winograd_step(session, s, *layer.spatial_weights, x, y, middle_floats + s.rounded_words, run_step);
 }
 
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of

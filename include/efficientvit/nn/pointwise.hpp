@@ -15,11 +15,12 @@ struct PackedConvolution {
     AlignedBuffer<float> weights;
     AlignedBuffer<float> bias;
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
-    /// Where in `weights` those of kernels::Winograd begin, behind the direct ones; 0: there are none.
-    Index winograd = 0;
+    /// Where in `weights` those of kernels::Winograd begin: behind the direct ones, or, of bytes, with them. Less than
+    /// 0: there are none.
+    Index winograd = -1;
 
     /// Words of the direct ones.
-    Index direct_words() const { return winograd != 0 ? winograd : static_cast<Index>(weights.size()); }
+    Index direct_words() const { return winograd > 0 ? winograd : static_cast<Index>(weights.size()); }
 };
 
 /// Whether the kernels of a session multiply inputs that have been rounded to bf16 or bytes.

@@ -22,13 +22,14 @@ struct WinogradSchedule {
     int step_rows = 0, step_columns = 0;   // of tiles, at most
     Index floats = 0;                      // memory of a worker
     Index middle_block_floats = 0;         // where a projection follows: the outputs of a step
+    Index rounded_words = 0;               // and of a row of its tiles, as lines
 
     bool operator==(const WinogradSchedule&) const = default;
 };
 
 /// Whether it takes clearly less time than direct, in multiply-adds of vectors of 16 channels. Reading the weights,
 /// from memory where a network is larger than the caches, costs as much as the products of 32 tiles. A transform takes
-/// about so many instructions.
+/// about so many instructions. Bytes are read from a fourth of the memory, but transformed.
 constexpr bool winograd_pays(int in_channels, int out_channels, Extent map) {
     constexpr double weights = 32, input = 250, output = 200;
     const double in_blocks = block_count(in_channels), out_blocks = block_count(out_channels);
@@ -42,11 +43,12 @@ constexpr bool winograd_pays(int in_channels, int out_channels, Extent map) {
 }
 
 /// All weights are read in every step, so steps are long: 64 tiles, though their inputs may then be larger than the
-/// second-level cache, unless there is no third level behind it.
+/// second-level cache, unless there is no third level behind it. Bytes are transformed too: twice as many.
 inline WinogradSchedule schedule_winograd(int in_channels, int out_channels, const FeatureMap& y,
                                           const Machine& machine) {
     using kernels::Winograd;
-    constexpr int most = 64, least = 16;
+    constexpr int least = 16;
+    const int most = kernels::has_bytes(machine.operands) ? 128 : 64;
     WinogradSchedule s;
     s.used = winograd_pays(in_channels, out_channels, y.extent());
     if (!s.used) return s;
@@ -60,9 +62,14 @@ inline WinogradSchedule schedule_winograd(int in_channels, int out_channels, con
     s.steps_down = quotient_up(rows, std::min(rows, nearest(tiles, s.step_columns)));
     s.steps_down = std::min(rows, quotient_up(s.steps_down, machine.workers) * machine.workers);
     s.step_rows = quotient_up(rows, s.steps_down);
-    s.floats = kernels::winograd_floats(in_channels, s.step_rows * s.step_columns);
+    s.floats = kernels::winograd_floats(machine.operands, in_channels, s.step_rows * s.step_columns);
     s.middle_block_floats =
         (Index{s.step_rows} * s.step_columns * Winograd::outputs * Winograd::outputs | 1) * Winograd::block;
+    if (kernels::rounds(machine.operands)) {
+        constexpr Index tile_pixels = Winograd::outputs * Winograd::outputs;
+        s.rounded_words = kernels::rounded_words(machine.operands, block_count(out_channels) * Winograd::block,
+                                                 s.step_columns * tile_pixels);
+    }
     return s;
 }
 

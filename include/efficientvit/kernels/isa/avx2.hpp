@@ -18,6 +18,11 @@ struct Float8 {
     static EFFICIENTVIT_INLINE Float8 high_halves(const float* p) {
         return {_mm256_and_ps(_mm256_loadu_ps(p), _mm256_castsi256_ps(_mm256_set1_epi32(-0x10000)))};
     }
+    // Byte `i` of each word, as a signed number.
+    static EFFICIENTVIT_INLINE Float8 signed_bytes(const float* p, int i) {
+        const __m256i up = _mm256_sll_epi32(_mm256_castps_si256(_mm256_loadu_ps(p)), _mm_cvtsi32_si128(24 - 8 * i));
+        return {_mm256_cvtepi32_ps(_mm256_srai_epi32(up, 24))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("x", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
 

@@ -17,6 +17,11 @@ struct Float16 {
     static EFFICIENTVIT_INLINE Float16 high_halves(const float* p) {
         return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-0x10000)))};
     }
+    // Byte `i` of each word, as a signed number.
+    static EFFICIENTVIT_INLINE Float16 signed_bytes(const float* p, int i) {
+        const __m512i up = _mm512_sll_epi32(_mm512_loadu_si512(p), _mm_cvtsi32_si128(24 - 8 * i));
+        return {_mm512_cvtepi32_ps(_mm512_srai_epi32(up, 24))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("v", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
 

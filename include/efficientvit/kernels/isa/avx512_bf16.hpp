@@ -30,4 +30,12 @@ EFFICIENTVIT_INLINE Float8 rounded_pairs(Float8 low, Float8 high) {
     return {(__m256)_mm256_cvtne2ps_pbh(high.v, low.v)};
 }
 
+// Words of two vectors' numbers in the same lane.
+EFFICIENTVIT_INLINE Float16 rounded_lanes(Float16 low, Float16 high) {
+    static constexpr unsigned short order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i pairs = _mm512_castps_si512(rounded_pairs(low, high).v);
+    return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_loadu_si512(order), pairs))};
+}
+
 EFFICIENTVIT_INLINE Float8 rough_activation(Float8 x, Act act) { return rare_activation(x, act); }

@@ -37,6 +37,11 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 high_halves(const float* p) {
         return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(vld1q_f32(p)), vdupq_n_u32(0xffff0000u)))};
     }
+    // Byte `i` of each word, as a signed number.
+    static EFFICIENTVIT_INLINE Float4 signed_bytes(const float* p, int i) {
+        const int32x4_t up = vshlq_s32(vreinterpretq_s32_f32(vld1q_f32(p)), vdupq_n_s32(24 - 8 * i));
+        return {vcvtq_f32_s32(vshrq_n_s32(up, 24))};
+    }
     EFFICIENTVIT_INLINE void hold() { EFFICIENTVIT_HOLD("w", v); }
     EFFICIENTVIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
 

@@ -53,6 +53,14 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 high_halves(const float* p) {
         return {Four{high_half(p), high_half(p + 1), high_half(p + 2), high_half(p + 3)}};
     }
+    // Byte `i` of each word, as a signed number.
+    static EFFICIENTVIT_INLINE Float4 signed_bytes(const float* p, int i) {
+        signed char bytes[16];
+        EFFICIENTVIT_COPY(bytes, p, sizeof(bytes));
+        Float4 y;
+        for (int lane = 0; lane < 4; ++lane) y.v[lane] = bytes[4 * lane + i];
+        return y;
+    }
     EFFICIENTVIT_INLINE void hold() {}
     EFFICIENTVIT_INLINE void store(float* p) const { EFFICIENTVIT_COPY(p, &v, sizeof(v)); }
 

@@ -17,6 +17,10 @@ struct Float4 {
     static EFFICIENTVIT_INLINE Float4 high_halves(const float* p) {
         return {wasm_v128_and(wasm_v128_load(p), wasm_i32x4_const_splat(-0x10000))};
     }
+    // Byte `i` of each word, as a signed number.
+    static EFFICIENTVIT_INLINE Float4 signed_bytes(const float* p, int i) {
+        return {wasm_f32x4_convert_i32x4(wasm_i32x4_shr(wasm_i32x4_shl(wasm_v128_load(p), 24 - 8 * i), 24))};
+    }
     EFFICIENTVIT_INLINE void hold() {}  // registers are the engine's to hand out
     EFFICIENTVIT_INLINE void store(float* p) const { wasm_v128_store(p, v); }
 
