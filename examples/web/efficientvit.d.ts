@@ -57,7 +57,8 @@ export interface Prompt {
 export interface LoadOptions {
     /** 'cls_b0', 'sam_l0' …; without a name, what the weights look like. */
     network?: string;
-    precision?: 'f32' | 'bf16_weights';
+    /** What weights are in memory: 4, 2 or 1 bytes each. */
+    precision?: 'f32' | 'bf16_weights' | 'int8';
     /** Called as weights arrive; total is 0 where the server does not tell. */
     onProgress?(progress: { loaded: number; total: number }): void;
     /** In place of the module beside this file. */

@@ -18,6 +18,9 @@ export function hasRelaxedSimd() {
     return WebAssembly.validate(relaxedProbe);
 }
 
+/** By ev_load's numbers. */
+const precisions = ['f32', 'bf16_weights', 'int8'];
+
 const modules = new Map();
 
 /** The compiled module: of a URL, of bytes, or the one beside this file that suits the engine. */
@@ -184,13 +187,16 @@ export class Network {
 
     async #make() {
         const { wasm, network = '', precision = 'f32', onProgress } = this.#options;
+        if (!precisions.includes(precision)) {
+            throw new EfficientViTError(`the precision is '${precision}', known are ${precisions.join(', ')}`);
+        }
         const instance = await Instance.make(wasm);
         const { total, chunks } = await opened(this.#source);
         let { size, at } = await received(instance, total, chunks, onProgress);
         try {
             const name = new TextEncoder().encode(`${network}\0`);
             this.#session = instance.checked(
-                instance.with(name, (to) => instance.exports.ev_load(at, size, to, precision === 'bf16_weights' ? 1 : 0)));
+                instance.with(name, (to) => instance.exports.ev_load(at, size, to, precisions.indexOf(precision))));
         } catch (error) {
             throw stopped(error) ? instance.failure(error) : error;
         }
@@ -369,8 +375,8 @@ function outputs(instance, session) {
 
 /**
  * A network with weights from a URL, a File or Blob, or bytes: safetensors or what PyTorch saves.
- * Options: network (its name; else what the weights look like), precision ('f32', 'bf16_weights'), onProgress({ loaded,
- * total }), wasm (URL, bytes or WebAssembly.Module in place of the module beside this file).
+ * Options: network (its name; else what the weights look like), precision ('f32', 'bf16_weights', 'int8'), onProgress({
+ * loaded, total }), wasm (URL, bytes or WebAssembly.Module in place of the module beside this file).
  */
 export function load(source, options = {}) {
     return new Network(source, options).open();

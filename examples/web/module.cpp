@@ -92,13 +92,14 @@ EXPORT(ev_free) void ev_free(void* memory) { std::free(memory); }
 EXPORT(ev_error) const char* ev_error() { return error.c_str(); }
 
 /// A Session, from the bytes of safetensors or a PyTorch checkpoint, which may go afterwards. name: "" for what the
-/// weights look like; precision: 0 float, 1 bf16_weights.
+/// weights look like; precision: 0 float, 1 bf16_weights, 2 int8.
 EXPORT(ev_load) Session* ev_load(const std::byte* bytes, std::size_t size, const char* name, int precision) {
     return guarded([&]() -> Session* {
         const ev::StateDict weights =
             ev::parse_weights_borrowed({bytes, size}, "weights", {.skip_extra_entries = true});
         ev::LoadOptions options;
         if (precision == 1) options.precision = ev::Precision::bf16_weights;
+        if (precision == 2) options.precision = ev::Precision::int8;
         auto session = std::make_unique<Session>();
         session->network = web::load(name, weights, options);
 #if EFFICIENTVIT_WEB_NETWORKS >= 1
