@@ -4,7 +4,7 @@
 import { Browser } from './browser.mjs';
 
 try {
-    await (await Browser.start(process.argv[2])).close();
+    await (await Browser.start(process.argv[2], { seconds: 30 })).close();
 } catch (error) {
     console.error(String(error.message ?? error));
     process.exitCode = 1;
