@@ -31,9 +31,11 @@ fuzz() {
     seeds=($fixtures)
     if [ -d tests/fuzz/corpus/$format ]; then seeds+=(tests/fuzz/corpus/$format); fi
     log=$build/$format.log
-    if ! nice -n 19 $build/tests/fuzz/${format}_fuzz -max_total_time="$seconds" -max_len=8192 -timeout=20 \
+    nice -n 19 $build/tests/fuzz/${format}_fuzz -max_total_time="$seconds" -max_len=8192 -timeout=20 \
         -rss_limit_mb=1024 -malloc_limit_mb=256 -dict=tests/fuzz/$format.dict -artifact_prefix=$build/findings/ \
-        -print_final_stats=1 -verbosity=0 -print_funcs=0 $learnt "${seeds[@]}" >$log 2>&1; then
+        -print_final_stats=1 -verbosity=0 -print_funcs=0 $learnt "${seeds[@]}" >$log 2>&1 &
+    trap "kill $!" TERM
+    if ! wait $!; then
         grep -v Uses: $log | tail -n 60
         echo "$format: a finding, in $build/findings"
         return 1

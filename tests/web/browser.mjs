@@ -10,7 +10,7 @@ import { basename, delimiter, join, resolve as absolute } from 'node:path';
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** What a promise gives, or an error where it gives nothing for so many seconds. Nothing here waits without it. */
+/** What a promise gives, or an error where it gives nothing for so many seconds. Nothing here waits for a browser without it. */
 function within(seconds, what, promise) {
     let timer;
     const late = new Promise((_, reject) => {
@@ -36,8 +36,8 @@ function announced(child, pattern) {
     });
 }
 
-// Browsers are process groups of their own, so that what one of them has started can be ended with it. They end with
-// this process however it is ended.
+// Browsers are process groups of their own, so that what one of them has started can be ended with it; with this process
+// too, unless that is killed.
 const groups = new Set();
 function kill(group) {
     groups.delete(group);
@@ -75,7 +75,10 @@ export class Browser {
      * hangs now and then.
      */
     static async start(program, options = {}) {
-        return Browser.#startOnce(program, options).catch(() => Browser.#startOnce(program, options));
+        return Browser.#startOnce(program, options).catch((error) => {
+            console.error(`${program} is started once more: ${error.message}`);
+            return Browser.#startOnce(program, options);
+        });
     }
 
     static async #startOnce(program, { dark = false, relaxedSimd = true, seconds = 60 }) {
@@ -143,6 +146,7 @@ export class Browser {
     }
 
     send(method, params) {
+        if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error('the browser ended'));
         return within(this.#seconds, method, new Promise((resolve, reject) => {
             this.#calls.set(++this.#last, { resolve, reject });
             this.#socket.send(JSON.stringify({ id: this.#last, method, params }));
@@ -209,11 +213,11 @@ export class Browser {
     }
 
     async close() {
-        const { pid, exitCode } = this.#process ?? {};
-        if (pid !== undefined && exitCode === null) {
+        const { pid, exitCode, signalCode } = this.#process ?? {};
+        if (pid !== undefined && exitCode === null && signalCode === null) {
             const ended = new Promise((resolve) => this.#process.once('exit', resolve));
             // chromedriver ends its Chromium with the session, and Firefox itself.
-            if (this.#socket?.readyState === WebSocket.OPEN) await this.send('browser.close', {}).catch(() => {});
+            if (this.#socket !== undefined) await this.send('browser.close', {}).catch(() => {});
             this.#process.kill();
             await within(this.#seconds, 'the end', ended).catch(() => {});
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The second door to the kernels: tables whose products are of bfloat16 numbers, for AMX, AVX512_BF16 and Arm's BF16,
-// and those that widen bf16 weights on any CPU. The bodies are those of kernels.hpp with other operands; all are
-// templates, which only Precision::bf16 and Precision::bf16_weights instantiate.
+// and those that widen bf16 weights on any CPU. The bodies are those of kernels.hpp with other operands; all that
+// multiply are templates, which only Precision::bf16, bf16_weights and int8 instantiate.
 #pragma once
 
 #include <efficientvit/kernels/arm_features.hpp>

@@ -21,3 +21,5 @@
 #include <efficientvit/kernels/token_attention.inl>
 
 #include <efficientvit/kernels/winograd.inl>
+
+inline void float_winograd(const Winograd& a) { winograd<Operands::f32, Operands::f32>(a); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The third door to the kernels: tables whose products are of 8-bit integers. The bodies are those of kernels.hpp with
-// other operands; all are templates, which only Precision::int8 instantiates.
+// other operands; all that multiply are templates, which only Precision::int8 instantiates.
 #pragma once
 
 #include <efficientvit/kernels/arm_features.hpp>
@@ -254,7 +254,8 @@ EFFICIENTVIT_LOCAL const Table& few_channels_table(Isa isa) {
 #define EFFICIENTVIT_FLOAT_WINOGRAD(isa) isa::winograd<Operands::int8, Operands::f32>
 #if defined(EFFICIENTVIT_X86)
 constexpr int bf16_winograd_channels = 64;
-EFFICIENTVIT_LOCAL inline void (*avx512_winograd())(const Winograd&) {
+template <class T>
+EFFICIENTVIT_LOCAL void (*avx512_winograd())(const Winograd&) {
     return detail::gains_by_bf16_vectors(Isa::avx512) ? avx512_bf16::winograd<Operands::int8, Operands::bf16> : nullptr;
 }
 #endif
@@ -269,7 +270,7 @@ EFFICIENTVIT_LOCAL const Table& int8_unit_table(Isa isa, Int8Unit unit) {
 #if defined(EFFICIENTVIT_X86)
         case Isa::avx512: {
             static const Table vnni_table = EFFICIENTVIT_PRODUCTS(avx512, avx512_vnni, Operands::int8, "AVX512_VNNI",
-                                                                  avx512_winograd(), bf16_winograd_channels);
+                                                                  avx512_winograd<T>(), bf16_winograd_channels);
             static const Table avx512_table =
                 EFFICIENTVIT_PRODUCTS(avx512, avx2, Operands::int8_wide, "AVX2", EFFICIENTVIT_FLOAT_WINOGRAD(avx512));
             return unit == Int8Unit::avx512_vnni ? vnni_table : avx512_table;

@@ -51,9 +51,10 @@ EFFICIENTVIT_INLINE void winograd_kernel(V (&to)[6], const V (&w)[3]) {
     to[4] = V::fma(V::set(static_cast<float>(-b * to_b)), w[1], even_b);
 }
 
-// Columns of a tile of 16 channels, which begins at x, to `half`, 36 vectors; then rows of these to 36 numbers, each in
-// a plane of its own. In bf16 a second half, 16 channels further, lies behind the first. Rows and columns are loops
-// whose ends the compiler does not see: unrolled ones take more addresses and constants than there are registers.
+// Columns of a tile of 16 channels, which begins at x, to `half`, 36 times 16 numbers; then rows of these to 36
+// numbers, each in a plane of its own. In bf16 a second half, 16 channels further, lies behind the first. Rows and
+// columns are loops whose ends the compiler does not see: unrolled ones take more addresses and constants than there
+// are registers.
 EFFICIENTVIT_NOINLINE inline void winograd_input_columns(const float* x, Index row_stride, float* half) {
     using V = Lanes<16>::V;
     constexpr int n = Winograd::points;
@@ -150,8 +151,9 @@ struct WinogradMemory {
           weights(zeros + Winograd::blocks * Winograd::block) {}
 };
 
-// The same of the weights of an input channel and 16 outputs, byte `byte` of words that begin at w, `row` from one tap
-// to the next; `scales` are those of the taps. In bf16 the second half is the next channel.
+// What winograd_input_columns and rows do, of the weights of an input channel and 16 outputs, byte `byte` of words that
+// begin at w, `row` from one tap to the next; `scales` are those of the taps. In bf16 the second half is the next
+// channel.
 EFFICIENTVIT_NOINLINE inline void winograd_kernel_columns(const float* w, const float* scales, Index row, int byte,
                                                           float* half) {
     using V = Lanes<16>::V;
@@ -342,5 +344,3 @@ inline void winograd(const Winograd& a) {
         }
     }
 }
-
-inline void float_winograd(const Winograd& a) { winograd<Operands::f32, Operands::f32>(a); }

@@ -39,7 +39,7 @@ struct Winograd {
     int first_column = 0;
     int columns = 0;
     // In floats [y_blocks / 2][plane][1 or 2 blocks][channel][block], U = G w G^T. In int8 those of Dense, which are
-    // transformed as they are needed: two blocks of outputs, which the second-level cache holds, for each rectangle.
+    // transformed as they are needed: two blocks of outputs, anew for each rectangle.
     const float* weights = nullptr;
     const float* bias = nullptr;  // [y_blocks][block]
     float* y = nullptr;           // the first output of the first tile

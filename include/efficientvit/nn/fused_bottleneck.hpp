@@ -111,6 +111,7 @@ inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s,
                                     const FeatureMap& x, const FeatureMap& y, const FeatureMap* residual) {
     const int mid_block = block_width(layer.spatial.out_channels);
     const Index middle_floats = s.middle_block_floats * block_count(layer.spatial.out_channels) + 16;
+    const Index own_floats = (middle_floats + s.rounded_words + 15) / 16 * 16;  // whole cache lines
     const auto run_step = [&](int n, const WinogradStep& step, kernels::Winograd a, float* middle) {
         a.act = layer.spatial_act;
         a.y = middle;
@@ -124,7 +125,7 @@ inline void run_winograd_bottleneck(Session& session, const WinogradSchedule& s,
                            middle + middle_floats);
         }
     };
-    for_each_winograd_step(session, s, *layer.spatial_weights, x, y, middle_floats + s.rounded_words, run_step);
+    for_each_winograd_step(session, s, *layer.spatial_weights, x, y, own_floats, run_step);
 }
 
 /// y = point(spatial(x)) + residual, spatial a 1x1 or a dense convolution. x has conv_padding(spatial) columns of

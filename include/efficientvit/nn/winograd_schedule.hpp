@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The schedule of Winograd's convolutions, and whether a 3x3 convolution is one: that changes its result, so sizes
-// alone decide it. Carried out by winograd.hpp.
+// alone decide it, where the kernels have weights for it at all. Carried out by winograd.hpp.
 #pragma once
 
 #include <efficientvit/kernels/winograd_args.hpp>

@@ -37,8 +37,9 @@ struct LoadOptions {
     /// What 1x1 and dense convolutions multiply, see kernels/precision.hpp.
     Precision precision{};
     /// Whether 3x3 convolutions with stride 1 of floats are Winograd's where that is faster
-    /// (kernels/winograd_args.hpp). Their weights then take five times as much memory. The same for those of bytes,
-    /// whose weights take no more memory. EFFICIENTVIT_WINOGRAD=0 in the environment says no to all.
+    /// (kernels/winograd_args.hpp). Their weights then take five times as much memory. In int8 on the CPUs that
+    /// kernels/precision.hpp names, where weights take no more memory. EFFICIENTVIT_WINOGRAD=0 in the environment says
+    /// no to all.
     bool winograd = true;
 };
 
