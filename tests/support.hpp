@@ -81,6 +81,16 @@ inline testing::AssertionResult same_bits(const ev::Tensor& x, const ev::Tensor&
     return testing::AssertionSuccess();
 }
 
+/// The root of the mean square of found - expected, of that of expected.
+inline double root_mean_square_error(const reference::Map& found, const reference::Map& expected) {
+    double error = 0, size = 0;
+    for (std::size_t i = 0; i < found.values.size(); ++i) {
+        error += (found.values[i] - expected.values[i]) * (found.values[i] - expected.values[i]);
+        size += expected.values[i] * expected.values[i];
+    }
+    return std::sqrt(error / size);
+}
+
 /// max |found - expected| / max |expected|; infinite for NaN or another shape. Where a map of a few values has but
 /// small ones by chance, `least` stands for the size of what they were summed from.
 inline double relative_error(const ev::Tensor& found, const reference::Map& expected, double least = 0) {

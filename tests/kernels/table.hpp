@@ -23,6 +23,9 @@ void mask_product(const efficientvit::kernels::Table& table, const efficientvit:
 std::vector<const efficientvit::kernels::Table*> tables_of_bf16();
 /// The same of int8, scalar first.
 std::vector<const efficientvit::kernels::Table*> tables_of_int8();
+/// Those with halves: scalar, and Arm's FP16.
+std::vector<const efficientvit::kernels::Table*> tables_of_f16();
+
 /// A kernel of Winograd's convolution that can run here.
 struct WinogradWay {
     void (*run)(const efficientvit::kernels::Winograd&);
@@ -30,5 +33,3 @@ struct WinogradWay {
     std::string name;
 };
 std::vector<WinogradWay> ways_of_winograd();
-/// Those with halves: scalar, and Arm's FP16.
-std::vector<const efficientvit::kernels::Table*> tables_of_f16();

@@ -133,14 +133,8 @@ TEST_P(WinogradLayers, OfBytesAreNearThoseOfFloats) {
     const Variable unset(winograd_variable, nullptr);
     const auto error = [&]<class Layer>(const Layer&, int channels, bool winograd) {
         const ev::Tensor x = golden_input({1, channels, 27, 35});
-        const ev::Tensor floats = load<Layer>({}).forward(x);
-        const ev::Tensor bytes = load<Layer>({.precision = ev::Precision::int8, .winograd = winograd}).forward(x);
-        double difference = 0, size = 0;
-        for (Eigen::Index i = 0; i < floats.size(); ++i) {
-            difference += std::pow(double{floats.data()[i]} - double{bytes.data()[i]}, 2);
-            size += std::pow(double{floats.data()[i]}, 2);
-        }
-        return std::sqrt(difference / size);
+        const auto bytes = load<Layer>({.precision = ev::Precision::int8, .winograd = winograd});
+        return root_mean_square_error(to_map(bytes.forward(x)), to_map(load<Layer>({}).forward(x)));
     };
     const ev::kernels::Table& table = ev::Precision::int8.kernels()(GetParam());
     const auto check = [&](const auto& layer, int channels) {

@@ -254,12 +254,7 @@ template <class Network>
 void check_root_mean_square(const Network& network, const GoldenFile& golden, double limit) {
     const reference::Map expected = golden.map("stage" + std::to_string(Network::stages - 1));
     const reference::Map y = to_map(network.forward_final(golden_input(golden.input_shape())));
-    double error = 0, size = 0;
-    for (std::size_t i = 0; i < y.values.size(); ++i) {
-        error += (y.values[i] - expected.values[i]) * (y.values[i] - expected.values[i]);
-        size += expected.values[i] * expected.values[i];
-    }
-    const double relative = std::sqrt(error / size);
+    const double relative = root_mean_square_error(y, expected);
     EXPECT_LE(relative, limit);
     std::printf("[          ] root of the mean square: %.3g\n", relative);
 }
