@@ -6,32 +6,27 @@
 #include "bounded.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 constexpr int byte_group = kernels::group_channels(kernels::Operands::int8);
 
-/// Weights [y block][group][tap] of a row of scales and sums and a row for each word.
+/// Weights [y block] of [group][tap] of a row of sums and a row for each word, and of a row of scales.
 class ByteWeights {
 public:
     ByteWeights(Random& random, int channels, int taps, int lanes, int y_block, Guard guard, bool plain = false)
-        : words(static_cast<std::size_t>(kernels::weight_words(kernels::Operands::int8, channels) * taps * lanes),
+        : words(static_cast<std::size_t>(kernels::panel_words(kernels::Operands::int8, channels, taps) * lanes),
                 guard),
           channels_(channels),
           taps_(taps) {
-        const int groups = (channels + byte_group - 1) / byte_group;
         bytes_.resize(static_cast<std::size_t>(lanes * channels * taps));
-        scales_.resize(static_cast<std::size_t>(lanes * groups * taps));
+        scales_.resize(static_cast<std::size_t>(lanes));
         for (signed char& b : bytes_) {
             const int value = random.below(255) - 127;
             b = static_cast<signed char>(plain && random.below(2) == 0 ? (value < 0 ? -127 : 127) : value);
         }
-        for (float& s : scales_) {
-            const std::uint32_t bits = std::bit_cast<std::uint32_t>(plain ? 1.0f : 0.004f + random.value(0.003f));
-            s = std::bit_cast<float>(bits & 0xffff0000u);
-        }
+        for (float& s : scales_) s = plain ? 1.0f : 0.004f + random.value(0.003f);
         char* to = reinterpret_cast<char*>(words.data());
         for (int first_lane = 0; first_lane < lanes; first_lane += y_block) {
             for (int first = 0; first < channels; first += byte_group) {
@@ -40,9 +35,7 @@ public:
                     for (int o = first_lane; o < first_lane + y_block; ++o, to += 4) {
                         int sum = 0;
                         for (int c = first; c < end; ++c) sum += byte(o, c, tap);
-                        const auto high = std::bit_cast<std::uint32_t>(scale(o, first, tap));
-                        const std::uint32_t word = high | (static_cast<std::uint32_t>(sum) & 0xffffu);
-                        std::memcpy(to, &word, 4);
+                        std::memcpy(to, &sum, 4);
                     }
                     for (int c = first; c < end; c += 4) {
                         for (int o = first_lane; o < first_lane + y_block; ++o) {
@@ -51,13 +44,12 @@ public:
                     }
                 }
             }
+            std::memcpy(to, scales_.data() + first_lane, static_cast<std::size_t>(y_block) * 4);
+            to += y_block * 4;
         }
         EXPECT_EQ(to, reinterpret_cast<char*>(words.data() + words.size()));
     }
-    float scale(int o, int channel, int tap) const {
-        const int groups = (channels_ + byte_group - 1) / byte_group;
-        return scales_[static_cast<std::size_t>((o * groups + channel / byte_group) * taps_ + tap)];
-    }
+    float scale(int o) const { return scales_[static_cast<std::size_t>(o)]; }
     int byte(int o, int channel, int tap) const {
         return channel >= channels_ ? 0 : bytes_[static_cast<std::size_t>((o * channels_ + channel) * taps_ + tap)];
     }

@@ -81,7 +81,7 @@ void add_products(Sum& sum, const ByteWeights& w, const Lines& x, Index pixel, i
             products += x.byte(c, pixel) * w.byte(o, c, tap);
             weights += w.byte(o, c, tap);
         }
-        const double s = double{w.scale(o, first, tap)};
+        const double s = double{w.scale(o)};
         const auto factor = [&](Index n) { return multiply(Bounded{static_cast<double>(n)}, s); };
         sum.add(factor(products), double{x.scale(first, pixel)});
         sum.add(factor(weights), double{x.offset(first, pixel)});

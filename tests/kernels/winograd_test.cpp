@@ -108,7 +108,7 @@ protected:
         ByteWeights of_bytes(random, c.channels, 9, lanes, block, c.guard);
         for (int i = 0; bytes && i < lanes * c.channels * 9; ++i) {
             const int o = i / 9 / c.channels, channel = i / 9 % c.channels, tap = i % 9;
-            plain[std::size_t(i)] = of_bytes.scale(o, channel, tap) * float(of_bytes.byte(o, channel, tap));
+            plain[std::size_t(i)] = of_bytes.scale(o) * float(of_bytes.byte(o, channel, tap));
         }
         const auto weight = [&](int o, int i) {
             const auto* const from = &plain[std::size_t((o * c.channels + i) * 9)];

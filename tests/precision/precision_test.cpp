@@ -9,6 +9,7 @@
 #include <efficientvit/weights/convert.hpp>
 #include <efficientvit/weights/save_safetensors.hpp>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -210,7 +211,7 @@ TEST_P(Precision, OfPublishedNetworksAgainstFloat64) {
     const std::string last = "stage" + std::to_string(ev::BackboneL0::stages - 1);
     const ev::Tensor x = golden_input(large.input_shape());
     if (GetParam().isa == ev::Isa::scalar) {  // once is long enough
-        EXPECT_LE(relative_error(l0.forward_final(x, serial), large.map(last)), 1.1e-2 * coarse());
+        EXPECT_LE(root_mean_square_error(to_map(l0.forward_final(x, serial)), large.map(last)), 1.1e-2 * coarse());
     } else {
         check(l0, x, large.map(last), 1.1e-2 * coarse(), "l0");
     }
@@ -267,7 +268,34 @@ TEST(Int8, OfPublishedNetworksAgainstFloat64) {
     };
     check(ev::BackboneB0(), "backbone_b0_1x224x224", 1.7e-2);
     check(ev::BackboneB1(), "backbone_b1_1x224x224", 1.7e-2);
-    check(ev::BackboneL1(), "backbone_l1_1x224x224", 3.0e-2);
+}
+
+// A network's error is that of one draw of its weights: any change of how they are rounded moves it by 5 %, so that of
+// several draws is looked at.
+TEST(Int8, OfNetworksOfSeveralWeights) {
+    const auto check = []<class Network>(const Network&, double limit) {
+        double squares = 0;
+        const std::array seeds{"", "1", "2"};
+        for (const char* const seed : seeds) {
+            const ev::StateDict weights = golden_weights(Network::parameters(), seed);
+            const ev::Tensor x = golden_input({1, 3, 224, 224}, seed);
+            const auto with = [&](const ev::Precision& precision) {
+                Network network;
+                network.load_state_dict(weights, {.precision = precision});
+                return to_map(network.forward_final(x));
+            };
+            const double error = root_mean_square_error(with(ev::Precision::int8), with(ev::Precision::f32));
+            squares += error * error;
+        }
+        const double error = std::sqrt(squares / static_cast<double>(seeds.size()));
+        EXPECT_LE(error, limit);
+        std::printf("[          ] root of the mean square: %.3g\n", error);
+    };
+    // Where bf16 is fast, blocks that halve the map are more exact.
+    const bool exact = ev::detail::gains_by_bf16_vectors(ev::best_isa());
+    check(ev::BackboneB2(), exact ? 1.4e-2 : 1.7e-2);
+    check(ev::BackboneB3(), exact ? 1.8e-2 : 2.1e-2);
+    check(ev::BackboneL1(), 3.0e-2);
 }
 
 TEST(Int8, NaNInAWeightStaysNaN) {
@@ -311,25 +339,54 @@ TEST(Int8, SameOnEveryInstructionSet) {
     unit(ev::Int8Unit::neon_i8mm, {"int8", int8_table_with<ev::Int8Unit::neon_i8mm>});
 }
 
-// Layers of few channels have no bytes: they are what bf16 is where vectors gain by it, else float.
-TEST(Int8, LayersOfFewChannelsAreBf16OrFloat) {
-    using Layer = ev::DSConv<ev::DSConvConfig{.in_channels = 16, .out_channels = 24}>;
-    const auto with = [](ev::Precision precision) {
+/// Whether `Layer` gives the same bits in int8 as in `other`.
+template <class Layer>
+bool is_in_int8(const ev::Precision& other) {
+    const auto with = [](const ev::Precision& precision) {
         Layer layer;
         layer.load_state_dict(golden_weights(Layer::parameters()), {.precision = precision});
-        return layer.forward(golden_input({2, 16, 9, 10}));
+        return layer.forward(golden_input({2, Layer::in_channels, 9, 10}));
     };
-    const ev::Tensor found = with(ev::Precision::int8);
-    const bool floats = same_bits(found, with(ev::Precision::f32));
-    EXPECT_EQ(floats, !ev::detail::gains_by_bf16_vectors(ev::best_isa()));
+    return same_bits(with(ev::Precision::int8), with(other));
+}
+ev::Precision bf16_by_vectors() {
+    if (ev::bf16_unit_supported(ev::Bf16Unit::avx512_bf16)) return {"bf16", table_with<ev::Bf16Unit::avx512_bf16>};
+    return {"bf16", table_with<ev::Bf16Unit::neon_bf16>};
+}
+
+// Layers of few channels have no bytes: they are what bf16 is where vectors gain by it, else float.
+TEST(Int8, LayersOfFewChannelsAreBf16OrFloat) {
+    using Few = ev::DSConv<ev::DSConvConfig{.in_channels = 16, .out_channels = 24}>;
+    using FewOnBothSides = ev::DSConv<ev::DSConvConfig{.in_channels = 32, .out_channels = 32}>;
+    using Widened = ev::MBConv<ev::MBConvConfig{.in_channels = 32, .out_channels = 32, .expand_ratio = 4}>;
+    const bool floats = !ev::detail::gains_by_bf16_vectors(ev::best_isa());
+    const ev::Precision expected = floats ? ev::Precision::f32 : bf16_by_vectors();
+    EXPECT_TRUE(is_in_int8<Few>(expected));
+    EXPECT_TRUE(is_in_int8<FewOnBothSides>(expected));
+    EXPECT_FALSE(is_in_int8<Widened>(expected));
     if (floats) return;
-    const bool avx512 = ev::bf16_unit_supported(ev::Bf16Unit::avx512_bf16);
-    EXPECT_TRUE(same_bits(found, avx512 ? with({"bf16", table_with<ev::Bf16Unit::avx512_bf16>})
-                                        : with({"bf16", table_with<ev::Bf16Unit::neon_bf16>})));
+    EXPECT_FALSE(is_in_int8<Few>(ev::Precision::f32));
     // Intel's cores multiply floats as fast or faster (Sapphire Rapids twice).
     std::ifstream cpu("/proc/cpuinfo");
     const std::string info((std::istreambuf_iterator<char>(cpu)), std::istreambuf_iterator<char>());
     EXPECT_EQ(info.find("GenuineIntel"), std::string::npos);
+}
+
+template <int InChannels, int Stride, int ExpandRatio>
+using Bottleneck = ev::MBConv<ev::MBConvConfig{
+    .in_channels = InChannels, .out_channels = 40, .stride = Stride, .expand_ratio = ExpandRatio}>;
+
+// Blocks that halve the map, whose errors no shortcut dilutes, are bf16 where vectors gain by it; the others, and those
+// of many products, are bytes on every CPU.
+TEST(Int8, BlocksThatHalveTheMapAreBf16WhereItIsFast) {
+    if (!ev::detail::gains_by_bf16_vectors(ev::best_isa())) {
+        EXPECT_FALSE((is_in_int8<Bottleneck<128, 2, 4>>(ev::Precision::f32)));
+        return;
+    }
+    EXPECT_TRUE((is_in_int8<Bottleneck<128, 2, 4>>(bf16_by_vectors())));
+    EXPECT_FALSE((is_in_int8<Bottleneck<128, 1, 4>>(bf16_by_vectors())));
+    EXPECT_FALSE((is_in_int8<Bottleneck<96, 2, 4>>(bf16_by_vectors())));
+    EXPECT_FALSE((is_in_int8<Bottleneck<128, 2, 8>>(bf16_by_vectors())));
 }
 
 /// What loading `layer` says, or "nothing".
@@ -480,8 +537,8 @@ using Bytes = ev::OpSequential<
 TEST(Converted, ToBytesThatArePackedAsTheyAre) {
     const ev::StateDict weights = golden_weights(Bytes::parameters()), bytes = ev::converted(weights, ev::DType::i8);
     EXPECT_EQ(bytes.at("op_list.0.conv.weight").dtype, ev::DType::i8);
-    EXPECT_EQ(bytes.at("op_list.0.conv.weight_scale").shape, (std::vector<std::int64_t>{64, 2, 1, 1}));
-    EXPECT_EQ(bytes.at("op_list.1.conv.weight_scale").shape, (std::vector<std::int64_t>{40, 1, 3, 3}));
+    EXPECT_EQ(bytes.at("op_list.0.conv.weight_scale").shape, (std::vector<std::int64_t>{64}));
+    EXPECT_EQ(bytes.at("op_list.1.conv.weight_scale").shape, (std::vector<std::int64_t>{40}));
     Bytes from_floats, from_bytes;
     from_floats.load_state_dict(weights, {.precision = ev::Precision::int8});
     from_bytes.load_state_dict(bytes, {.precision = ev::Precision::int8});
@@ -521,19 +578,19 @@ TEST(Converted, BytesThatLackTheirScalesAreRefused) {
         return std::string("nothing");
     };
     const ev::StateDict bytes = ev::converted(golden_weights(Bytes::parameters()), ev::DType::i8);
-    const auto altered = [&](bool shorter) {
+    const auto altered = [&](bool longer) {
         ev::StateDict out;
         for (const auto& [name, entry] : bytes) {
             if (name != "op_list.0.conv.weight_scale") {
                 out.insert(name, entry.dtype, entry.shape, entry.data, entry.owner);
-            } else if (shorter) {
-                out.insert(name, {64, 1, 1, 1}, std::vector<float>(64, 1.0f));
+            } else if (longer) {
+                out.insert(name, {64, 2, 1, 1}, std::vector<float>(128, 1.0f));  // as long ago
             }
         }
         return message(out);
     };
     EXPECT_NE(altered(false).find("op_list.0.conv.weight: found I8"), std::string::npos) << altered(false);
-    EXPECT_NE(altered(true).find("weight_scale: found [64, 1, 1, 1], expected [64, 2, 1, 1]"), std::string::npos)
+    EXPECT_NE(altered(true).find("weight_scale: found [64, 2, 1, 1], expected [64]"), std::string::npos)
         << altered(true);
     ev::StateDict infinite;
     infinite.insert("weight", {32, 32}, std::vector<float>(1024, std::numeric_limits<float>::infinity()));

@@ -85,9 +85,8 @@ constexpr int operand_words(Operands operands, int channels) {
 }
 
 /// Words of weights that each output channel has for `channels` inputs of one tap. For bf16 inputs they are whole
-/// groups. In int8 each group of a tap begins with a row of its own: in the high half of a word what the bytes of that
-/// output are to be multiplied by, as bf16, in the low half their sum, an integer. In f16 eight channels at a time are
-/// [channel][y_block] halves.
+/// groups. In int8 each group of a tap begins with a row of its own: the sum of its bytes, an integer. In f16 eight
+/// channels at a time are [channel][y_block] halves.
 constexpr Index weight_words(Operands operands, Index channels) {
     switch (operands) {
         case Operands::bf16_weights:
@@ -103,6 +102,12 @@ constexpr Index weight_words(Operands operands, Index channels) {
             break;
     }
     return channels;
+}
+
+/// The same for all taps and a whole block of outputs: behind all others int8 has a row of floats, what an output's
+/// bytes are to be multiplied by.
+constexpr Index panel_words(Operands operands, Index channels, int taps = 1) {
+    return weight_words(operands, channels) * taps + (has_bytes(operands) ? 1 : 0);
 }
 
 /// f16: the largest weight. A line's numbers are less than 4, so that 32 products, which are summed in halves, stay
@@ -149,7 +154,7 @@ struct Pointwise {
     int x_block = 16;  // 8 or 16
     int channels = 0;
     const float* weights = nullptr;  // [y_blocks][channels][y_block]
-    Index weights_block_stride = 0;  // 0: weight_words * y_block, no gaps
+    Index weights_block_stride = 0;  // 0: panel_words * y_block, no gaps
     const float* bias = nullptr;     // [y_blocks][y_block]; absent: sums go on from what y holds; never where rounds()
     float* y = nullptr;
     Index y_block_stride = 0;

@@ -229,11 +229,14 @@ EFFICIENTVIT_INLINE const float* multiply_accumulate(V (&acc)[M * Blocks * Vecto
 template <Operands O>
 struct ProductUnit {};
 
-// Every pixel's sums begin with the bias.
-template <class V, int Blocks, int Vectors, int M>
+// Every pixel's sums begin with the bias, but those of bytes.
+template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE void begin_sums(V (&acc)[M * Blocks * Vectors], const float* bias) {
     constexpr int each = Blocks * Vectors;
-    if constexpr (MultipliesByElement<V>) {
+    if constexpr (has_bytes(O)) {
+        EFFICIENTVIT_UNROLL
+        for (int i = 0; i < M * each; ++i) acc[i] = V::set(0.0f);
+    } else if constexpr (MultipliesByElement<V>) {
         // Loaded anew for each pixel: of a pair of vectors that is one instruction, a copy would be two.
         EFFICIENTVIT_UNROLL
         for (int i = 0; i < M * each; ++i) {
@@ -247,6 +250,21 @@ EFFICIENTVIT_INLINE void begin_sums(V (&acc)[M * Blocks * Vectors], const float*
             EFFICIENTVIT_UNROLL
             for (int m = 0; m < M; ++m) acc[m * each + j] = b;
         }
+    }
+}
+
+// Sums of bytes' products are finished: times what the weights' bytes stand for, the row at `scales` that lies behind
+// these, and the bias added.
+template <class V, int Blocks, int Vectors, int M>
+EFFICIENTVIT_INLINE void scale_sums(V (&acc)[M * Blocks * Vectors], const float* scales, Index panel,
+                                    const float* bias) {
+    constexpr int each = Blocks * Vectors;
+    EFFICIENTVIT_UNROLL
+    for (int j = 0; j < each; ++j) {
+        const V scale = V::load(scales + j / Vectors * panel + j % Vectors * V::width);
+        const V b = V::load(bias + j * V::width);
+        EFFICIENTVIT_UNROLL
+        for (int m = 0; m < M; ++m) acc[m * each + j] = V::fma(acc[m * each + j], scale, b);
     }
 }
 

@@ -16,7 +16,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
     const int in_words = operand_words(O, a.channels);  // in blocks of x_block
     const Index step = Step == 0 ? Index{a.stride} * pitch : Step * line;
     const int in_blocks = tile_count(in_words, x_block);
-    const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
+    const Index panel = panel_words(O, a.channels, a.kernel_size * a.kernel_size) * Block;
     const Index group_offset = Index{block / a.y_blocks_per_group} * in_blocks * a.x_block_stride;
     const float* const* const rows = a.rows + row * a.kernel_size;
     float* y = a.y + block * a.y_block_stride + row * a.y_row_stride + Index{column} * Block;
@@ -24,7 +24,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
         a.residual + block * a.residual_block_stride + row * a.residual_row_stride + Index{column} * Block;
     for (; count > 0; --count, column += M, y += M * Block, residual += M * Block) {
         V acc[M * each];
-        begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
+        begin_sums<O, V, Blocks, vectors, M>(acc, a.bias + block * Block);
         const float* w = a.weights + block * panel;
         Index x_offset = group_offset + column * step;
         for (int left = in_words; left > 0; left -= x_block, x_offset += a.x_block_stride) {
@@ -49,6 +49,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
                 }
             }
         }
+        if constexpr (has_bytes(O)) scale_sums<V, Blocks, vectors, M>(acc, w, panel, a.bias + block * Block);
 
         activate(acc, a.act);
         if (a.residual != nullptr) {
@@ -96,7 +97,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
     constexpr int most = widest<O>(Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels);
     for (; block + Blocks <= a.y_blocks; block += Blocks) {
         const int rest = a.y_blocks - block - Blocks;
-        const Index panel = weight_words(O, a.channels) * a.kernel_size * a.kernel_size * Block;
+        const Index panel = panel_words(O, a.channels, a.kernel_size * a.kernel_size) * Block;
         const int steps = a.y_rows * tile_count(a.y_width, most) *
                           tile_count(a.channels, rounds(O) ? group_channels(O) : a.x_block) * a.kernel_size;
         WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);

@@ -47,7 +47,7 @@ EFFICIENTVIT_NOINLINE void depthwise_strip(const Depthwise& args, int column, in
         const float* const* const rows = a.rows + row * Stride;
         V acc[Columns * Vectors];
         // In here: a register that lives across rows is one too many for 5x5.
-        begin_sums<V, 1, Vectors, Columns>(acc, a.bias + lane);
+        begin_sums<Operands::f32, V, 1, Vectors, Columns>(acc, a.bias + lane);
         // Three kernel rows are written out: a loop as short as that costs a wrong guess at its end.
         if constexpr (Kernel == 3) {
             EFFICIENTVIT_UNROLL

@@ -114,8 +114,8 @@ EFFICIENTVIT_NOINLINE void element_tiles(const Pointwise& a, SteadyWeights& stea
     const float* x_tile = a.x + Index{pixel} * pitch;
     for (; count > 0; --count, x_tile += M * pitch) {
         V acc[M * vectors];
-        if (first_bias != nullptr) {
-            begin_sums<V, 1, vectors, M>(acc, first_bias);
+        if (has_bytes(O) || first_bias != nullptr) {
+            begin_sums<O, V, 1, vectors, M>(acc, first_bias);
         } else {
             PixelRun<Block> before = y;
             before.template tile<LoadPixel<V, vectors>, M>(acc);
@@ -135,6 +135,7 @@ EFFICIENTVIT_NOINLINE void element_tiles(const Pointwise& a, SteadyWeights& stea
                 w = multiply_accumulate<O, V, 1, vectors, M>(acc, x, pitch, w, 0, left < XBlock ? left : XBlock);
             }
         }
+        if constexpr (has_bytes(O)) scale_sums<V, 1, vectors, M>(acc, w, 0, first_bias);
 
         activate(acc, act);
         if (residual.at != nullptr) residual.template tile<AddPixel<V, vectors>, M>(acc);

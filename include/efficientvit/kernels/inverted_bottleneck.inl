@@ -21,7 +21,7 @@ inline Index ring_row_floats(const InvertedBottleneck& a) { return (Index{a.in_w
 template <Operands O>
 inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, int block, int group, float* ring) {
     const Index ring_row = ring_row_floats(a);
-    const Index panel = weight_words(O, a.in_channels) * a.mid_block;  // of the weights of one block
+    const Index panel = panel_words(O, a.in_channels) * a.mid_block;  // of the weights of one block
     for (int in = s.expanded; in < s.end_in;) {
         const int slot = (in + s.ring_offset) % a.ring_rows;
         int run = s.end_in - in;
@@ -45,7 +45,7 @@ inline void expand_blocks(const InvertedBottleneck& a, const BottleneckStep& s, 
         const int left = a.last_mid_block - block - group;
         const int following = left < 2 ? left : 2;
         expand.next = following > 0 ? expand.weights + group * panel : a.project_weights;
-        expand.next_words = following > 0 ? following * panel : 2 * weight_words(O, a.mid_channels) * a.y_block;
+        expand.next_words = following > 0 ? following * panel : 2 * panel_words(O, a.mid_channels) * a.y_block;
         products<O>(expand);
         in += run;
     }
@@ -133,7 +133,7 @@ inline void project_blocks(const InvertedBottleneck& a, const BottleneckStep& s,
     project.x_block = a.mid_block;
     project.channels = (last ? a.mid_channels : end * a.mid_block) - first;
     project.weights = a.project_weights + weight_words(O, first) * a.y_block;
-    project.weights_block_stride = weight_words(O, a.mid_channels) * a.y_block;
+    project.weights_block_stride = panel_words(O, a.mid_channels) * a.y_block;
     project.bias = begin == 0 ? a.project_bias : nullptr;
     project.y = a.y + s.row * a.y_row_stride;
     project.y_block_stride = a.y_block_stride;

@@ -3,9 +3,9 @@
 // The products of a line, as Round writes it for int8 and f16: a group of a pixel's channels, with a head that says
 // what its numbers stand for. Included by common.inl.
 
-// The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (scale of w) * (sum of bytes *
-// weights) + (offset of x) * (scale of w) * (sum of weights), where sums are of integers. w is the row of its scales
-// and sums, then one for each word. Otherwise as multiply_accumulate.
+// The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (sum of bytes * weights) + (offset
+// of x) * (sum of weights), where sums are of integers: scale_sums() makes floats of what weights are. w is the row of
+// the sums of weights, then one for each word. Otherwise as multiply_accumulate.
 template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const float* x, Index step, const float* w,
                                            Index panel, int n) {
@@ -52,13 +52,13 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
     }
     // Sums become floats first, and a pixel's numbers serve all its outputs at once: else GCC keeps those of all pixels
     // in registers, and sums in memory.
-    V scale[each], of_weights[each], total[M * each];
+    V of_weights[each], total[M * each];
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < M * each; ++i) total[i] = to_float(sum[i]), total[i].hold();
     EFFICIENTVIT_UNROLL
     for (int j = 0; j < each; ++j) {
         const float* const at = group + j / Vectors * panel + j % Vectors * V::width;
-        scale[j] = V::high_halves(at), of_weights[j] = V::mul(scale[j], to_float(low_integers(at, V{})));
+        of_weights[j] = to_float(load_integers(at, V{}));
     }
     EFFICIENTVIT_UNROLL
     for (int m = 0; m < M; ++m) {
@@ -66,7 +66,7 @@ EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const
         EFFICIENTVIT_UNROLL
         for (int j = 0; j < each; ++j) {
             V& to = acc[m * each + j];
-            to = V::fma(scale_of_x, V::mul(scale[j], total[m * each + j]), to);
+            to = V::fma(scale_of_x, total[m * each + j], to);
             to = V::fma(offset, of_weights[j], to);
         }
     }

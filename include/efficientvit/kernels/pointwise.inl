@@ -72,8 +72,8 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
 
         float* const y = y_blocks + row * a.y_row_stride + Index{column} * Block;
         V acc[M * each];
-        if (a.bias != nullptr) {
-            begin_sums<V, Blocks, vectors, M>(acc, a.bias + block * Block);
+        if (has_bytes(O) || a.bias != nullptr) {
+            begin_sums<O, V, Blocks, vectors, M>(acc, a.bias + block * Block);
         } else {
             y_vectors.load(acc, y);
         }
@@ -83,6 +83,7 @@ EFFICIENTVIT_NOINLINE void pointwise_tiles(const Pointwise& a, WeightsAhead& ahe
             ahead.step();
             w = multiply_accumulate<O, V, Blocks, vectors, M>(acc, x, pitch, w, panel, left < XBlock ? left : XBlock);
         }
+        if constexpr (has_bytes(O)) scale_sums<V, Blocks, vectors, M>(acc, w, panel, a.bias + block * Block);
 
         activate(acc, a.act);
         if (a.residual != nullptr) {
@@ -122,7 +123,7 @@ EFFICIENTVIT_INLINE void pointwise_pass(const Pointwise& a, int block) {
     const int steps = tile_count(a.pixels, most) * tile_count(words, XBlock);
     const Index panel = a.weights_block_stride;
     const int rest = a.y_blocks - block - Blocks;
-    const Index used = weight_words(O, a.channels) * Block;  // of a panel
+    const Index used = panel_words(O, a.channels) * Block;  // of a panel
     if constexpr (MultipliesByElement<typename Lanes<Block>::V>) {
         static_assert(Blocks == 1);
         if (O != Operands::f32 || words % XBlock == 0) {
@@ -164,7 +165,7 @@ EFFICIENTVIT_INLINE void pointwise_any(const Pointwise& a) {
 template <Operands O>
 inline void pointwise(const Pointwise& args) {
     Pointwise a = args;
-    if (a.weights_block_stride == 0) a.weights_block_stride = weight_words(O, a.channels) * a.y_block;
+    if (a.weights_block_stride == 0) a.weights_block_stride = panel_words(O, a.channels) * a.y_block;
     if (!in_epilogue(args.act)) a.act = Act::none, a.residual = nullptr;
     // Rows without gaps between them are one row, in which no tile crosses an end.
     const Index row_floats = Index{a.y_width} * a.y_block;

@@ -68,7 +68,7 @@ EFFICIENTVIT_NOINLINE void stem_element_tiles(const Stem& a, int block, int colu
         const Index plane = at_edge ? 3 * reach : a.x_plane_stride;
 
         V acc[M * vectors];
-        begin_sums<V, 1, vectors, M>(acc, bias);
+        begin_sums<Operands::f32, V, 1, vectors, M>(acc, bias);
         const float* w = weights;
         for (int c = 0; c < a.channels; ++c, w += 9 * Block) {
             EFFICIENTVIT_UNROLL
@@ -110,7 +110,7 @@ EFFICIENTVIT_NOINLINE void stem_tiles(const Stem& a, int block, int column, int 
         if (at_edge) gather_edge<reach>(a, first, edge);
 
         V acc[M * vectors];
-        begin_sums<V, 1, vectors, M>(acc, a.bias + block * Block);
+        begin_sums<Operands::f32, V, 1, vectors, M>(acc, a.bias + block * Block);
         const float* w = a.weights + Index{block} * a.channels * 9 * Block;
         for (int c = 0; c < a.channels; ++c) {
             for (int ky = 0; ky < 3; ++ky, w += 3 * Block) {

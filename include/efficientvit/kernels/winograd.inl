@@ -152,7 +152,7 @@ struct WinogradMemory {
 };
 
 // What winograd_input_columns and rows do, of the weights of an input channel and 16 outputs, byte `byte` of words that
-// begin at w, `row` from one tap to the next; `scales` are those of the taps. In bf16 the second half is the next
+// begin at w, `row` from one tap to the next; `scales` are those of the outputs. In bf16 the second half is the next
 // channel.
 EFFICIENTVIT_NOINLINE inline void winograd_kernel_columns(const float* w, const float* scales, Index row, int byte,
                                                           float* half) {
@@ -162,11 +162,11 @@ EFFICIENTVIT_NOINLINE inline void winograd_kernel_columns(const float* w, const 
     EFFICIENTVIT_HOLD("r", columns);
     for (int lane = 0; lane < Winograd::block; lane += V::width, half += n * side * V::width) {
         V taps[side], to[n];
+        const V scale = V::load(scales + lane);
         for (int column = 0; column < columns; ++column) {
             EFFICIENTVIT_UNROLL
             for (int tap = 0; tap < side; ++tap) {
-                const Index at = (side * tap + column) * row + lane;
-                taps[tap] = V::mul(V::high_halves(scales + at), V::signed_bytes(w + at, byte));
+                taps[tap] = V::mul(scale, V::signed_bytes(w + (side * tap + column) * row + lane, byte));
             }
             winograd_kernel(to, taps);
             EFFICIENTVIT_UNROLL
@@ -208,22 +208,24 @@ EFFICIENTVIT_NOINLINE void winograd_transform_weights(const Winograd& a, const W
     constexpr Operands bytes = Operands::int8;
     constexpr int group = group_channels(bytes), taps = Winograd::taps * Winograd::taps, lanes = Winograd::block;
     constexpr int together = P == Operands::bf16 ? 2 : 1;  // channels
-    const float* scales = a.weights + taps * lanes * weight_words(bytes, a.channels) * block;
+    const Index panel = panel_words(bytes, a.channels, taps) * lanes;
     for (int b = 0; b < blocks; ++b) {
+        const float* group_begin = a.weights + (block + b) * panel;
+        const float* const scales = group_begin + panel - lanes;
         float* to = memory.weights + b * lanes * weight_words(P, a.channels);
         for (int first = 0; first < a.channels; first += group) {
             const int channels = a.channels - first < group ? a.channels - first : group;
             const Index row = Index{operand_words(bytes, channels) + 1} * lanes;  // of a tap
             // Bytes behind the last channel, up to a whole word, are zeros.
             for (int channel = 0; channel < channels; channel += together, to += lanes) {
-                const float* const w = scales + (channel / 4 + 1) * lanes;
+                const float* const w = group_begin + (channel / 4 + 1) * lanes;
                 for (int c = 0; c < together; ++c) {
                     winograd_kernel_columns(w, scales, row, channel % 4 + c,
                                             memory.half + c * Winograd::planes * lanes);
                 }
                 winograd_kernel_rows<P>(memory.half, to, memory.weights_plane);
             }
-            scales += taps * row;
+            group_begin += taps * row;
         }
     }
 }

@@ -237,7 +237,7 @@ private:
 
     /// Of the weights of one output block.
     Index panel_words(int channels) const {
-        return kernels::weight_words(session_.kernels.operands, channels) * layout_.block;
+        return kernels::panel_words(session_.kernels.operands, channels) * layout_.block;
     }
 
     Session& session_;

@@ -6,6 +6,7 @@
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/inverted_bottleneck.hpp>
 
+#include <algorithm>
 #include <array>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -28,6 +29,8 @@ struct DSConvConfig {
 /// State dict: depth_conv, point_conv, each a ConvLayer.
 template <DSConvConfig C>
 class DSConv : public Module<DSConv<C>> {
+    static constexpr detail::LayerTraits traits{C.in_channels, std::max(C.in_channels, C.out_channels)};
+
 public:
     static constexpr int in_channels = C.in_channels;
     static constexpr int out_channels = C.out_channels;
@@ -42,7 +45,7 @@ public:
         PointConv::describe(d.at("point_conv"));
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& packer) {
-        const detail::Packer p = detail::layer_packer(packer, C.in_channels);
+        const detail::Packer p = detail::layer_packer(packer, traits);
         depth_conv_.pack(p.at("depth_conv"));
         point_conv_.pack(p.at("point_conv"), detail::folded_scale(C.act_func[0]));
     }
@@ -56,7 +59,7 @@ public:
         layer.mid_channels = C.in_channels;
         layer.kernel_size = C.kernel_size;
         layer.stride = C.stride;
-        detail::Session part = detail::layer_session(session, C.in_channels);
+        detail::Session part = detail::layer_session(session, traits);
         detail::run_inverted_bottleneck(part, layer, x, y, residual);
     }
 

@@ -33,6 +33,7 @@ template <FusedMBConvConfig C>
 class FusedMBConv : public Module<FusedMBConv<C>> {
     static constexpr int mid_channels =
         C.mid_channels != 0 ? C.mid_channels : detail::round_half_even(C.in_channels * C.expand_ratio);
+    static constexpr detail::LayerTraits traits{C.in_channels, mid_channels};
     static constexpr ConvConfig spatial{.in_channels = C.in_channels,
                                         .out_channels = mid_channels,
                                         .kernel_size = C.kernel_size,
@@ -65,7 +66,7 @@ public:
         PointConv::describe(d.at("point_conv"));
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& packer) {
-        const detail::Packer p = detail::layer_packer(packer, C.in_channels);
+        const detail::Packer p = detail::layer_packer(packer, traits);
         spatial_conv_.pack(p.at("spatial_conv"));
         point_conv_.pack(p.at("point_conv"));
     }
@@ -74,7 +75,7 @@ public:
         const detail::FusedBottleneck layer{spatial, detail::kernel_act(C.act_func[0]), &spatial_conv_.packed(),
                                             &point_conv_.packed(), detail::kernel_act(C.act_func[1])};
         constexpr detail::ConvKind kind = detail::conv_kind(spatial);
-        detail::Session part = detail::layer_session(session, C.in_channels);
+        detail::Session part = detail::layer_session(session, traits);
         if constexpr (kind == detail::ConvKind::pointwise || (kind == detail::ConvKind::dense && C.groups == 1)) {
             detail::run_fused_bottleneck<kind>(part, layer, x, y, residual);
         } else {

@@ -33,6 +33,7 @@ template <MBConvConfig C>
 class MBConv : public Module<MBConv<C>> {
     static constexpr int mid_channels =
         C.mid_channels != 0 ? C.mid_channels : detail::round_half_even(C.in_channels * C.expand_ratio);
+    static constexpr detail::LayerTraits traits{C.in_channels, mid_channels, C.stride != 1};
 
 public:
     static constexpr int in_channels = C.in_channels;
@@ -49,7 +50,7 @@ public:
         PointConv::describe(d.at("point_conv"));
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& packer) {
-        const detail::Packer p = detail::layer_packer(packer, C.in_channels);
+        const detail::Packer p = detail::layer_packer(packer, traits);
         inverted_conv_.pack(p.at("inverted_conv"));
         depth_conv_.pack(p.at("depth_conv"), detail::folded_scale(C.act_func[0]));
         point_conv_.pack(p.at("point_conv"), detail::folded_scale(C.act_func[1]));
@@ -66,7 +67,7 @@ public:
         layer.mid_channels = mid_channels;
         layer.kernel_size = C.kernel_size;
         layer.stride = C.stride;
-        detail::Session part = detail::layer_session(session, C.in_channels);
+        detail::Session part = detail::layer_session(session, traits);
         detail::run_inverted_bottleneck(part, layer, x, y, residual);
     }
 

@@ -58,16 +58,27 @@ inline FeatureMap new_map(Session& session, int batch, int channels, Extent exte
     return map;
 }
 
-/// The kernels of a layer of `in_channels` in a network whose kernels are `table`: its weights are packed for these,
-/// and it runs in a part of the session that has them.
-inline const kernels::Table& layer_kernels(const kernels::Table& table, int in_channels) {
-    return in_channels < least_int8_channels ? kernels::of_few_channels(table) : table;
+/// What decides about the kernels of a block of convolutions.
+struct LayerTraits {
+    int in_channels;
+    int most_channels;    // of any of its maps
+    bool halves = false;  // the map, and has no shortcut
+};
+
+/// The kernels of a block in a network whose kernels are `table`: its weights are packed for these, and it runs in a
+/// part of the session that has them.
+inline const kernels::Table& layer_kernels(const kernels::Table& table, const LayerTraits& layer) {
+    const kernels::Table& few = kernels::of_few_channels(table);
+    if (layer.in_channels < least_int8_channels || layer.most_channels <= least_int8_channels) return few;
+    const bool exact = layer.halves && layer.in_channels >= least_exact_channels &&
+                       layer.most_channels <= most_exact_widening * layer.in_channels;
+    return exact && few.operands == kernels::Operands::bf16 ? few : table;
 }
-inline Packer layer_packer(const Packer& p, int in_channels) {
-    return {p.weights, &layer_kernels(*p.kernels, in_channels), p.winograd};
+inline Packer layer_packer(const Packer& p, const LayerTraits& layer) {
+    return {p.weights, &layer_kernels(*p.kernels, layer), p.winograd};
 }
-inline Session layer_session(const Session& whole, int in_channels) {
-    return {whole, layer_kernels(whole.kernels, in_channels)};
+inline Session layer_session(const Session& whole, const LayerTraits& layer) {
+    return {whole, layer_kernels(whole.kernels, layer)};
 }
 
 /// x as a layer can read it: itself, or turned into the blocked layout.

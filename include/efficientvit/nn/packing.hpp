@@ -130,52 +130,50 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
     return packed;
 }
 
-/// Weights [out][in][k*k] of an int8 layer into [out block][group][k*k] of what kernels::weight_words() says.
+/// Weights [out][in][k*k] of an int8 layer into [out block] of [group][k*k] of what kernels::weight_words() says and a
+/// row of scales.
 inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const ChannelLayout& in,
                                        const ChannelLayout& out, int taps) {
     constexpr kernels::Operands int8 = kernels::Operands::int8;
     constexpr int group = kernels::group_channels(int8);
-    static_assert(group == int8_group);
     const int in_lanes = in.lanes();
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(int8, in_lanes) * taps) *
+    const Index row = Index{in.channels} * taps;  // of an output
+    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::panel_words(int8, in_lanes, taps)) *
                                 static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
     std::vector<int> channels(static_cast<std::size_t>(in_lanes + 3), -1);  // of lanes, up to the last whole word
     for (int lane = 0; lane < in_lanes; ++lane) {
         channels[static_cast<std::size_t>(lane)] = in.channel(lane / in.block, lane % in.block);
     }
-    // One output of one group and tap; `to` is its word in the first row.
-    const auto pack_column = [&](int oc, int first, int words, int tap, float* to, int row) {
-        float values[group] = {};
-        float most = 0;
-        for (int i = 0; oc >= 0 && i < 4 * words; ++i) {
-            const int ic = channels[static_cast<std::size_t>(first + i)];
-            if (ic < 0) continue;
-            values[i] = weight[static_cast<std::size_t>((Index{oc} * in.channels + ic) * taps + tap)];
-            most = larger_size(most, values[i]);
-        }
-        const std::uint16_t scale = int8_scale(most);
-        const float step = bfloat_to_float(scale);
-        int sum = 0;
+    // One output of one group and tap, whose weights begin at `from`; `to` is its word in the first row.
+    const auto pack_column = [&](const float* from, float scale, int first, int words, int tap, float* to) {
+        std::int32_t sum = 0;
         for (int word = 0; word < words; ++word) {
             std::int8_t bytes[4] = {};
-            for (int i = 0; i < 4; ++i) {
-                bytes[i] = to_int8(values[4 * word + i], step);
+            for (int i = 0; from != nullptr && i < 4; ++i) {
+                const int ic = channels[static_cast<std::size_t>(first + 4 * word + i)];
+                if (ic >= 0) bytes[i] = to_int8(from[Index{ic} * taps + tap], scale);
                 sum += bytes[i];
             }
-            std::memcpy(to + Index{word + 1} * row, bytes, sizeof(bytes));
+            std::memcpy(to + Index{word + 1} * out.block, bytes, sizeof(bytes));
         }
-        const std::uint32_t head = std::uint32_t{scale} << 16 | (static_cast<std::uint32_t>(sum) & 0xffffU);
-        std::memcpy(to, &head, sizeof(head));
+        std::memcpy(to, &sum, sizeof(sum));
     };
     float* to = packed.data();
     for (int ob = 0; ob < out.blocks(); ++ob) {
+        const float* rows[16];
+        float scales[16];
+        for (int o = 0; o < out.block; ++o) {
+            const int oc = out.channel(ob, o);
+            rows[o] = oc < 0 ? nullptr : weight.data() + oc * row;
+            scales[o] = oc < 0 ? 0.0f : int8_scale({rows[o], static_cast<std::size_t>(row)});
+        }
         for (int first = 0; first < in_lanes; first += group) {
             const int words = kernels::operand_words(int8, std::min(group, in_lanes - first));
             for (int tap = 0; tap < taps; ++tap, to += Index{words + 1} * out.block) {
-                for (int o = 0; o < out.block; ++o)
-                    pack_column(out.channel(ob, o), first, words, tap, to + o, out.block);
+                for (int o = 0; o < out.block; ++o) pack_column(rows[o], scales[o], first, words, tap, to + o);
             }
         }
+        to = std::copy_n(scales, out.block, to);
     }
     return packed;
 }

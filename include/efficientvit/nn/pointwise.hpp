@@ -81,7 +81,8 @@ inline void run_pointwise_slice(Session& session, const PackedConvolution& packe
     const FeatureMap x = as_operand(session, input);
     if (session.measuring()) return;
     const PointwiseSchedule schedule = schedule_pointwise(y, session.machine());
-    const auto words = [&](Index n) { return kernels::weight_words(session.kernels.operands, n); };
+    const kernels::Operands operands = session.kernels.operands;
+    const Index panel = kernels::panel_words(operands, channels) * y.block;
     const bool first = slice.begin == 0, last = slice.end == channels;
     session.parallel(y.batch * schedule.parts, [&](int chunk, int) {
         const int parts = schedule.parts, n = chunk / parts;
@@ -97,8 +98,8 @@ inline void run_pointwise_slice(Session& session, const PackedConvolution& packe
         a.x_block_stride = x.block_stride();
         a.x_block = x.block;
         a.channels = slice.size();
-        a.weights = packed.weights.data() + (blocks.begin * words(channels) + words(slice.begin)) * y.block;
-        a.weights_block_stride = words(channels) * y.block;
+        a.weights = packed.weights.data() + blocks.begin * panel + kernels::weight_words(operands, slice.begin) * y.block;
+        a.weights_block_stride = panel;
         a.bias = first ? packed.bias.data() + blocks.begin * y.block : nullptr;
         a.y_block_stride = y.block_stride();
         a.y_row_stride = y.row_stride();

@@ -53,27 +53,23 @@ inline bool becomes_int8(std::string_view name, const Entry& entry) {
 /// Adds the integers and their scales.
 inline void insert_int8(StateDict& to, const std::string& name, const Entry& entry) {
     const std::vector<float> values = to_float(entry);
-    const std::vector<std::int64_t> scale_shape = int8_scale_shape(entry.shape);
-    std::size_t count = 1;
-    for (const std::int64_t extent : scale_shape) count *= static_cast<std::size_t>(extent);
-    std::vector<float> most(count);
-    for_each_int8(entry.shape,
-                  [&](std::size_t i, std::size_t scale) { most[scale] = larger_size(most[scale], values[i]); });
-    for (const float& size : most) {
-        if (is_finite(size)) continue;
-        throw WeightsError(
-            concat({"converted: ", in_quotes(name), " holds ", std::to_string(size), ", which I8 does not have"}));
-    }
-    std::vector<std::uint16_t> scales(count);
+    const auto outputs = static_cast<std::size_t>(entry.shape[0]);
+    const std::size_t each = values.size() / outputs;
+    std::vector<float> scales(outputs);
     std::vector<std::int8_t> integers(values.size());
     with_float_defaults([&] {
-        for (std::size_t i = 0; i < count; ++i) scales[i] = int8_scale(most[i]);
-        for_each_int8(entry.shape, [&](std::size_t i, std::size_t scale) {
-            integers[i] = to_int8(values[i], bfloat_to_float(scales[scale]));
-        });
+        for (std::size_t o = 0; o < outputs; ++o) {
+            scales[o] = int8_scale({values.data() + o * each, each});
+            for (std::size_t i = o * each; i < (o + 1) * each; ++i) integers[i] = to_int8(values[i], scales[o]);
+        }
     });
+    for (const float& value : values) {
+        if (is_finite(value)) continue;
+        throw WeightsError(
+            concat({"converted: ", in_quotes(name), " holds ", std::to_string(value), ", which I8 does not have"}));
+    }
     insert_owned(to, name, DType::i8, entry.shape, std::move(integers));
-    insert_owned(to, concat({name, int8_scale_suffix}), DType::bf16, scale_shape, std::move(scales));
+    insert_owned(to, concat({name, int8_scale_suffix}), DType::f32, {entry.shape[0]}, std::move(scales));
 }
 
 }  // namespace detail

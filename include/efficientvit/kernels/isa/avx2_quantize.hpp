@@ -13,13 +13,11 @@ struct Integers8 {
     EightIntegers v;
 };
 
-// The low halves of words, as integers.
-EFFICIENTVIT_INLINE Integers8 low_integers(const float* p, Float8) {
-    const __m256i words = _mm256_castps_si256(_mm256_loadu_ps(p));
-    return {(EightIntegers)_mm256_srai_epi32(_mm256_slli_epi32(words, 16), 16)};
+EFFICIENTVIT_INLINE Integers8 load_integers(const float* p, Float8) {
+    return {(EightIntegers)_mm256_castps_si256(_mm256_loadu_ps(p))};
 }
 
-// What a sum of byte products begins with; `group` are the scales and sums of weights.
+// What a sum of byte products begins with; `group` are the sums of weights.
 EFFICIENTVIT_INLINE Integers8 byte_sum_begin(const float*, Float8) { return {(EightIntegers)_mm256_setzero_si256()}; }
 
 EFFICIENTVIT_INLINE Float8 to_float(Integers8 integers) { return {_mm256_cvtepi32_ps((__m256i)integers.v)}; }

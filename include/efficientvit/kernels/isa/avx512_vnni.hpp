@@ -19,12 +19,11 @@ EFFICIENTVIT_INLINE Integers8 add_byte_products(Float8 x, Float8 w, Integers8 su
     return {(EightIntegers)_mm256_dpbusd_epi32((__m256i)sum.v, _mm256_castps_si256(x.v), _mm256_castps_si256(w.v))};
 }
 
-// The low halves of words, as integers.
-EFFICIENTVIT_INLINE Integers16 low_integers(const float* p, Float16) {
-    return {(SixteenIntegers)_mm512_srai_epi32(_mm512_slli_epi32(_mm512_loadu_si512(p), 16), 16)};
+EFFICIENTVIT_INLINE Integers16 load_integers(const float* p, Float16) {
+    return {(SixteenIntegers)_mm512_loadu_si512(p)};
 }
 
-// What a sum of byte products begins with; `group` are the scales and sums of weights.
+// What a sum of byte products begins with; `group` are the sums of weights.
 EFFICIENTVIT_INLINE Integers16 byte_sum_begin(const float*, Float16) {
     return {(SixteenIntegers)_mm512_setzero_si512()};
 }

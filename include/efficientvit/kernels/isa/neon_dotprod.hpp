@@ -3,9 +3,9 @@
 // Arm's dot products (Armv8.2 with the option, and 8.4). Included by int8.hpp, inside a target region and namespace.
 // Both factors are signed here: 128 less of each input, which the sum of the weights makes up for.
 
-// What a sum of byte products begins with; `group` are the scales and sums of weights.
+// What a sum of byte products begins with; `group` are the sums of weights.
 EFFICIENTVIT_INLINE Integers4 byte_sum_begin(const float* group, Float4) {
-    return {vshlq_n_s32(low_integers(group, Float4{}).v, 7)};
+    return {vshlq_n_s32(load_integers(group, Float4{}).v, 7)};
 }
 
 // sum + x.byte0 * w.byte0 + ... + x.byte3 * w.byte3 for each word, x unsigned, w signed, sums integers, less 128 times

@@ -6,10 +6,7 @@ struct Integers4 {
     int32x4_t v;
 };
 
-// The low halves of words, as integers.
-EFFICIENTVIT_INLINE Integers4 low_integers(const float* p, Float4) {
-    return {vshrq_n_s32(vshlq_n_s32(vreinterpretq_s32_f32(vld1q_f32(p)), 16), 16)};
-}
+EFFICIENTVIT_INLINE Integers4 load_integers(const float* p, Float4) { return {vreinterpretq_s32_f32(vld1q_f32(p))}; }
 
 EFFICIENTVIT_INLINE Float4 to_float(Integers4 integers) { return {vcvtq_f32_s32(integers.v)}; }
 

@@ -6,18 +6,13 @@ struct Integers4 {
     int v[4];
 };
 
-// The low halves of words, as integers.
-EFFICIENTVIT_INLINE Integers4 low_integers(const float* p, Float4) {
-    short halves[8];
-    EFFICIENTVIT_COPY(halves, p, sizeof(halves));
-    const short order = 1;
-    unsigned char first;
-    EFFICIENTVIT_COPY(&first, &order, 1);
-    const int low = first == 1 ? 0 : 1;  // which half a word begins with
-    return {{halves[low], halves[2 + low], halves[4 + low], halves[6 + low]}};
+EFFICIENTVIT_INLINE Integers4 load_integers(const float* p, Float4) {
+    Integers4 integers;
+    EFFICIENTVIT_COPY(&integers, p, sizeof(integers));
+    return integers;
 }
 
-// What a sum of byte products begins with; `group` are the scales and sums of weights.
+// What a sum of byte products begins with; `group` are the sums of weights.
 EFFICIENTVIT_INLINE Integers4 byte_sum_begin(const float*, Float4) { return {{0, 0, 0, 0}}; }
 
 // sum + x.byte0 * w.byte0 + ... + x.byte3 * w.byte3 for each word, x unsigned, w signed, sums integers.

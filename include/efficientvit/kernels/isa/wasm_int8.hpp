@@ -7,12 +7,9 @@ struct Integers4 {
     v128_t v;
 };
 
-// The low halves of words, as integers.
-EFFICIENTVIT_INLINE Integers4 low_integers(const float* p, Float4) {
-    return {wasm_i32x4_shr(wasm_i32x4_shl(wasm_v128_load(p), 16), 16)};
-}
+EFFICIENTVIT_INLINE Integers4 load_integers(const float* p, Float4) { return {wasm_v128_load(p)}; }
 
-// What a sum of byte products begins with; `group` are the scales and sums of weights.
+// What a sum of byte products begins with; `group` are the sums of weights.
 EFFICIENTVIT_INLINE Integers4 byte_sum_begin(const float*, Float4) { return {wasm_i32x4_const_splat(0)}; }
 
 EFFICIENTVIT_INLINE Float4 to_float(Integers4 integers) { return {wasm_f32x4_convert_i32x4(integers.v)}; }
