@@ -25,10 +25,11 @@ struct Table;
 /// Precision::bf16_weights: only weights are rounded, on every CPU: half their memory, float's range and nearly its
 /// precision, a little slower than f32.
 ///
-/// Precision::int8: weights of 1x1 and dense convolutions are 8-bit integers with a scale for each output channel and
-/// 128 input channels. Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 128
-/// channels, so no calibration data is needed; sums of products are exact. All else is float, but a network's first
-/// layers, of fewer than 32 input channels, are bf16 on AMD's cores with AVX512_BF16 and on Arm's with BF16. 3x3
+/// Precision::int8: weights of 1x1 and dense convolutions are 8-bit integers with a scale for each output channel.
+/// Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 128 channels, so no
+/// calibration data is needed; sums of products are exact. All else is float, but on AMD's cores with AVX512_BF16 and
+/// on Arm's with BF16 a network's first layers, of fewer than 32 input channels, are bf16, and so are the MBConvs of at
+/// least 128 that halve the map (nn/module.hpp, layer_kernels). 3x3
 /// convolutions that may be Winograd's (kernels/winograd_args.hpp) multiply 8-bit weights, made floats, and inputs as
 /// they are where no unit multiplies bytes, the same in bf16 on AMD's cores with AVX512_BF16, from 64 input channels
 /// on. Runs on every CPU; is meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd and I8MM).
