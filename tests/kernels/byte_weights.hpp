@@ -16,8 +16,7 @@ constexpr int byte_group = kernels::group_channels(kernels::Operands::int8);
 class ByteWeights {
 public:
     ByteWeights(Random& random, int channels, int taps, int lanes, int y_block, Guard guard, bool plain = false)
-        : words(static_cast<std::size_t>(kernels::panel_words(kernels::Operands::int8, channels, taps) * lanes),
-                guard),
+        : words(static_cast<std::size_t>(kernels::panel_words(kernels::Operands::int8, channels, taps) * lanes), guard),
           channels_(channels),
           taps_(taps) {
         bytes_.resize(static_cast<std::size_t>(lanes * channels * taps));

@@ -7,6 +7,7 @@
 #include "table.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
 #include <cstring>
 
@@ -188,6 +189,65 @@ TEST_P(Int8, MarksPixelsWithNaN) {
     }
 }
 
+TEST_P(Int8, LinesOfSeveralColumnsAreThoseOfTheirChannels) {
+    Random random(5);
+    const int line = kernels::line_words(operands()), rows = 3;
+    for (const int block : {8, 16}) {
+        for (const int blocks : {1, 2}) {
+            for (const int columns : {3, 5}) {
+                for (int width = 1; width <= 21; width += 4) {
+                    const int stride = 1 + random.below(2), lanes = blocks * columns * block;
+                    const int row = (width - 1) * stride + columns + 1;
+                    const Layout at{block, Index{row} * block * rows, Index{row} * block};
+                    GuardedBuffer<float> x(static_cast<std::size_t>(at.block_stride * blocks), Guard::behind);
+                    random.fill(x, 3);
+                    // The same with the columns as blocks of a pixel.
+                    const Layout wide{block, Index{width} * block * rows, Index{width} * block};
+                    std::vector<float> joined(static_cast<std::size_t>(wide.block_stride * blocks * columns));
+                    for (int c = 0; c < lanes; ++c) {
+                        const int channel = c % (blocks * block), column = c / (blocks * block);
+                        for (int i = 0; i < rows * width; ++i) {
+                            joined[static_cast<std::size_t>(wide.at(c, i / width, i % width))] =
+                                x[at.at(channel, i / width, i % width * stride + column)];
+                        }
+                    }
+                    const auto lines_of = [&](const float* from, const Layout& layout, int x_blocks, int line_columns) {
+                        const Index group_stride = Index{rows} * width * line;
+                        std::vector<float> y(
+                            static_cast<std::size_t>(group_stride * kernels::group_count(int8, lanes)));
+                        kernels::Round a;
+                        a.x = from;
+                        a.x_block_stride = layout.block_stride;
+                        a.x_row_stride = layout.row_stride;
+                        a.x_block = block;
+                        a.x_blocks = x_blocks;
+                        a.rows = rows;
+                        a.width = width;
+                        a.y = y.data();
+                        a.y_group_stride = group_stride;
+                        a.line_columns = line_columns;
+                        a.line_stride = line_columns > 1 ? stride : 1;
+                        table().round(a);
+                        std::vector<int> found;  // heads' bits, and bytes that stand for something
+                        for (Index p = 0; p < rows * width; ++p) {
+                            for (int c = 0; c < lanes; ++c) {
+                                const float* const at_group = y.data() + c / group * group_stride + p * line;
+                                found.push_back(byte_of(operands(), at_group, c % group));
+                                if (c % group >= head) continue;
+                                found.push_back(std::bit_cast<int>(at_group[c % group]));
+                            }
+                        }
+                        return found;
+                    };
+                    EXPECT_EQ(lines_of(x.data(), at, blocks, columns),
+                              lines_of(joined.data(), wide, blocks * columns, 1))
+                        << "block " << block << ", blocks " << blocks << ", columns " << columns << ", width " << width;
+                }
+            }
+        }
+    }
+}
+
 TEST_P(Int8, SumsOfProductsAreExact) {
     Random random(4);
     for (const int channels : {1, 3, 4, 17, 32, 63, 64, 65, 127, 128}) {
@@ -316,6 +376,50 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
                                            << ", y_rows " << y_rows << ", y_block " << y_block;
                 }
             }
+        }
+    }
+}
+
+TEST_P(Int8, DenseOfLinesThatHaveAllColumns) {
+    Random random(6);
+    constexpr int y_block = 16, kernel_size = 3;
+    for (const int in_channels : {8, 16, 32, 40}) {
+        for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
+            const int stride = 1 + random.below(2), y_rows = 1 + random.below(3), channels = kernel_size * in_channels;
+            const int x_height = (y_rows - 1) * stride + kernel_size, y_blocks = 1 + random.below(3),
+                      lanes = y_blocks * y_block;
+            const Lines x(operands(), random, channels, Index{y_width} * x_height + 15, Guard::before);
+            const ByteWeights weights(random, channels, kernel_size, lanes, y_block, Guard::before);
+            GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
+            random.fill(bias, 4);
+            const Index row = Index{y_width} * y_block;
+            const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
+            Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
+            const int missing = random.below(x_height + 1);  // this row is padding
+            const std::vector<const float*> rows =
+                rows_of_taps(x.words.data(), y_width * x.line, y_rows, kernel_size, stride, 1, missing);
+            kernels::Dense a;
+            a.rows = rows.data();
+            set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
+            a.y_blocks_per_group = y_blocks;
+            a.y_rows = y_rows;
+            a.y_width = y_width;
+            a.kernel_size = a.line_columns = kernel_size;
+            for (int o = 0; o < lanes; ++o) {
+                for (int r = 0; r < y_rows; ++r) {
+                    for (int column = 0; column < y_width; ++column) {
+                        Sum sum;
+                        sum.add(bias[o], 1);
+                        for (int ky = 0; ky < kernel_size; ++ky) {
+                            const int in = r * stride + ky;
+                            if (in != missing) add_products(sum, weights, x, Index{in} * y_width + column, o, ky);
+                        }
+                        y.expect(y_at.at(o, r, column), sum.result());
+                    }
+                }
+            }
+            table().dense(a);
+            ASSERT_TRUE(y.check()) << "channels " << in_channels << ", stride " << stride << ", y_width " << y_width;
         }
     }
 }

@@ -186,6 +186,11 @@ TEST_P(Precision, OfLayers) {
                                                                                                     {3, 72, 7, 7});
     check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 72, .out_channels = 24, .act_func = {gelu, none}}>>(
         "FusedMBConv of 72", {2, 72, 9, 10});
+    // In int8 a line has all columns of a kernel row.
+    check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 32, .out_channels = 24, .stride = 2}>>(
+        "FusedMBConv that halves the map", {2, 32, 9, 11});
+    check<ev::ConvLayer<ev::ConvConfig{.in_channels = 16, .out_channels = 72, .kernel_size = 5, .stride = 2}>>(
+        "dense ConvLayer that halves the map", {2, 16, 8, 13});
     // With few channels a head some denominator is next to nothing, and magnifies any rounding.
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 24, .dim = 20, .scales = {3, 5}}>>("LiteMLA",
                                                                                                               shape);

@@ -126,7 +126,7 @@ constexpr Index rounded_words(Operands operands, int channels, Index pixels) {
 ///
 /// int8: the bytes 0 to 255 of a line are spread evenly from the least to the largest number of the pixel's group, and
 /// numbers are rounded to the nearest. Bytes beyond the last block are unspecified. Where a number is NaN, so is the
-/// line's first float.
+/// line's first float. A line may have the channels of several neighbouring pixels, one behind the other.
 ///
 /// f16: the numbers of a line are divided by its scale, the power of two that brings the largest of them to 1 or more,
 /// but less than 2 (4 where the largest is 2^127 or more), and rounded to the nearest half, ties to even. Where a
@@ -142,7 +142,9 @@ struct Round {
     int width = 0;
     float* y = nullptr;
     Index y_group_stride = 0;
-    Act act = Act::none;  // of those that are not taken in an epilogue
+    Act act = Act::none;   // of those that are not taken in an epilogue
+    int line_columns = 1;  // int8: pixels that a line has
+    int line_stride = 1;   // pixels from one line's first to the next one's
 };
 
 /// 1x1 convolution over a run of pixels, all output blocks:
@@ -208,12 +210,13 @@ struct Stem {
 
 /// Dense or grouped convolution, y_rows output rows of y_width columns, all output blocks.
 /// rows[r * kernel_size + ky] points to the first tap of column 0 in the first input block; null where the row lies in
-/// the padding. Where rounds(), a block is a group of channels, and there are no groups of the other kind.
+/// the padding. Where rounds(), a block is a group of channels, and there are no groups of the other kind. Where lines
+/// have all the columns of a kernel row, there is one for each output column, and stride is that of lines, 1.
 struct Dense {
     const float* const* rows = nullptr;
     Index x_block_stride = 0;
     int x_block = 16;                    // 1, 8 or 16
-    int channels = 0;                    // input channels of one group
+    int channels = 0;                    // input channels of one group; of all columns that a line has
     const float* weights = nullptr;      // [y_blocks][input block][ky][kx][channel in block][y_block]
     const float* bias = nullptr;         // [y_blocks][y_block]
     const int* lane_channels = nullptr;  // Grouped only: [y_blocks][channels][y_block], the input channel of a lane
@@ -228,6 +231,7 @@ struct Dense {
     int kernel_size = 3;
     int stride = 1;
     int dilation = 1;
+    int line_columns = 1;  // Round's: 1, or kernel_size
     const float* residual = nullptr;
     Index residual_block_stride = 0;
     Index residual_row_stride = 0;

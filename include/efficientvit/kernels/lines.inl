@@ -3,9 +3,9 @@
 // The products of a line, as Round writes it for int8 and f16: a group of a pixel's channels, with a head that says
 // what its numbers stand for. Included by common.inl.
 
-// The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (sum of bytes * weights) + (offset
-// of x) * (sum of weights), where sums are of integers: scale_sums() makes floats of what weights are. w is the row of
-// the sums of weights, then one for each word. Otherwise as multiply_accumulate.
+// The n words of one group of int8, of which x is a line: acc[m][j] += (scale of x) * (sum of bytes * weights) +
+// (offset of x) * (sum of weights), where sums are of integers: scale_sums() makes floats of what weights are. w is the
+// row of the sums of weights, then one for each word. Otherwise as multiply_accumulate.
 template <Operands O, class V, int Blocks, int Vectors, int M>
 EFFICIENTVIT_INLINE const float* add_group(V (&acc)[M * Blocks * Vectors], const float* x, Index step, const float* w,
                                            Index panel, int n) {

@@ -191,13 +191,13 @@ EFFICIENTVIT_INLINE void halve_pixel(const float* x, const Index* offset, float*
     }
 }
 
-// The groups of `count` pixels, activated, in the order of a map of quantized_pixels; up to a multiple of ranged_pixels
-// the last is there once more.
+// The groups of `count` pixels, `step` apart and activated, in the order of a map of quantized_pixels; up to a multiple
+// of ranged_pixels the last is there once more.
 template <class V, int Block>
-EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, int channels, int count, Act act,
-                                        float* to) {
+EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, Index step, int channels, int count,
+                                        Act act, float* to) {
     for (int p = 0; p < tile_count(count, ranged_pixels) * ranged_pixels; ++p, to += Block) {
-        const float* const from = x + (p < count ? p : count - 1) * Block;
+        const float* const from = x + (p < count ? p : count - 1) * step;
         for (int lane = 0; lane < channels; lane += V::width) {
             const V value = V::load(from + offset[lane / Block] + lane % Block);
             float* const at = to + lane / Block * quantized_pixels * Block + lane % Block;
@@ -210,26 +210,32 @@ template <Operands O, int Block>
 EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
     using V = typename Lanes<Block>::V;
     constexpr int channels = group_channels(O), blocks = channels / Block, words = line_words(O);
+    const int line_blocks = a.x_blocks * a.line_columns;
+    const Index step = Index{a.line_stride} * Block;
     // Rows without gaps between them are one.
-    const bool dense = a.x_row_stride == Index{a.width} * Block;
+    const bool dense = a.line_columns == 1 && a.x_row_stride == Index{a.width} * Block;
     const int rows = dense ? 1 : a.rows, width = dense ? a.rows * a.width : a.width;
     float staged[quantized_pixels * channels], staged_lines[quantized_pixels * words];
     Index staged_offset[blocks];
     for (int b = 0; b < blocks; ++b) staged_offset[b] = b * quantized_pixels * Block;
     float* y_group = a.y;
-    for (int first = 0; first < a.x_blocks; first += blocks, y_group += a.y_group_stride) {
+    for (int first = 0; first < line_blocks; first += blocks, y_group += a.y_group_stride) {
+        const auto place = [&](int block) {
+            return block % a.x_blocks * a.x_block_stride + Index{block / a.x_blocks} * Block;
+        };
         // Blocks that are not there are the first once more, which leaves the range as it is.
         Index offset[blocks];
-        for (int b = 0; b < blocks; ++b) offset[b] = first + b < a.x_blocks ? b * a.x_block_stride : 0;
-        const int there = (a.x_blocks - first) * Block,
+        for (int b = 0; b < blocks; ++b) offset[b] = first + b < line_blocks ? place(first + b) - place(first) : 0;
+        const int there = (line_blocks - first) * Block,
                   parts = tile_count(there < channels ? there : channels, part_channels);
         const int whole_parts = channels < part_channels ? channels : parts * part_channels;
         float* y = y_group;
         for (int row = 0; row < rows; ++row) {
-            const float* x = a.x + first * a.x_block_stride + row * a.x_row_stride;
-            for (int left = width, count; left > 0; left -= count, x += count * Block, y += count * words) {
+            const float* x = a.x + place(first) + row * a.x_row_stride;
+            for (int left = width, count; left > 0; left -= count, x += count * step, y += count * words) {
                 // Halves go pixel by pixel.
-                const bool stages = a.act != Act::none || (O != Operands::f16 && left < ranged_pixels);
+                const bool stages =
+                    a.act != Act::none || a.line_columns > 1 || (O != Operands::f16 && left < ranged_pixels);
                 const bool whole = stages || O == Operands::f16;
                 count = left >= quantized_pixels ? quantized_pixels
                         : whole                  ? left
@@ -237,7 +243,7 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
                 const float* from = x;
                 const Index* at = offset;
                 if (stages) {
-                    stage_pixels<V, Block>(x, offset, whole_parts, count, a.act, staged);
+                    stage_pixels<V, Block>(x, offset, step, whole_parts, count, a.act, staged);
                     from = staged, at = staged_offset;
                 }
                 if constexpr (O == Operands::f16) {

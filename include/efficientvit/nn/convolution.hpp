@@ -107,12 +107,49 @@ inline void run_stem(Session& session, const ConvConfig& c, const PackedConvolut
     });
 }
 
+/// x as products of a dense convolution read it.
+inline FeatureMap dense_operand(Session& session, const ConvConfig& c, const PackedConvolution& packed,
+                                const FeatureMap& x, int y_width) {
+    if (packed.line_columns == 1) return as_operand(session, x);
+    FeatureMap lines = x;
+    lines.channels = lines.block = kernels::line_words(session.kernels.operands);
+    lines.width = y_width;
+    lines.padding = 0;
+    lines.rounded = true;
+    lines.data = session.workspace.take(lines.floats() + Index{16} * lines.block);  // kernels read beyond the last
+    if (session.measuring()) return lines;
+    const int bands = chunks_of(session, x.height);
+    session.parallel(x.batch * bands, [&](int chunk, int) {
+        const int n = chunk / bands;
+        const Session::Range rows = Session::split(x.height, bands, chunk % bands);
+        kernels::Round a;
+        a.x = x.image(n) + rows.begin * x.row_stride() - Index{conv_padding(c)} * x.block;
+        a.x_block_stride = x.block_stride();
+        a.x_row_stride = x.row_stride();
+        a.x_block = x.block;
+        a.x_blocks = x.blocks();
+        a.rows = rows.size();
+        a.width = y_width;
+        a.y = lines.image(n) + rows.begin * lines.row_stride();
+        a.y_group_stride = lines.block_stride();
+        a.line_columns = packed.line_columns;
+        a.line_stride = c.stride;
+        session.kernels.round(a);
+    });
+    return lines;
+}
+
+/// Where row 0 of what dense_operand() gives begins for a kernel's first column.
+inline const float* dense_first_row(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x, int n) {
+    return x.image(n) - Index{packed.line_columns > 1 ? 0 : conv_padding(c)} * x.block;
+}
+
 /// What Dense says of a convolution from x to y, whatever the rows.
 inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& x) {
     kernels::Dense a;
     a.x_block_stride = x.block_stride();
     a.x_block = x.block;
-    a.channels = c.in_channels / c.groups;
+    a.channels = c.in_channels / c.groups * packed.line_columns;
     a.weights = packed.weights.data();
     a.bias = packed.bias.data();
     a.lane_channels = packed.lane_channels.data();
@@ -120,8 +157,9 @@ inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvoluti
     a.y_blocks = block_count(c.out_channels);
     a.y_blocks_per_group = conv_kind(c) == ConvKind::dense ? a.y_blocks / c.groups : a.y_blocks;
     a.kernel_size = c.kernel_size;
-    a.stride = c.stride;
+    a.stride = packed.line_columns > 1 ? 1 : c.stride;
     a.dilation = c.dilation;
+    a.line_columns = packed.line_columns;
     a.act = kernel_act(c.act_func);
     return a;
 }
@@ -141,7 +179,7 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
         if (winograd.used) return run_winograd(session, winograd, packed, kernel_act(c.act_func), input, y, residual);
     }
     const Workspace::Frame frame(session.workspace);
-    const FeatureMap x = has_operands(c) ? as_operand(session, input) : input;
+    const FeatureMap x = has_operands(c) ? dense_operand(session, c, packed, input, y.width) : input;
     const int padding = conv_padding(c);
     const DenseSchedule s = schedule_dense(c.kernel_size, c.stride, c.dilation, y);
     // A planar input has no padding: rows are copied to where they have some.
@@ -156,7 +194,7 @@ void run_rows(Session& session, const ConvConfig& c, const PackedConvolution& pa
         const int n = chunk / s.steps, first = chunk % s.steps * s.step_rows;
         const float** const rows = pointers + pointers_each * worker;
         FeatureMap from = x;
-        const float* first_row = x.image(n) - Index{padding} * x.block;
+        const float* first_row = dense_first_row(c, packed, x, n);
         if (planar) {
             float* const stage = stages + staged_floats * worker;
             const int first_in = first * c.stride - padding;

@@ -43,7 +43,7 @@ inline void widen_rows(Session& session, const FusedBottleneck& layer, const Fea
     a.y_rows = range.size();
     a.y_width = width;
     a.act = layer.spatial_act;
-    const float* const first_row = x.image(n) - Index{conv_padding(c)} * x.block;
+    const float* const first_row = dense_first_row(c, *layer.spatial_weights, x, n);
     for (int r = 0; r < a.y_rows; ++r) {
         kernel_rows(c, x, first_row, range.begin + r, nullptr, rows + r * c.kernel_size, 1);
     }
@@ -143,7 +143,7 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
     session.scheduled(s);
 
     const Workspace::Frame frame(session.workspace);
-    const FeatureMap x = as_operand(session, input);
+    const FeatureMap x = dense_operand(session, c, *layer.spatial_weights, input, y.width);
     const Index pointers_each = Index{s.step_rows} * c.kernel_size + 8;  // a cache line apart
     const auto take = [&](Index floats) { return session.workspace.take(floats * session.workers()); };
     float* const middles = take(s.middle_floats);

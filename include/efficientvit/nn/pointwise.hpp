@@ -15,6 +15,7 @@ struct PackedConvolution {
     AlignedBuffer<float> weights;
     AlignedBuffer<float> bias;
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
+    int line_columns = 1;                // kernels::Dense's
     /// Where in `weights` those of kernels::Winograd begin: behind the direct ones, or, of bytes, with them. Less than
     /// 0: there are none.
     Index winograd = -1;
@@ -98,7 +99,8 @@ inline void run_pointwise_slice(Session& session, const PackedConvolution& packe
         a.x_block_stride = x.block_stride();
         a.x_block = x.block;
         a.channels = slice.size();
-        a.weights = packed.weights.data() + blocks.begin * panel + kernels::weight_words(operands, slice.begin) * y.block;
+        a.weights =
+            packed.weights.data() + blocks.begin * panel + kernels::weight_words(operands, slice.begin) * y.block;
         a.weights_block_stride = panel;
         a.bias = first ? packed.bias.data() + blocks.begin * y.block : nullptr;
         a.y_block_stride = y.block_stride();

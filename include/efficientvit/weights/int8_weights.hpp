@@ -40,8 +40,8 @@ inline float larger_size(const float& most, const float& value) {
     return !is_nan(most) && !(size <= most) ? size : most;
 }
 
-/// The scale of an output's weights: weight / scale rounds to -127 ... 127, and integers times their scale give the same
-/// integers again. NaN where a weight is not finite, 0 where there is no inverse.
+/// The scale of an output's weights: weight / scale rounds to -127 ... 127, and integers times their scale give the
+/// same integers again. NaN where a weight is not finite, 0 where there is no inverse.
 inline float int8_scale(std::span<const float> weights) {
     float most = 0;
     for (const float& weight : weights) most = larger_size(most, weight);
