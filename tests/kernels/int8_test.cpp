@@ -30,13 +30,14 @@ class Int8 : public testing::TestWithParam<const kernels::Table*> {
 protected:
     const kernels::Table& table() const { return *GetParam(); }
     Operands operands() const { return table().operands; }
-    /// silu and gelu beside rounded inputs may be as rough as that.
-    static Bounded activated(const Bounded& x, Act act) {
-        Bounded y = activate(x, act);
-        if (act == Act::silu || act == Act::gelu) y.error += 0x1p-12 * std::abs(y.value) + 1e-30;
-        return y;
-    }
 };
+
+/// silu and gelu beside rounded inputs may be as rough as that.
+Bounded activated(const Bounded& x, Act act) {
+    Bounded y = activate(x, act);
+    if (act == Act::silu || act == Act::gelu) y.error += 0x1p-12 * std::abs(y.value) + 1e-30;
+    return y;
+}
 
 std::string name_of(const testing::TestParamInfo<const kernels::Table*>& info) {
     std::string name = std::string(efficientvit::isa_name(info.param->isa)) + "_" + info.param->products;
@@ -324,56 +325,64 @@ TEST_P(Int8, PointwiseOfEveryTileAndChannelCount) {
     }
 }
 
+/// A dense convolution of `channels`, of all columns that a line has.
+void check_dense(const kernels::Table& table, Random& random, int y_block, int channels, int kernel_size,
+                 int line_columns, int y_width) {
+    const bool joined = line_columns > 1;
+    const int columns = kernel_size / line_columns, taps = kernel_size * columns;
+    const int stride = 1 + random.below(2), dilation = joined ? 1 : 1 + random.below(2), y_rows = 1 + random.below(3);
+    const int line_stride = joined ? 1 : stride;
+    const int x_width = (y_width - 1) * line_stride + (columns - 1) * dilation + 1;
+    const int x_height = (y_rows - 1) * stride + (kernel_size - 1) * dilation + 1;
+    const int y_blocks = 1 + random.below(3), lanes = y_blocks * y_block;
+    const Lines x(table.operands, random, channels, Index{x_width} * x_height + 30, Guard::before);
+    const ByteWeights weights(random, channels, taps, lanes, y_block, Guard::before);
+    GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
+    random.fill(bias, 4);
+    const Index row = Index{y_width} * y_block;
+    const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
+    Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
+    const int missing = random.below(x_height + 1);  // this row is padding
+    const std::vector<const float*> rows =
+        rows_of_taps(x.words.data(), x_width * x.line, y_rows, kernel_size, stride, dilation, missing);
+    kernels::Dense a;
+    a.rows = rows.data();
+    set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
+    a.y_blocks_per_group = y_blocks;
+    a.y_rows = y_rows;
+    a.y_width = y_width;
+    a.kernel_size = kernel_size;
+    a.stride = line_stride;
+    a.dilation = dilation;
+    a.line_columns = line_columns;
+    a.act = all_acts[random.below(int(std::size(all_acts)))];
+    for (int o = 0; o < lanes; ++o) {
+        for (int r = 0; r < y_rows; ++r) {
+            for (int column = 0; column < y_width; ++column) {
+                Sum sum;
+                sum.add(bias[o], 1);
+                for (int tap = 0; tap < taps; ++tap) {
+                    const int in = r * stride + tap / columns * dilation;
+                    const int at = column * line_stride + tap % columns * dilation;
+                    if (in != missing) add_products(sum, weights, x, Index{in} * x_width + at, o, tap);
+                }
+                y.expect(y_at.at(o, r, column), activated(sum.result(), a.act));
+            }
+        }
+    }
+    table.dense(a);
+    ASSERT_TRUE(y.check()) << "channels " << channels << ", kernel_size " << kernel_size << ", line_columns "
+                           << line_columns << ", stride " << stride << ", dilation " << dilation << ", y_width "
+                           << y_width << ", y_rows " << y_rows << ", y_block " << y_block;
+}
+
 TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
     Random random(3);
     for (const int y_block : {8, 16}) {
         for (const int channels : {8, 30, 64, 72, 136}) {
             for (const int kernel_size : {1, 3, 5}) {
                 for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
-                    const int stride = 1 + random.below(2), dilation = 1 + random.below(2),
-                              y_rows = 1 + random.below(3);
-                    const int x_width = (y_width - 1) * stride + (kernel_size - 1) * dilation + 1;
-                    const int x_height = (y_rows - 1) * stride + (kernel_size - 1) * dilation + 1;
-                    const int y_blocks = 1 + random.below(3), lanes = y_blocks * y_block,
-                              taps = kernel_size * kernel_size;
-                    const Lines x(operands(), random, channels, Index{x_width} * x_height + 30, Guard::before);
-                    const ByteWeights weights(random, channels, taps, lanes, y_block, Guard::before);
-                    GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
-                    random.fill(bias, 4);
-                    const Index row = Index{y_width} * y_block;
-                    const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
-                    Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
-                    const int missing = random.below(x_height + 1);  // this row is padding
-                    const std::vector<const float*> rows =
-                        rows_of_taps(x.words.data(), x_width * x.line, y_rows, kernel_size, stride, dilation, missing);
-                    kernels::Dense a;
-                    a.rows = rows.data();
-                    set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
-                    a.y_blocks_per_group = y_blocks;
-                    a.y_rows = y_rows;
-                    a.y_width = y_width;
-                    a.kernel_size = kernel_size;
-                    a.stride = stride;
-                    a.dilation = dilation;
-                    a.act = all_acts[random.below(int(std::size(all_acts)))];
-                    for (int o = 0; o < lanes; ++o) {
-                        for (int r = 0; r < y_rows; ++r) {
-                            for (int column = 0; column < y_width; ++column) {
-                                Sum sum;
-                                sum.add(bias[o], 1);
-                                for (int tap = 0; tap < taps; ++tap) {
-                                    const int in = r * stride + tap / kernel_size * dilation;
-                                    const int at = column * stride + tap % kernel_size * dilation;
-                                    if (in != missing) add_products(sum, weights, x, Index{in} * x_width + at, o, tap);
-                                }
-                                y.expect(y_at.at(o, r, column), activated(sum.result(), a.act));
-                            }
-                        }
-                    }
-                    table().dense(a);
-                    ASSERT_TRUE(y.check()) << "channels " << channels << ", kernel_size " << kernel_size << ", stride "
-                                           << stride << ", dilation " << dilation << ", y_width " << y_width
-                                           << ", y_rows " << y_rows << ", y_block " << y_block;
+                    check_dense(table(), random, y_block, channels, kernel_size, 1, y_width);
                 }
             }
         }
@@ -382,44 +391,9 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
 
 TEST_P(Int8, DenseOfLinesThatHaveAllColumns) {
     Random random(6);
-    constexpr int y_block = 16, kernel_size = 3;
     for (const int in_channels : {8, 16, 32, 40}) {
         for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
-            const int stride = 1 + random.below(2), y_rows = 1 + random.below(3), channels = kernel_size * in_channels;
-            const int x_height = (y_rows - 1) * stride + kernel_size, y_blocks = 1 + random.below(3),
-                      lanes = y_blocks * y_block;
-            const Lines x(operands(), random, channels, Index{y_width} * x_height + 15, Guard::before);
-            const ByteWeights weights(random, channels, kernel_size, lanes, y_block, Guard::before);
-            GuardedBuffer<float> bias(static_cast<std::size_t>(lanes), Guard::before);
-            random.fill(bias, 4);
-            const Index row = Index{y_width} * y_block;
-            const Layout y_at{y_block, (row + 8) * y_rows + 16, row + 8};
-            Output y(floats_of(y_at, y_blocks, y_rows, y_width), Guard::before);
-            const int missing = random.below(x_height + 1);  // this row is padding
-            const std::vector<const float*> rows =
-                rows_of_taps(x.words.data(), y_width * x.line, y_rows, kernel_size, stride, 1, missing);
-            kernels::Dense a;
-            a.rows = rows.data();
-            set_maps(a, x.stride, channels, weights, bias, y, y_at, y_blocks);
-            a.y_blocks_per_group = y_blocks;
-            a.y_rows = y_rows;
-            a.y_width = y_width;
-            a.kernel_size = a.line_columns = kernel_size;
-            for (int o = 0; o < lanes; ++o) {
-                for (int r = 0; r < y_rows; ++r) {
-                    for (int column = 0; column < y_width; ++column) {
-                        Sum sum;
-                        sum.add(bias[o], 1);
-                        for (int ky = 0; ky < kernel_size; ++ky) {
-                            const int in = r * stride + ky;
-                            if (in != missing) add_products(sum, weights, x, Index{in} * y_width + column, o, ky);
-                        }
-                        y.expect(y_at.at(o, r, column), sum.result());
-                    }
-                }
-            }
-            table().dense(a);
-            ASSERT_TRUE(y.check()) << "channels " << in_channels << ", stride " << stride << ", y_width " << y_width;
+            check_dense(table(), random, 16, 3 * in_channels, 3, 3, y_width);
         }
     }
 }
