@@ -391,7 +391,7 @@ TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {
 
 TEST_P(Int8, DenseOfLinesThatHaveAllColumns) {
     Random random(6);
-    for (const int in_channels : {8, 16, 32, 40}) {
+    for (const int in_channels : {8, 16, 32, 40, 64}) {
         for (int y_width = 1; y_width <= 24; y_width += y_width < 10 ? 1 : 7) {
             check_dense(table(), random, 16, 3 * in_channels, 3, 3, y_width);
         }

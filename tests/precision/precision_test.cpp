@@ -189,6 +189,8 @@ TEST_P(Precision, OfLayers) {
     // In int8 a line has all columns of a kernel row.
     check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 32, .out_channels = 24, .stride = 2}>>(
         "FusedMBConv that halves the map", {2, 32, 9, 11});
+    check<ev::FusedMBConv<ev::FusedMBConvConfig{.in_channels = 64, .out_channels = 24, .stride = 2}>>(
+        "FusedMBConv of 64 that halves the map", {1, 64, 8, 10});
     check<ev::ConvLayer<ev::ConvConfig{.in_channels = 16, .out_channels = 72, .kernel_size = 5, .stride = 2}>>(
         "dense ConvLayer that halves the map", {2, 16, 8, 13});
     // With few channels a head some denominator is next to nothing, and magnifies any rounding.

@@ -111,8 +111,10 @@ inline void run_stem(Session& session, const ConvConfig& c, const PackedConvolut
 inline FeatureMap dense_operand(Session& session, const ConvConfig& c, const PackedConvolution& packed,
                                 const FeatureMap& x, int y_width) {
     if (packed.line_columns == 1) return as_operand(session, x);
+    const kernels::Operands operands = session.kernels.operands;
     FeatureMap lines = x;
-    lines.channels = lines.block = kernels::line_words(session.kernels.operands);
+    lines.block = kernels::line_words(operands);
+    lines.channels = kernels::group_count(operands, c.in_channels * packed.line_columns) * lines.block;
     lines.width = y_width;
     lines.padding = 0;
     lines.rounded = true;

@@ -54,13 +54,14 @@ constexpr bool has_operands(const ConvConfig& c) {
     return kind == ConvKind::pointwise || (kind == ConvKind::dense && c.groups == 1);
 }
 
-/// Whether a line of bytes has the columns of a kernel row together, for which few channels leave room: each line ends
-/// with its sums made floats, which takes a quarter of the time of 32 channels' products. Inputs are quantized more
-/// than once for that, so outputs must be many.
+/// Whether bytes have the columns of a kernel row in the same lines, of which there are less then where channels are
+/// few: each line ends with its sums made floats, which takes a quarter of the time of 32 channels' products. Inputs
+/// are quantized more than once for that, so outputs must be many.
 constexpr bool joins_columns(const ConvConfig& c) {
-    return conv_kind(c) == ConvKind::dense && c.groups == 1 && c.kernel_size > 1 && c.stride > 1 && c.dilation == 1 &&
+    const auto lines = [](int channels) { return kernels::group_count(kernels::Operands::int8, channels); };
+    return conv_kind(c) == ConvKind::dense && c.groups == 1 && c.stride > 1 && c.dilation == 1 &&
            c.in_channels % 16 == 0 && c.out_channels >= 4 * c.in_channels &&
-           c.in_channels * c.kernel_size <= kernels::group_channels(kernels::Operands::int8);
+           lines(c.in_channels * c.kernel_size) < c.kernel_size * lines(c.in_channels);
 }
 
 constexpr bool reads_planes(ConvKind kind) { return kind == ConvKind::stem || kind == ConvKind::planar; }
