@@ -3,6 +3,12 @@
 // Dense convolution, some output rows at a time. The columns of a kernel row are neighbours in memory, in the blocked
 // layout as in planar NCHW, so that a kernel row is one run of multiply_accumulate.
 
+// The columns of a kernel row that are apart from each other.
+template <Operands O>
+EFFICIENTVIT_INLINE int tap_columns(const Dense& a) {
+    return has_bytes(O) ? a.kernel_size / a.line_columns : a.kernel_size;
+}
+
 // `count` tiles of M columns of one output row, from `column` on, of `Blocks` output blocks. Step == 0: the distance
 // between the inputs of neighbouring columns is known at run time only, which takes an address register for each.
 // Otherwise it is the stride.
@@ -16,8 +22,8 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
     const int in_words = operand_words(O, a.channels);  // in blocks of x_block
     const Index step = Step == 0 ? Index{a.stride} * pitch : Step * line;
     const int in_blocks = tile_count(in_words, x_block);
-    const int tap_columns = a.kernel_size / a.line_columns;  // of a kernel row
-    const Index panel = panel_words(O, a.channels, a.kernel_size * tap_columns) * Block;
+    const int columns = tap_columns<O>(a);
+    const Index panel = panel_words(O, a.channels, a.kernel_size * columns) * Block;
     const Index group_offset = Index{block / a.y_blocks_per_group} * in_blocks * a.x_block_stride;
     const float* const* const rows = a.rows + row * a.kernel_size;
     float* y = a.y + block * a.y_block_stride + row * a.y_row_stride + Index{column} * Block;
@@ -31,7 +37,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
         for (int left = in_words; left > 0; left -= x_block, x_offset += a.x_block_stride) {
             const int lanes = left < x_block ? left : x_block;
             const bool one_run = !heads && lanes == x_block && a.dilation == 1;
-            const int runs = one_run ? 1 : tap_columns, run = one_run ? lanes * a.kernel_size : lanes;
+            const int runs = one_run ? 1 : columns, run = one_run ? lanes * a.kernel_size : lanes;
             // The weights of one tap, where they are not as many as the words of x.
             const int tap = pairs                         ? group_words(O)
                             : has_bytes(O)                ? lanes + 1
@@ -40,7 +46,7 @@ EFFICIENTVIT_NOINLINE void dense_tiles(const Dense& a, WeightsAhead& ahead, int 
             for (int ky = 0; ky < a.kernel_size; ++ky) {
                 ahead.step();
                 if (rows[ky] == nullptr) {
-                    w += Index{tap} * tap_columns * Block;
+                    w += Index{tap} * columns * Block;
                     continue;
                 }
                 const float* x = rows[ky] + x_offset;
@@ -98,7 +104,7 @@ EFFICIENTVIT_NOINLINE void dense_blocks(const Dense& a, const Dense& bare, int b
     constexpr int most = widest<O>(Step == 0 ? Lanes<Block>::tile_addresses : Lanes<Block>::tile_pixels);
     for (; block + Blocks <= a.y_blocks; block += Blocks) {
         const int rest = a.y_blocks - block - Blocks;
-        const Index panel = panel_words(O, a.channels, a.kernel_size * (a.kernel_size / a.line_columns)) * Block;
+        const Index panel = panel_words(O, a.channels, a.kernel_size * tap_columns<O>(a)) * Block;
         const int steps = a.y_rows * tile_count(a.y_width, most) *
                           tile_count(a.channels, rounds(O) ? group_channels(O) : a.x_block) * a.kernel_size;
         WeightsAhead ahead(a.weights + (block + Blocks) * panel, (rest < Blocks ? rest : Blocks) * panel, steps);

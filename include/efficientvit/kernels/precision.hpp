@@ -29,11 +29,11 @@ struct Table;
 /// Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 128 channels, so no
 /// calibration data is needed; sums of products are exact. All else is float, but on AMD's cores with AVX512_BF16 and
 /// on Arm's with BF16 a network's first layers, of fewer than 32 input channels, are bf16, and so are the MBConvs of at
-/// least 128 that halve the map (nn/module.hpp, layer_kernels). 3x3
-/// convolutions that may be Winograd's (kernels/winograd_args.hpp) multiply 8-bit weights, made floats, and inputs as
-/// they are where no unit multiplies bytes, the same in bf16 on AMD's cores with AVX512_BF16, from 64 input channels
-/// on. Runs on every CPU; is meant for those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd and I8MM).
-/// With AVX2 alone large networks gain a sixth to a third over float.
+/// least 128 that halve the map (nn/module.hpp, layer_kernels). 3x3 convolutions that may be Winograd's
+/// (kernels/winograd_args.hpp) multiply 8-bit weights, made floats, and inputs as they are where no unit multiplies
+/// bytes, the same in bf16 on AMD's cores with AVX512_BF16, from 64 input channels on. Runs on every CPU; is meant for
+/// those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd and I8MM). With AVX2 alone large networks gain a
+/// sixth to a third over float.
 ///
 /// Precision::f16: weights of 1x1 and dense convolutions are IEEE halves, and so are the numbers that they are
 /// multiplied by, each pixel's 32 channels with a power of two of their own, so that none overflows. 32 products are
