@@ -81,8 +81,9 @@ inline testing::AssertionResult same_bits(const ev::Tensor& x, const ev::Tensor&
     return testing::AssertionSuccess();
 }
 
-/// The root of the mean square of found - expected, of that of expected.
+/// The root of the mean square of found - expected, of that of expected; infinite for another size.
 inline double root_mean_square_error(const reference::Map& found, const reference::Map& expected) {
+    if (found.values.size() != expected.values.size()) return INFINITY;
     double error = 0, size = 0;
     for (std::size_t i = 0; i < found.values.size(); ++i) {
         error += (found.values[i] - expected.values[i]) * (found.values[i] - expected.values[i]);

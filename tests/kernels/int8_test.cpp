@@ -194,11 +194,11 @@ TEST_P(Int8, LinesOfSeveralColumnsAreThoseOfTheirChannels) {
     Random random(5);
     const int line = kernels::line_words(operands()), rows = 3;
     for (const int block : {8, 16}) {
-        for (const int blocks : {1, 2}) {
+        for (const int blocks : {1, 2, 3}) {
             for (const int columns : {3, 5}) {
                 for (int width = 1; width <= 21; width += 4) {
                     const int stride = 1 + random.below(2), lanes = blocks * columns * block;
-                    const int row = (width - 1) * stride + columns + 1;
+                    const int row = (width - 1) * stride + columns;
                     const Layout at{block, Index{row} * block * rows, Index{row} * block};
                     GuardedBuffer<float> x(static_cast<std::size_t>(at.block_stride * blocks), Guard::behind);
                     random.fill(x, 3);

@@ -218,7 +218,12 @@ TEST_P(Precision, OfPublishedNetworksAgainstFloat64) {
     const std::string last = "stage" + std::to_string(ev::BackboneL0::stages - 1);
     const ev::Tensor x = golden_input(large.input_shape());
     if (GetParam().isa == ev::Isa::scalar) {  // once is long enough
-        EXPECT_LE(root_mean_square_error(to_map(l0.forward_final(x, serial)), large.map(last)), 1.1e-2 * coarse());
+        const ev::Tensor y = l0.forward_final(x, serial);
+        // Of bytes the largest difference moves too much with any change of how weights are rounded.
+        const bool bytes = GetParam().precision.name() == "int8";
+        const double error =
+            bytes ? root_mean_square_error(to_map(y), large.map(last)) : relative_error(y, large.map(last));
+        EXPECT_LE(error, 1.1e-2 * coarse());
     } else {
         check(l0, x, large.map(last), 1.1e-2 * coarse(), "l0");
     }
@@ -292,6 +297,7 @@ TEST(Int8, OfNetworksOfSeveralWeights) {
                 return to_map(network.forward_final(x));
             };
             const double error = root_mean_square_error(with(ev::Precision::int8), with(ev::Precision::f32));
+            EXPECT_LE(error, 1.15 * limit) << "seed '" << seed << "'";
             squares += error * error;
         }
         const double error = std::sqrt(squares / static_cast<double>(seeds.size()));
@@ -555,6 +561,27 @@ TEST(Converted, ToBytesThatArePackedAsTheyAre) {
     from_bytes.load_state_dict(bytes);
     EXPECT_LE(relative_error(from_bytes.forward(x), to_map(from_floats.forward(x))), 1e-2);
     EXPECT_EQ(ev::converted(bytes, ev::DType::i8).size(), bytes.size());
+}
+
+TEST(Converted, ScalesOfBytesStayWhatTheyAre) {
+    const ev::StateDict bytes = ev::converted(golden_weights(Bytes::parameters()), ev::DType::i8);
+    for (const ev::DType format : {ev::DType::bf16, ev::DType::f16}) {
+        const ev::StateDict again = ev::converted(bytes, format);
+        const std::string scale = "op_list.0.conv.weight_scale";
+        EXPECT_EQ(again.at(scale).dtype, ev::DType::f32);
+        EXPECT_EQ(ev::to_float(again.at(scale)), ev::to_float(bytes.at(scale)));
+    }
+}
+
+TEST(Int8, LargeActivationsStayFinite) {
+    using Layer =
+        ev::ConvLayer<ev::ConvConfig{.in_channels = 300, .out_channels = 20, .kernel_size = 1, .norm = ev::Norm::none}>;
+    Layer layer;
+    layer.load_state_dict(golden_weights(Layer::parameters()), {.precision = ev::Precision::int8});
+    ev::Tensor x = golden_input({1, 300, 3, 4});
+    for (Eigen::Index i = 0; i < x.size(); ++i) x.data()[i] *= 1e30f;
+    const ev::Tensor y = layer.forward(x);
+    for (Eigen::Index i = 0; i < y.size(); ++i) ASSERT_TRUE(std::isfinite(y.data()[i])) << i;
 }
 
 TEST(Converted, ToBytesInAQuarterOfTheFile) {

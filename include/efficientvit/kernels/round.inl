@@ -220,18 +220,20 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
     for (int b = 0; b < blocks; ++b) staged_offset[b] = b * quantized_pixels * Block;
     float* y_group = a.y;
     for (int first = 0; first < line_blocks; first += blocks, y_group += a.y_group_stride) {
-        const auto place = [&](int block) {
+        const auto place = [&](int block) {  // of a block behind x
+            if (a.line_columns == 1) return block * a.x_block_stride;
             return block % a.x_blocks * a.x_block_stride + Index{block / a.x_blocks} * Block;
         };
+        const Index first_place = place(first);
         // Blocks that are not there are the first once more, which leaves the range as it is.
         Index offset[blocks];
-        for (int b = 0; b < blocks; ++b) offset[b] = first + b < line_blocks ? place(first + b) - place(first) : 0;
+        for (int b = 0; b < blocks; ++b) offset[b] = first + b < line_blocks ? place(first + b) - first_place : 0;
         const int there = (line_blocks - first) * Block,
                   parts = tile_count(there < channels ? there : channels, part_channels);
         const int whole_parts = channels < part_channels ? channels : parts * part_channels;
         float* y = y_group;
         for (int row = 0; row < rows; ++row) {
-            const float* x = a.x + place(first) + row * a.x_row_stride;
+            const float* x = a.x + first_place + row * a.x_row_stride;
             for (int left = width, count; left > 0; left -= count, x += count * step, y += count * words) {
                 // Halves go pixel by pixel.
                 const bool stages =

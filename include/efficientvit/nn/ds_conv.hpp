@@ -6,7 +6,6 @@
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/inverted_bottleneck.hpp>
 
-#include <algorithm>
 #include <array>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -29,7 +28,7 @@ struct DSConvConfig {
 /// State dict: depth_conv, point_conv, each a ConvLayer.
 template <DSConvConfig C>
 class DSConv : public Module<DSConv<C>> {
-    static constexpr detail::LayerTraits traits{C.in_channels, std::max(C.in_channels, C.out_channels)};
+    static constexpr detail::LayerTraits traits{C.in_channels, C.out_channels};
 
 public:
     static constexpr int in_channels = C.in_channels;

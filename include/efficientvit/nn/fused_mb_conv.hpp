@@ -6,6 +6,7 @@
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/fused_bottleneck.hpp>
 
+#include <algorithm>
 #include <array>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -33,7 +34,7 @@ template <FusedMBConvConfig C>
 class FusedMBConv : public Module<FusedMBConv<C>> {
     static constexpr int mid_channels =
         C.mid_channels != 0 ? C.mid_channels : detail::round_half_even(C.in_channels * C.expand_ratio);
-    static constexpr detail::LayerTraits traits{C.in_channels, mid_channels};
+    static constexpr detail::LayerTraits traits{C.in_channels, std::max(mid_channels, C.out_channels)};
     static constexpr ConvConfig spatial{.in_channels = C.in_channels,
                                         .out_channels = mid_channels,
                                         .kernel_size = C.kernel_size,

@@ -7,6 +7,7 @@
 #include <efficientvit/nn/conv_layer.hpp>
 #include <efficientvit/nn/inverted_bottleneck.hpp>
 
+#include <algorithm>
 #include <array>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -33,7 +34,7 @@ template <MBConvConfig C>
 class MBConv : public Module<MBConv<C>> {
     static constexpr int mid_channels =
         C.mid_channels != 0 ? C.mid_channels : detail::round_half_even(C.in_channels * C.expand_ratio);
-    static constexpr detail::LayerTraits traits{C.in_channels, mid_channels, C.stride != 1};
+    static constexpr detail::LayerTraits traits{C.in_channels, std::max(mid_channels, C.out_channels), C.stride != 1};
 
 public:
     static constexpr int in_channels = C.in_channels;

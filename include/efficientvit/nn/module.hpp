@@ -61,7 +61,7 @@ inline FeatureMap new_map(Session& session, int batch, int channels, Extent exte
 /// What decides about the kernels of a block of convolutions.
 struct LayerTraits {
     int in_channels;
-    int most_channels;    // of any of its maps
+    int most_channels;    // of the other maps
     bool halves = false;  // the map, and has no shortcut
 };
 
@@ -69,9 +69,10 @@ struct LayerTraits {
 /// part of the session that has them.
 inline const kernels::Table& layer_kernels(const kernels::Table& table, const LayerTraits& layer) {
     const kernels::Table& few = kernels::of_few_channels(table);
-    if (layer.in_channels < least_int8_channels || layer.most_channels <= least_int8_channels) return few;
+    const int most_channels = std::max(layer.in_channels, layer.most_channels);
+    if (layer.in_channels < least_int8_channels || most_channels <= least_int8_channels) return few;
     const bool exact = layer.halves && layer.in_channels >= least_exact_channels &&
-                       layer.most_channels <= most_exact_widening * layer.in_channels;
+                       most_channels <= most_exact_widening * layer.in_channels;
     return exact && few.operands == kernels::Operands::bf16 ? few : table;
 }
 inline Packer layer_packer(const Packer& p, const LayerTraits& layer) {

@@ -145,7 +145,7 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
         channels[static_cast<std::size_t>(lane)] = in.channel(lane / in.block, lane % in.block);
     }
     // One output of one group and tap, whose weights begin at `from`; `to` is its word in the first row.
-    const auto pack_column = [&](const float* from, float scale, int first, int words, int tap, float* to) {
+    const auto pack_column = [&](const float* from, const float& scale, int first, int words, int tap, float* to) {
         std::int32_t sum = 0;
         for (int word = 0; word < words; ++word) {
             std::int8_t bytes[4] = {};
@@ -165,7 +165,8 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
         for (int o = 0; o < out.block; ++o) {
             const int oc = out.channel(ob, o);
             rows[o] = oc < 0 ? nullptr : weight.data() + oc * row;
-            scales[o] = oc < 0 ? 0.0f : int8_scale({rows[o], static_cast<std::size_t>(row)});
+            scales[o] = 0;
+            if (oc >= 0) find_int8_scale({rows[o], static_cast<std::size_t>(row)}, scales[o]);
         }
         for (int first = 0; first < in_lanes; first += group) {
             const int words = kernels::operand_words(int8, std::min(group, in_lanes - first));

@@ -59,7 +59,7 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
     std::vector<std::int8_t> integers(values.size());
     with_float_defaults([&] {
         for (std::size_t o = 0; o < outputs; ++o) {
-            scales[o] = int8_scale({values.data() + o * each, each});
+            find_int8_scale({values.data() + o * each, each}, scales[o]);
             for (std::size_t i = o * each; i < (o + 1) * each; ++i) integers[i] = to_int8(values[i], scales[o]);
         }
     });
@@ -72,13 +72,20 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
     insert_owned(to, concat({name, int8_scale_suffix}), DType::f32, {entry.shape[0]}, std::move(scales));
 }
 
+/// Whether it is the scale of a tensor of integers, which keeps its precision whatever others are made.
+inline bool is_int8_scale(const StateDict& weights, std::string_view name) {
+    if (!name.ends_with(int8_scale_suffix)) return false;
+    const Entry* const integers = weights.find(name.substr(0, name.size() - int8_scale_suffix.size()));
+    return integers != nullptr && integers->dtype == DType::i8;
+}
+
 }  // namespace detail
 
-/// The same tensors with every floating-point one as bf16 or f16, whichever `format` is; the others, and the metadata,
-/// stay. With i8, the weights of convolutions and linear layers become 8-bit integers with scales (int8_weights.hpp),
-/// and all other tensors stay: converted(converted(weights, DType::f16), DType::i8) makes a file of a quarter. Holds
-/// memory of its own. Throws WeightsError where `format` is none of these, and where a finite value has no finite one
-/// in f16 or a value that is not finite would become an integer, naming the tensor.
+/// The same tensors with every floating-point one as bf16 or f16, whichever `format` is; the others, scales of 8-bit
+/// integers and the metadata stay. With i8, the weights of convolutions and linear layers become 8-bit integers with
+/// scales (int8_weights.hpp), and all other tensors stay: converted(converted(weights, DType::f16), DType::i8) makes a
+/// file of a quarter. Holds memory of its own. Throws WeightsError where `format` is none of these, and where a finite
+/// value has no finite one in f16 or a value that is not finite would become an integer, naming the tensor.
 inline StateDict converted(const StateDict& weights, DType format) {
     if (format != DType::bf16 && format != DType::f16 && format != DType::i8) {
         throw WeightsError(detail::concat({"converted: to BF16, F16 or I8, not to ", dtype_name(format)}));
@@ -90,7 +97,7 @@ inline StateDict converted(const StateDict& weights, DType format) {
             detail::insert_int8(out, name, entry);
             continue;
         }
-        if (format == DType::i8 || !is_floating_point(entry.dtype)) {
+        if (format == DType::i8 || !is_floating_point(entry.dtype) || detail::is_int8_scale(weights, name)) {
             detail::insert_copy(out, name, entry);
             continue;
         }

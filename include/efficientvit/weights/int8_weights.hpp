@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weights as 8-bit integers, in files and for Precision::int8. A tensor "x" of I8, whose first extent is the outputs,
-// has a tensor "x_scale" beside it: what the elements of each output are multiplied by.
+// Weights as 8-bit integers, in files and for Precision::int8. A tensor "x" of I8 has a tensor "x_scale" beside it, of
+// its first extent, a convolution's outputs: what the elements of each are multiplied by.
 #pragma once
 
 #include <efficientvit/error.hpp>
@@ -22,7 +22,7 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
 
-/// Layers of fewer input channels, and of no more anywhere, are float in int8, or bf16 (kernels::few_channels_table).
+/// Layers of fewer input channels, or of no more in any map, are float in int8, or bf16 (kernels::few_channels_table).
 /// They are the first of a network, where errors grow through all that follows, and gain no time by bytes: quantizing
 /// costs as much as their products.
 constexpr int least_int8_channels = 32;
@@ -40,19 +40,28 @@ inline float larger_size(const float& most, const float& value) {
     return !is_nan(most) && !(size <= most) ? size : most;
 }
 
+/// The shape of the scales of a tensor. No tensor's where it has fewer than two extents: integers do not have these.
+inline std::vector<std::int64_t> int8_scale_shape(const std::vector<std::int64_t>& shape) {
+    return {shape.size() < 2 ? -1 : shape.front()};
+}
+
 /// The scale of an output's weights: weight / scale rounds to -127 ... 127, and integers times their scale give the
-/// same integers again. NaN where a weight is not finite, 0 where there is no inverse.
-inline float int8_scale(std::span<const float> weights) {
-    float most = 0;
-    for (const float& weight : weights) most = larger_size(most, weight);
-    if (!is_finite(most)) return std::numeric_limits<float>::quiet_NaN();
-    const float scale = most / 127;
-    return scale < std::numeric_limits<float>::min() ? 0.0f : scale;
+/// same integers again. NaN where a weight is not finite, 0 where there is no inverse. Not returned, so that NaN lives
+/// through clang's -fno-honor-nans.
+inline void find_int8_scale(std::span<const float> weights, float& scale) {
+    scale = 0;
+    for (const float& weight : weights) scale = larger_size(scale, weight);
+    if (is_finite(scale)) {
+        scale /= 127;
+        if (scale < std::numeric_limits<float>::min()) scale = 0;
+    } else {
+        scale = std::numeric_limits<float>::quiet_NaN();
+    }
 }
 
 /// The integer of a value whose output has this scale.
-inline std::int8_t to_int8(float value, float scale) {
-    return static_cast<std::int8_t>(scale > 0 ? std::lrint(value / scale) : 0);
+inline std::int8_t to_int8(const float& value, const float& scale) {
+    return static_cast<std::int8_t>(is_finite(scale) && scale > 0 ? std::lrint(value / scale) : 0);
 }
 
 /// The values of integers that have scales.

@@ -214,7 +214,7 @@ private:
         };
         if (!has_shape(*tensor.entry, shape, "")) return;
         if (tensor.scale != nullptr) {
-            if (!has_shape(*tensor.scale, {shape.front()}, detail::int8_scale_suffix)) return;
+            if (!has_shape(*tensor.scale, detail::int8_scale_shape(shape), detail::int8_scale_suffix)) return;
         } else if (!is_floating_point(tensor.entry->dtype)) {
             return problems.dtypes.add(tensor.name, parameter.name, ": found ", dtype_name(tensor.entry->dtype),
                                        floats);
