@@ -53,6 +53,11 @@ inline bool becomes_int8(std::string_view name, const Entry& entry) {
 /// Adds the integers and their scales.
 inline void insert_int8(StateDict& to, const std::string& name, const Entry& entry) {
     const std::vector<float> values = to_float(entry);
+    for (const float& value : values) {
+        if (is_finite(value)) continue;
+        throw WeightsError(
+            concat({"converted: ", in_quotes(name), " holds ", std::to_string(value), ", which I8 does not have"}));
+    }
     const auto outputs = static_cast<std::size_t>(entry.shape[0]);
     const std::size_t each = values.size() / outputs;
     std::vector<float> scales(outputs);
@@ -63,11 +68,6 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
             for (std::size_t i = o * each; i < (o + 1) * each; ++i) integers[i] = to_int8(values[i], scales[o]);
         }
     });
-    for (const float& value : values) {
-        if (is_finite(value)) continue;
-        throw WeightsError(
-            concat({"converted: ", in_quotes(name), " holds ", std::to_string(value), ", which I8 does not have"}));
-    }
     insert_owned(to, name, DType::i8, entry.shape, std::move(integers));
     insert_owned(to, concat({name, int8_scale_suffix}), DType::f32, {entry.shape[0]}, std::move(scales));
 }
