@@ -9,7 +9,10 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <numbers>
 
 namespace {
 
@@ -33,9 +36,11 @@ protected:
 };
 
 /// silu and gelu beside rounded inputs may be as rough as that.
+constexpr double silu_error = 0x1p-12, gelu_error = 3.5e-4;
 Bounded activated(const Bounded& x, Act act) {
     Bounded y = activate(x, act);
-    if (act == Act::silu || act == Act::gelu) y.error += 0x1p-12 * std::abs(y.value) + 1e-30;
+    if (act == Act::silu) y.error += silu_error * std::abs(y.value) + 1e-30;
+    if (act == Act::gelu) y.error += gelu_error;
     return y;
 }
 
@@ -374,6 +379,45 @@ void check_dense(const kernels::Table& table, Random& random, int y_block, int c
     ASSERT_TRUE(y.check()) << "channels " << channels << ", kernel_size " << kernel_size << ", line_columns "
                            << line_columns << ", stride " << stride << ", dilation " << dilation << ", y_width "
                            << y_width << ", y_rows " << y_rows << ", y_block " << y_block;
+}
+
+/// Over the whole range of inputs, which come as biases of outputs without weights.
+TEST_P(Int8, GeluIsNearItsDefinition) {
+    const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> inputs{0.0f, -0.0f, 1e-30f, -1e-30f, 1e30f, -1e30f, inf, nan};
+    for (int i = -12000; i <= 12000; ++i) inputs.push_back(static_cast<float>(i) * 1e-3f);
+    while (inputs.size() % 16 != 0) inputs.push_back(0.0f);
+    Random random(9);
+    std::vector<float> words(static_cast<std::size_t>(kernels::panel_words(operands(), 4) * 16), 0.0f);
+    const Lines x(operands(), random, 4, 1, Guard::behind);
+    for (std::size_t first = 0; first < inputs.size(); first += 16) {
+        float y[16];
+        kernels::Pointwise a;
+        a.x = x.words.data();
+        a.x_block_stride = x.stride;
+        a.channels = 4;
+        a.weights = words.data();
+        a.bias = inputs.data() + first;
+        a.y = y;
+        a.y_row_stride = 16;
+        a.y_blocks = 1;
+        a.y_width = 1;
+        a.pixels = 1;
+        a.act = Act::gelu;
+        table().pointwise(a);
+        for (int i = 0; i < 16; ++i) {
+            const float in = inputs[first + static_cast<std::size_t>(i)];
+            if (std::isnan(in) || std::isinf(in)) {
+                EXPECT_EQ(std::isnan(y[i]), std::isnan(in)) << in;
+                EXPECT_EQ(std::isinf(y[i]), std::isinf(in)) << in;
+                continue;
+            }
+            const double v = double{in};
+            const double wanted =
+                0.5 * v * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v)));
+            EXPECT_NEAR(double{y[i]}, wanted, gelu_error + 1e-6 * std::abs(v)) << in;
+        }
+    }
 }
 
 TEST_P(Int8, DenseOfEveryKernelStrideAndWidth) {

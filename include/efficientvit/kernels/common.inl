@@ -82,6 +82,12 @@ EFFICIENTVIT_INLINE V activated(V x, Act act) {
     return one[0];
 }
 
+// silu and gelu of what becomes a byte next, or is beside such numbers; AVX-512 has one of its own.
+template <class V>
+EFFICIENTVIT_INLINE V byte_activation(V x, Act act) {
+    return rough_activation(x, act);
+}
+
 // act over `count` floats in memory, count a multiple of the block, with an optional residual added after it. Beside
 // products of bytes silu and gelu need not be exact.
 template <int Block, Operands O = Operands::f32>
@@ -90,7 +96,7 @@ EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, I
     for (Index i = 0; i < count; i += V::width) {
         V x = V::load(y + i);
         if constexpr (has_bytes(O)) {
-            x = rough_activation(x, act);
+            x = byte_activation(x, act);
         } else {
             x = activated(x, act);
         }

@@ -201,9 +201,16 @@ EFFICIENTVIT_NOINLINE void stage_pixels(const float* x, const Index* offset, Ind
         for (int lane = 0; lane < channels; lane += V::width) {
             const V value = V::load(from + offset[lane / Block] + lane % Block);
             float* const at = to + lane / Block * quantized_pixels * Block + lane % Block;
-            (act == Act::none ? value : rough_activation(value, act)).store(at);
+            (act == Act::none ? value : byte_activation(value, act)).store(at);
         }
     }
+}
+
+// Where a block of a line lies behind x: all channels of a column, then those of the next.
+template <int Block>
+EFFICIENTVIT_INLINE Index line_block(const Round& a, int block) {
+    if (a.line_columns == 1) return block * a.x_block_stride;
+    return block % a.x_blocks * a.x_block_stride + Index{block / a.x_blocks} * Block;
 }
 
 template <Operands O, int Block>
@@ -220,14 +227,12 @@ EFFICIENTVIT_NOINLINE void quantize_blocks(const Round& a) {
     for (int b = 0; b < blocks; ++b) staged_offset[b] = b * quantized_pixels * Block;
     float* y_group = a.y;
     for (int first = 0; first < line_blocks; first += blocks, y_group += a.y_group_stride) {
-        const auto place = [&](int block) {  // of a block behind x
-            if (a.line_columns == 1) return block * a.x_block_stride;
-            return block % a.x_blocks * a.x_block_stride + Index{block / a.x_blocks} * Block;
-        };
-        const Index first_place = place(first);
+        const Index first_place = line_block<Block>(a, first);
         // Blocks that are not there are the first once more, which leaves the range as it is.
         Index offset[blocks];
-        for (int b = 0; b < blocks; ++b) offset[b] = first + b < line_blocks ? place(first + b) - first_place : 0;
+        for (int b = 0; b < blocks; ++b) {
+            offset[b] = first + b < line_blocks ? line_block<Block>(a, first + b) - first_place : 0;
+        }
         const int there = (line_blocks - first) * Block,
                   parts = tile_count(there < channels ? there : channels, part_channels);
         const int whole_parts = channels < part_channels ? channels : parts * part_channels;
