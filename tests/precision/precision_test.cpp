@@ -385,6 +385,40 @@ TEST(Int8, LayersOfFewChannelsAreBf16OrFloat) {
     EXPECT_EQ(info.find("GenuineIntel"), std::string::npos);
 }
 
+// To round eight channels to bf16 takes as long as their products.
+TEST(Int8, LayersOfEightChannelsAreFloat) {
+    using Eight = ev::DSConv<ev::DSConvConfig{.in_channels = 8, .out_channels = 8}>;
+    EXPECT_TRUE(is_in_int8<Eight>(ev::Precision::f32));
+}
+
+// Nor have groups of aggregations, of 32 channels at most. One channel of each is much larger than the others, and
+// multiplied by zero: in bytes it would leave no steps for these.
+TEST(Int8, GroupsOfAggregationsHaveNoBytes) {
+    constexpr int dim = 16;
+    using Attention = ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 64, .out_channels = 64, .dim = dim}>;
+    ev::StateDict weights;
+    const ev::StateDict golden = golden_weights(Attention::parameters());
+    for (const ev::Parameter& p : Attention::parameters()) {
+        std::vector<float> values = to_float(golden.at(p.name));
+        const std::size_t channels = static_cast<std::size_t>(p.shape[0]), each = values.size() / channels;
+        for (std::size_t c = 0; c < channels; ++c) {
+            float* const of_channel = values.data() + c * each;
+            if (p.name == "aggreg.0.0.weight" && c % dim == 0) {
+                for (std::size_t i = 0; i < each; ++i) of_channel[i] *= 1e4f;
+            }
+            if (p.name == "aggreg.0.1.weight") of_channel[0] = 0.0f;
+        }
+        weights.insert(p.name, p.shape, values);
+    }
+    const ev::Tensor x = golden_input({1, 64, 8, 8});
+    const auto with = [&](const ev::Precision& precision) {
+        Attention attention;
+        attention.load_state_dict(weights, {.precision = precision});
+        return attention.forward(x);
+    };
+    EXPECT_LE(root_mean_square_error(to_map(with(ev::Precision::int8)), to_map(with(ev::Precision::f32))), 2e-2);
+}
+
 template <int InChannels, int Stride, int ExpandRatio>
 using Bottleneck = ev::MBConv<ev::MBConvConfig{
     .in_channels = InChannels, .out_channels = 40, .stride = Stride, .expand_ratio = ExpandRatio}>;

@@ -59,6 +59,8 @@ struct AttentionLayout {
     }
 
     AttentionSizes sizes(const LiteMLAConfig& c) const { return {c.dim, parts, c.scales.size(), margin, attended}; }
+    /// Of the 1x1 convolutions of aggregations, which have groups of dim channels.
+    static constexpr LayerTraits aggregation(const LiteMLAConfig& c) { return {c.dim, c.dim}; }
 };
 
 inline ConvConfig qkv_config(const LiteMLAConfig& c) {
@@ -102,6 +104,7 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
         return read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels), conv.use_bias,
                            conv.norm, conv.norm_eps);
     };
+    const kernels::Operands group_operands = layer_kernels(*p.kernels, layout.aggregation(c)).operands;
     PackedAttention packed;
     Folded f = read_one("qkv", qkv_config(c));
     packed.qkv = {pack_dense(f.name, f.weight, ChannelLayout::plain(c.in_channels), qkv, 1, operands),
@@ -112,7 +115,7 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
         const auto read = [&](const char* name, Index size) { return aggreg.read(name, size, 0); };  // zeros if missing
         packed.scales.push_back({c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
                                  pack_dense(aggreg.full_name("1.weight"), read("1.weight", Index{channels} * c.dim),
-                                            ChannelLayout::plain(c.dim), qkv, 1, operands),
+                                            ChannelLayout::plain(c.dim), qkv, 1, group_operands),
                                  pack_bias(read("0.bias", channels), qkv), pack_bias(read("1.bias", channels), qkv)});
     }
     f = read_one("proj", proj_config(c));
@@ -125,9 +128,15 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
 /// Parts (q, k or v of one head) and their aggregations, from x into their places in qkv.
 class AttentionParts {
 public:
-    AttentionParts(Session& session, const LiteMLAConfig& config, const PackedAttention& packed, const FeatureMap& x,
-                   const AttentionSchedule& schedule)
-        : session_(session), c_(config), layout_(config), packed_(packed), s_(schedule), x_(as_operand(session, x)) {
+    AttentionParts(Session& session, const Session& aggregation, const LiteMLAConfig& config,
+                   const PackedAttention& packed, const FeatureMap& x, const AttentionSchedule& schedule)
+        : session_(session),
+          aggregation_(aggregation),
+          c_(config),
+          layout_(config),
+          packed_(packed),
+          s_(schedule),
+          x_(as_operand(session, x)) {
         const auto take = [&](Index floats) { return session.workspace.take(floats * session.workers()); };
         planes_ = take(s_.plane_floats * s_.group);
         aggregated_ = take(s_.part_floats);
@@ -160,7 +169,7 @@ private:
         a.x_block_stride = x_.block_stride();
         a.x_block = x_.block;
         a.channels = c_.in_channels;
-        const Index panel = layout_.blocks * panel_words(c_.in_channels);  // of one part
+        const Index panel = layout_.blocks * panel_words(session_, c_.in_channels);  // of one part
         a.weights = packed_.qkv.weights.data() + part * panel;
         a.bias = packed_.qkv.bias.data() + Index{part} * layout_.blocks * layout_.block;
         a.y_block_stride = s_.plane_block_floats;
@@ -221,7 +230,7 @@ private:
         point.x_block_stride = s_.pixels * layout_.block;
         point.x_block = layout_.block;
         point.channels = c_.dim;
-        point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(c_.dim);
+        point.weights = scale.point.data() + Index{part} * layout_.blocks * panel_words(aggregation_, c_.dim);
         point.bias = scale.point_bias.data() + Index{part} * layout_.blocks * layout_.block;
         point.y = to;
         point.y_block_stride = s_.pixels * layout_.block;
@@ -231,16 +240,17 @@ private:
         point.y_width = static_cast<int>(s_.pixels);
         point.pixels = static_cast<int>(s_.pixels);
         point.act = relu(part);
-        set_operand(session_, point, layout_.blocks, rounded_ + s_.rounded_words * worker);
-        session_.kernels.pointwise(point);
+        set_operand(aggregation_, point, layout_.blocks, rounded_ + s_.rounded_words * worker);
+        aggregation_.kernels.pointwise(point);
     }
 
     /// Of the weights of one output block.
-    Index panel_words(int channels) const {
-        return kernels::panel_words(session_.kernels.operands, channels) * layout_.block;
+    Index panel_words(const Session& session, int channels) const {
+        return kernels::panel_words(session.kernels.operands, channels) * layout_.block;
     }
 
     Session& session_;
+    const Session& aggregation_;
     const LiteMLAConfig& c_;
     AttentionLayout layout_;
     const PackedAttention& packed_;
@@ -257,14 +267,15 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
                           const FeatureMap& y, const FeatureMap* residual) {
     const Workspace::Frame frame(session.workspace);
     const AttentionLayout layout(c);
-    const AttentionSchedule s = schedule(layout.sizes(c), x, session.machine());
+    const Session aggregation = layer_session(session, layout.aggregation(c));
+    const AttentionSchedule s = schedule(layout.sizes(c), x, aggregation.machine());
     session.scheduled(s);
     const auto take = [&](Index floats) { return session.workspace.take(floats); };
     // All parts, then all parts of the first scale, and so on. q and k in here have been through relu.
     float* const qkv = take(s.image_floats * x.batch);
     {
         const Workspace::Frame inner(session.workspace);
-        const AttentionParts parts(session, c, packed, x, s);
+        const AttentionParts parts(session, aggregation, c, packed, x, s);
         session.parallel(x.batch * s.groups, [&](int chunk, int worker) {
             const int n = chunk / s.groups;
             parts.run(n, chunk % s.groups, qkv + n * s.image_floats, worker);

@@ -68,8 +68,10 @@ struct LayerTraits {
 /// The kernels of a block in a network whose kernels are `table`: its weights are packed for these, and it runs in a
 /// part of the session that has them.
 inline const kernels::Table& layer_kernels(const kernels::Table& table, const LayerTraits& layer) {
+    if (!kernels::has_bytes(table.operands)) return table;
     const kernels::Table& few = kernels::of_few_channels(table);
     const int most_channels = std::max(layer.in_channels, layer.most_channels);
+    if (most_channels <= most_float_channels) return kernels::of_floats(table);
     if (layer.in_channels < least_int8_channels || most_channels <= least_int8_channels) return few;
     const bool exact = layer.halves && layer.in_channels >= least_exact_channels &&
                        most_channels <= most_exact_widening * layer.in_channels;

@@ -22,10 +22,12 @@ EFFICIENTVIT_BEGIN_NAMESPACE
 
 namespace detail {
 
-/// Layers of fewer input channels, or of no more in any map, are float in int8, or bf16 (kernels::few_channels_table).
-/// They are the first of a network, where errors grow through all that follows, and gain no time by bytes: quantizing
-/// costs as much as their products.
+/// Layers of fewer input channels, or of no more in any map, are float in int8, or bf16 (kernels::few_channels_table):
+/// the first of a network, where errors grow through all that follows, and the groups of aggregations. They gain no
+/// time by bytes, since quantizing costs as much as their products.
 constexpr int least_int8_channels = 32;
+/// Those of no more in any map are float everywhere: even to round them to bf16 costs as much.
+constexpr int most_float_channels = 8;
 /// MBConvs that halve the map, of at least so many input channels, and widened so many times at most, are bf16 in int8
 /// where few_channels_table is. No shortcut dilutes their errors: b3's two are a twenty-fifth of its products and make
 /// more than a quarter of its squared error.
