@@ -13,36 +13,54 @@
 EFFICIENTVIT_BEGIN_NAMESPACE
 namespace detail {
 
+/// As many neighbouring pixels at a time: the sums of one are a chain in which each addition waits for the last.
+template <int Pixels>
+void layer_norm_2d_pixels(const PackedAffine& packed, double eps, const FeatureMap& x, const float* in,
+                          const FeatureMap& y, float* out) {
+    const auto for_each_value = [&](const auto& f) {
+        for (int b = 0, left = x.channels; left > 0; ++b, left -= x.block) {
+            const float* const values = in + b * x.block_stride();
+            for (int lane = 0; lane < std::min(left, x.block); ++lane) {
+                for (int p = 0; p < Pixels; ++p) f(p, double{values[p * x.block + lane]});
+            }
+        }
+    };
+    constexpr std::size_t count{Pixels};
+    double mean[count] = {}, variance[count] = {}, scale[count];
+    for_each_value([&](int p, double value) { mean[p] += value; });
+    for (double& m : mean) m /= x.channels;
+    for_each_value([&](int p, double value) {
+        const double difference = value - mean[p];
+        variance[p] += difference * difference;
+    });
+    for (int p = 0; p < Pixels; ++p) scale[p] = 1.0 / std::sqrt(variance[p] / x.channels + eps);
+    // Empty lanes get their zero shift.
+    for (int b = 0; b < x.blocks(); ++b) {
+        const float* const values = in + b * x.block_stride();
+        const float* const weight = packed.scale.data() + b * x.block;
+        const float* const bias = packed.shift.data() + b * x.block;
+        float* const results = out + b * y.block_stride();
+        for (int p = 0; p < Pixels; ++p) {
+            for (int lane = 0; lane < x.block; ++lane) {
+                const double normal = (double{values[p * x.block + lane]} - mean[p]) * scale[p];
+                results[p * x.block + lane] = static_cast<float>(normal * double{weight[lane]} + double{bias[lane]});
+            }
+        }
+    }
+}
+
 inline void run_layer_norm_2d(Session& session, const PackedAffine& packed, double eps, const FeatureMap& x,
                               const FeatureMap& y) {
+    constexpr int together = 8;
     session.parallel(x.batch * x.height, [&](int chunk, int) {
         const int n = chunk / x.height, row = chunk % x.height;
-        for (int column = 0; column < x.width; ++column) {
-            const float* const in = x.image(n) + row * x.row_stride() + Index{column} * x.block;
-            float* const out = y.image(n) + row * y.row_stride() + Index{column} * y.block;
-            const auto for_each_channel = [&](const auto& f) {
-                for (int b = 0, left = x.channels; left > 0; ++b, left -= x.block) {
-                    for (int lane = 0; lane < std::min(left, x.block); ++lane) f(b, lane);
-                }
-            };
-            const auto value = [&](int b, int lane) { return double{in[b * x.block_stride() + lane]}; };
-            double mean = 0, variance = 0;
-            for_each_channel([&](int b, int lane) { mean += value(b, lane); });
-            mean /= x.channels;
-            for_each_channel([&](int b, int lane) {
-                const double difference = value(b, lane) - mean;
-                variance += difference * difference;
-            });
-            const double scale = 1.0 / std::sqrt(variance / x.channels + eps);
-            // Empty lanes get their zero shift.
-            for (int b = 0; b < x.blocks(); ++b) {
-                const float* const weight = packed.scale.data() + b * x.block;
-                const float* const bias = packed.shift.data() + b * x.block;
-                for (int lane = 0; lane < x.block; ++lane) {
-                    out[b * y.block_stride() + lane] =
-                        static_cast<float>((value(b, lane) - mean) * scale * double{weight[lane]} + double{bias[lane]});
-                }
-            }
+        const float* in = x.image(n) + row * x.row_stride();
+        float* out = y.image(n) + row * y.row_stride();
+        for (int left = x.width; left > 0;) {
+            const bool whole = left >= together;
+            (whole ? layer_norm_2d_pixels<together> : layer_norm_2d_pixels<1>)(packed, eps, x, in, y, out);
+            const int done = whole ? together : 1;
+            left -= done, in += done * x.block, out += done * x.block;
         }
     });
 }
