@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -144,34 +145,38 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
     for (int lane = 0; lane < in_lanes; ++lane) {
         channels[static_cast<std::size_t>(lane)] = in.channel(lane / in.block, lane % in.block);
     }
-    // One output of one group and tap, whose weights begin at `from`; `to` is its word in the first row.
-    const auto pack_column = [&](const float* from, const float& scale, int first, int words, int tap, float* to) {
+    // One output of one group and tap, whose bytes begin at `from`; `to` is its word in the first row.
+    const auto pack_column = [&](const std::int8_t* from, int first, int words, int tap, float* to) {
         std::int32_t sum = 0;
         for (int word = 0; word < words; ++word) {
-            std::int8_t bytes[4] = {};
-            for (int i = 0; from != nullptr && i < 4; ++i) {
+            std::uint32_t bytes = 0;
+            for (int i = 0; i < 4; ++i) {
                 const int ic = channels[static_cast<std::size_t>(first + 4 * word + i)];
-                if (ic >= 0) bytes[i] = to_int8(from[Index{ic} * taps + tap], scale);
-                sum += bytes[i];
+                const std::int8_t byte = ic < 0 ? std::int8_t{0} : from[Index{ic} * taps + tap];
+                bytes |= std::uint32_t{static_cast<std::uint8_t>(byte)} << 8 * i;
+                sum += byte;
             }
-            std::memcpy(to + Index{word + 1} * out.block, bytes, sizeof(bytes));
+            std::memcpy(to + Index{word + 1} * out.block, &bytes, sizeof(bytes));
         }
         std::memcpy(to, &sum, sizeof(sum));
     };
+    const auto each = static_cast<std::size_t>(row);
+    std::vector<std::int8_t> block(each * static_cast<std::size_t>(out.block));
     float* to = packed.data();
     for (int ob = 0; ob < out.blocks(); ++ob) {
-        const float* rows[16];
-        float scales[16];
+        float scales[16] = {};
+        std::fill(block.begin(), block.end(), std::int8_t{0});
         for (int o = 0; o < out.block; ++o) {
             const int oc = out.channel(ob, o);
-            rows[o] = oc < 0 ? nullptr : weight.data() + oc * row;
-            scales[o] = 0;
-            if (oc >= 0) find_int8_scale({rows[o], static_cast<std::size_t>(row)}, scales[o]);
+            if (oc < 0) continue;
+            const std::span<const float> weights{weight.data() + oc * row, each};
+            find_int8_scale(weights, scales[o]);
+            to_int8(weights, scales[o], block.data() + o * row);
         }
         for (int first = 0; first < in_lanes; first += group) {
             const int words = kernels::operand_words(int8, std::min(group, in_lanes - first));
             for (int tap = 0; tap < taps; ++tap, to += Index{words + 1} * out.block) {
-                for (int o = 0; o < out.block; ++o) pack_column(rows[o], scales[o], first, words, tap, to + o);
+                for (int o = 0; o < out.block; ++o) pack_column(block.data() + o * row, first, words, tap, to + o);
             }
         }
         to = std::copy_n(scales, out.block, to);

@@ -43,8 +43,9 @@ inline void insert_copy(StateDict& to, const std::string& name, const Entry& ent
     insert_owned(to, name, entry.dtype, entry.shape, std::move(bytes));
 }
 
-/// Whether converted() makes 8-bit integers of it: the weights of convolutions and linear layers, but those whose few
-/// channels Precision::int8 multiplies as floats anyway.
+/// Whether converted() makes 8-bit integers of it: the weights of convolutions and linear layers, but for those of few
+/// channels, which Precision::int8 multiplies as floats. Other layers that have no bytes there cannot be told by a
+/// tensor.
 inline bool becomes_int8(std::string_view name, const Entry& entry) {
     return name.ends_with("weight") && is_floating_point(entry.dtype) && entry.shape.size() >= 2 &&
            entry.shape[0] >= least_int8_channels && entry.shape[1] >= least_int8_channels;
@@ -64,8 +65,9 @@ inline void insert_int8(StateDict& to, const std::string& name, const Entry& ent
     std::vector<std::int8_t> integers(values.size());
     with_float_defaults([&] {
         for (std::size_t o = 0; o < outputs; ++o) {
-            find_int8_scale({values.data() + o * each, each}, scales[o]);
-            for (std::size_t i = o * each; i < (o + 1) * each; ++i) integers[i] = to_int8(values[i], scales[o]);
+            const std::span<const float> of_output{values.data() + o * each, each};
+            find_int8_scale(of_output, scales[o]);
+            to_int8(of_output, scales[o], integers.data() + o * each);
         }
     });
     insert_owned(to, name, DType::i8, entry.shape, std::move(integers));
