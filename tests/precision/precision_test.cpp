@@ -194,6 +194,9 @@ TEST_P(Precision, OfLayers) {
     check<ev::ConvLayer<ev::ConvConfig{.in_channels = 16, .out_channels = 72, .kernel_size = 5, .stride = 2}>>(
         "dense ConvLayer that halves the map", {2, 16, 8, 13});
     // With few channels a head some denominator is next to nothing, and magnifies any rounding.
+    // Larger groups have bytes.
+    check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 80, .out_channels = 40, .dim = 40}>>("LiteMLA of 40",
+                                                                                            {2, 80, 9, 11});
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 24, .dim = 20, .scales = {3, 5}}>>("LiteMLA",
                                                                                                               shape);
     check<ev::LinearLayer<ev::LinearConfig{.in_features = 20 * 11 * 13, .out_features = 37}>>("LinearLayer", shape);
@@ -391,8 +394,8 @@ TEST(Int8, LayersOfEightChannelsAreFloat) {
     EXPECT_TRUE(is_in_int8<Eight>(ev::Precision::f32));
 }
 
-// Nor have groups of aggregations, of 32 channels at most. One channel of each is much larger than the others, and
-// multiplied by zero: in bytes it would leave no steps for these.
+// Groups of aggregations, of 32 channels at most, have no bytes either. One channel of each is much larger than the
+// others, and multiplied by zero: in bytes it would leave no steps for these.
 TEST(Int8, GroupsOfAggregationsHaveNoBytes) {
     constexpr int dim = 16;
     using Attention = ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 64, .out_channels = 64, .dim = dim}>;

@@ -28,10 +28,10 @@ struct Table;
 /// Precision::int8: weights of 1x1 and dense convolutions are 8-bit integers with a scale for each output channel.
 /// Their inputs are quantized as they are needed, with a scale and an offset for each pixel and 128 channels, so no
 /// calibration data is needed; sums of products are exact, for activations up to 1e30. All else is float, and so are a
-/// network's first blocks, of fewer than 32 input channels or of 32 throughout, and the groups of LiteMLA's
-/// aggregations; on AMD's cores with AVX512_BF16 and on Arm's with BF16 these are bf16, but for blocks of 8 channels,
-/// as are MBConvs that halve the map, of at least 128 input channels and widened sixfold at most (nn/module.hpp,
-/// layer_kernels). 3x3 convolutions that may be Winograd's
+/// network's first blocks, of fewer than 32 input channels or of 32 throughout, and LiteMLA's aggregations, if their
+/// groups have 32 channels at most. On AMD's cores with AVX512_BF16 and on Arm's with BF16 these are bf16 where they
+/// have more than 8 channels, and so are MBConvs that halve the map, of at least 128 input channels and widened
+/// sixfold at most (nn/module.hpp, layer_kernels). 3x3 convolutions that may be Winograd's
 /// (kernels/winograd_args.hpp) multiply 8-bit weights, made floats, and inputs as they are where no unit multiplies
 /// bytes, the same in bf16 on AMD's cores with AVX512_BF16, from 64 input channels on. Runs on every CPU; is meant for
 /// those with 8-bit dot products (AVX512_VNNI, AVX-VNNI, Arm's DotProd and I8MM). With AVX2 alone large networks gain a

@@ -297,7 +297,7 @@ EFFICIENTVIT_NOINLINE void winograd_transform_sums(const Winograd& a, const Wino
             }
         }
         if (a.act == Act::none && a.residual == nullptr) continue;
-        // Beside bf16 rare activations may be as rough as beside bytes.
+        // Winograd with bf16 is int8's alone: rare activations may be as rough as beside bytes.
         constexpr Operands beside = P == Operands::bf16 ? Operands::int8 : P;
         const auto activate_row = in_epilogue(a.act) ? activate_in_memory<16> : activate_in_memory<16, beside>;
         for (int row = 0; row < rows; ++row) {

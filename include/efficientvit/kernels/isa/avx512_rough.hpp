@@ -25,7 +25,8 @@ EFFICIENTVIT_INLINE Float16 rough_activation(Float16 x, Act act) {
 }
 
 // gelu within 3.5e-4, a fortieth of the step from one byte to the next where a line reaches from 0 to 4, in half that
-// time again: x (a x^2 + b x + c), a best parabola for each of 14 intervals, behind which it is 0 or x.
+// time again: x (a x^2 + b x + c), a best parabola for each of 13 intervals from -3.66 to 3.66, beyond which gelu is 0
+// and x.
 EFFICIENTVIT_INLINE Float16 gelu_by_table(Float16 x) {
     static constexpr float constant[16] = {
         0.0f, 0.0f,        0.031238396f, 0.113929473f, 0.270607531f, 0.439399987f, 0.517129958f, 0.507737935f,
@@ -37,7 +38,7 @@ EFFICIENTVIT_INLINE Float16 gelu_by_table(Float16 x) {
                                          0.0362804607f,  0.0800337866f,  0.116784334f,   0.0967611521f,
                                          0.0f,           -0.0967611521f, -0.116784319f,  -0.0800337866f,
                                          -0.0362805463f, -0.0112459613f, -0.0023218184f, 0.0f};
-    // The sum is a whole number beside 2^23, so its last bits are the interval's.
+    // Beside 2^23 the last place is one, so that the sum's last bits are the number of an interval, 1 to 15.
     constexpr float interval = 0.5625f, magic = 0x1.8p23f;
     const Float16 within = Float16::clamp(x, Float16::set(7 * interval));
     const Float16 sum = Float16::fma(within, Float16::set(1 / interval), Float16::set(magic + 8));
