@@ -193,10 +193,10 @@ TEST_P(Precision, OfLayers) {
         "FusedMBConv of 64 that halves the map", {1, 64, 8, 10});
     check<ev::ConvLayer<ev::ConvConfig{.in_channels = 16, .out_channels = 72, .kernel_size = 5, .stride = 2}>>(
         "dense ConvLayer that halves the map", {2, 16, 8, 13});
-    // With few channels a head some denominator is next to nothing, and magnifies any rounding.
-    // Larger groups have bytes.
+    // Groups of aggregations that have bytes: those of more than 32 channels.
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 80, .out_channels = 40, .dim = 40}>>("LiteMLA of 40",
                                                                                             {2, 80, 9, 11});
+    // With few channels a head some denominator is next to nothing, and magnifies any rounding.
     check<ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 20, .out_channels = 24, .dim = 20, .scales = {3, 5}}>>("LiteMLA",
                                                                                                               shape);
     check<ev::LinearLayer<ev::LinearConfig{.in_features = 20 * 11 * 13, .out_features = 37}>>("LinearLayer", shape);
