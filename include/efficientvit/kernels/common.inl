@@ -82,7 +82,12 @@ EFFICIENTVIT_INLINE V activated(V x, Act act) {
     return one[0];
 }
 
-// silu and gelu of what becomes a byte next, or is beside such numbers; AVX-512 has one of its own.
+// silu and gelu of what becomes bf16 next, and of what becomes a byte or is beside such numbers. AVX-512 has rougher
+// ones, which take less time (isa/avx512_rough.hpp).
+template <class V>
+EFFICIENTVIT_INLINE V rough_activation(V x, Act act) {
+    return rare_activation(x, act);
+}
 template <class V>
 EFFICIENTVIT_INLINE V byte_activation(V x, Act act) {
     return rough_activation(x, act);

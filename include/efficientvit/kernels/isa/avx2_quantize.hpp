@@ -68,5 +68,3 @@ EFFICIENTVIT_INLINE void store_bytes(const Float8 (&x)[Count], float* to) {
     EFFICIENTVIT_UNROLL
     for (int i = 0; i < Count; i += 4) _mm256_storeu_ps(to + i * 2, _mm256_castsi256_ps(nearest_bytes(x, i)));
 }
-
-EFFICIENTVIT_INLINE Float8 rough_activation(Float8 x, Act act) { return rare_activation(x, act); }

@@ -37,5 +37,3 @@ EFFICIENTVIT_INLINE Float16 rounded_lanes(Float16 low, Float16 high) {
     const __m512i pairs = _mm512_castps_si512(rounded_pairs(low, high).v);
     return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_loadu_si512(order), pairs))};
 }
-
-EFFICIENTVIT_INLINE Float8 rough_activation(Float8 x, Act act) { return rare_activation(x, act); }

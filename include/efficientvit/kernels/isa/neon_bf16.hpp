@@ -12,5 +12,3 @@ EFFICIENTVIT_INLINE Float4 add_pair_products(Float4 x, Float4 w, Float4 sum) {
 EFFICIENTVIT_INLINE Float4 rounded_pairs(Float4 low, Float4 high) {
     return {vreinterpretq_f32_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low.v), high.v))};
 }
-
-EFFICIENTVIT_INLINE Float4 rough_activation(Float4 x, Act act) { return rare_activation(x, act); }

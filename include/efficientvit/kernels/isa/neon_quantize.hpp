@@ -43,5 +43,3 @@ EFFICIENTVIT_INLINE void store_bytes(const Float4 (&x)[Count], float* to) {
         vst1q_f32(to + i, vreinterpretq_f32_u8(vcombine_u8(low, high)));
     }
 }
-
-EFFICIENTVIT_INLINE Float4 rough_activation(Float4 x, Act act) { return rare_activation(x, act); }

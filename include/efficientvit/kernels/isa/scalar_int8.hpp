@@ -70,5 +70,3 @@ EFFICIENTVIT_INLINE void store_bytes(const Float4 (&x)[Count], float* to) {
     }
     EFFICIENTVIT_COPY(to, bytes, sizeof(bytes));
 }
-
-EFFICIENTVIT_INLINE Float4 rough_activation(Float4 x, Act act) { return rare_activation(x, act); }

@@ -70,5 +70,3 @@ EFFICIENTVIT_INLINE void store_wide_bytes(const Float4 (&x)[Count], float* to) {
         wasm_v128_store(to + group_words(Operands::int8_wide) + i, wasm_u16x8_shr(bytes, 8));
     }
 }
-
-EFFICIENTVIT_INLINE Float4 rough_activation(Float4 x, Act act) { return rare_activation(x, act); }
