@@ -268,6 +268,7 @@ inline void run_attention(Session& session, const LiteMLAConfig& c, const Packed
     const Workspace::Frame frame(session.workspace);
     const AttentionLayout layout(c);
     const Session aggregation = layer_session(session, layout.aggregation(c));
+    // Of the schedule only what aggregations round depends on operands.
     const AttentionSchedule s = schedule(layout.sizes(c), x, aggregation.machine());
     session.scheduled(s);
     const auto take = [&](Index floats) { return session.workspace.take(floats); };

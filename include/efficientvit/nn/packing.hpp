@@ -165,13 +165,16 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
     float* to = packed.data();
     for (int ob = 0; ob < out.blocks(); ++ob) {
         float scales[16] = {};
-        std::fill(block.begin(), block.end(), std::int8_t{0});
         for (int o = 0; o < out.block; ++o) {
             const int oc = out.channel(ob, o);
-            if (oc < 0) continue;
+            std::int8_t* const integers = block.data() + o * row;
+            if (oc < 0) {
+                std::fill_n(integers, each, std::int8_t{0});
+                continue;
+            }
             const std::span<const float> weights{weight.data() + oc * row, each};
             find_int8_scale(weights, scales[o]);
-            to_int8(weights, scales[o], block.data() + o * row);
+            to_int8(weights, scales[o], integers);
         }
         for (int first = 0; first < in_lanes; first += group) {
             const int words = kernels::operand_words(int8, std::min(group, in_lanes - first));
