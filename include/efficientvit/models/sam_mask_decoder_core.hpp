@@ -150,7 +150,7 @@ private:
             }
             turned.bias.insert(turned.bias.end(), bias.begin(), bias.end());
         }
-        layer.pack(turned, token_channels(in), head_channels(4, out), operands);
+        layer.pack(*p.memory, turned, token_channels(in), head_channels(4, out), operands);
     }
 
     void fill_tokens(const float* sparse, const FeatureMap& tokens) const {

@@ -65,7 +65,8 @@ public:
         const kernels::Operands floats = kernels::Operands::f32;  // a thousandth of the decoder's work
         const auto conv = [&](TokenLinear& layer, int i, int out, int in) {
             const WeightReader weights = mask.at(i).weights;
-            layer.pack({weights.full_name("weight"), weights.read("weight", out * in, 0), weights.read("bias", out, 0)},
+            layer.pack(*p.memory,
+                       {weights.full_name("weight"), weights.read("weight", out * in, 0), weights.read("bias", out, 0)},
                        token_channels(in), token_channels(out), floats);
         };
         conv(mask_[0], 0, few, 4);

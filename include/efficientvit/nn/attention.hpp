@@ -36,9 +36,9 @@ namespace detail {
 struct PackedAttention {
     struct Scale {
         int size;
-        AlignedBuffer<float> depth;                   // [part][block][ky][kx][lane]
-        AlignedBuffer<float> point;                   // [part][block][dim][lane]
-        AlignedBuffer<float> depth_bias, point_bias;  // [part][block][lane], zeros without use_bias[0]
+        PackedWeights depth;                   // [part][block][ky][kx][lane]
+        PackedWeights point;                   // [part][block][dim][lane]
+        PackedWeights depth_bias, point_bias;  // [part][block][lane], zeros without use_bias[0]
     };
     PackedConvolution qkv, proj;
     std::vector<Scale> scales;
@@ -100,28 +100,30 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     const kernels::Operands operands = p.kernels->operands;
     const int channels = layout.parts * c.dim;
     const ChannelLayout qkv = ChannelLayout::sections(layout.parts, c.dim);
-    const auto read_one = [&](const char* name, const ConvConfig& conv) {
-        return read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels), conv.use_bias,
-                           conv.norm, conv.norm_eps);
+    const auto pack_one = [&](const char* name, const ConvConfig& conv, const ChannelLayout& in,
+                              const ChannelLayout& out) {
+        Folded f = read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels), conv.use_bias,
+                               conv.norm, conv.norm_eps);
+        PackedConvolution one{pack_dense(*p.memory, f.name, f.weight, in, out, 1, operands),
+                              pack_bias(*p.memory, f.bias, out)};
+        p.memory->values = std::move(f.weight);
+        return one;
     };
     const kernels::Operands group_operands = layer_kernels(*p.kernels, layout.aggregation(c)).operands;
     PackedAttention packed;
-    Folded f = read_one("qkv", qkv_config(c));
-    packed.qkv = {pack_dense(f.name, f.weight, ChannelLayout::plain(c.in_channels), qkv, 1, operands),
-                  pack_bias(f.bias, qkv)};
+    packed.qkv = pack_one("qkv", qkv_config(c), ChannelLayout::plain(c.in_channels), qkv);
     for (int s = 0; s < c.scales.size(); ++s) {
         const WeightReader aggreg = p.at("aggreg").at(s).weights;
         const int taps = c.scales[s] * c.scales[s];
         const auto read = [&](const char* name, Index size) { return aggreg.read(name, size, 0); };  // zeros if missing
-        packed.scales.push_back({c.scales[s], pack_depthwise(read("0.weight", Index{channels} * taps), qkv, taps),
-                                 pack_dense(aggreg.full_name("1.weight"), read("1.weight", Index{channels} * c.dim),
-                                            ChannelLayout::plain(c.dim), qkv, 1, group_operands),
-                                 pack_bias(read("0.bias", channels), qkv), pack_bias(read("1.bias", channels), qkv)});
+        packed.scales.push_back(
+            {c.scales[s], pack_depthwise(*p.memory, read("0.weight", Index{channels} * taps), qkv, taps),
+             pack_dense(*p.memory, aggreg.full_name("1.weight"), read("1.weight", Index{channels} * c.dim),
+                        ChannelLayout::plain(c.dim), qkv, 1, group_operands),
+             pack_bias(*p.memory, read("0.bias", channels), qkv), pack_bias(*p.memory, read("1.bias", channels), qkv)});
     }
-    f = read_one("proj", proj_config(c));
-    packed.proj = {pack_dense(f.name, f.weight, ChannelLayout::sections(layout.attended, c.dim),
-                              ChannelLayout::plain(c.out_channels), 1, operands),
-                   pack_bias(f.bias, ChannelLayout::plain(c.out_channels))};
+    packed.proj = pack_one("proj", proj_config(c), ChannelLayout::sections(layout.attended, c.dim),
+                           ChannelLayout::plain(c.out_channels));
     return packed;
 }
 

@@ -168,7 +168,7 @@ inline kernels::Dense dense_arguments(const ConvConfig& c, const PackedConvoluti
 
 inline WinogradSchedule schedule_winograd(const ConvConfig& c, const PackedConvolution& packed, const FeatureMap& y,
                                           const Machine& machine) {
-    if (packed.winograd < 0) return {};
+    if (packed.winograd.empty()) return {};
     return schedule_winograd(c.in_channels, c.out_channels, y, machine);
 }
 

@@ -87,11 +87,12 @@ EFFICIENTVIT_COLD inline void describe_convolution(const Describer& d, const Con
 }
 
 /// [out block][channel of the group][tap][lane], and which input channel each lane reads.
-inline void pack_grouped(PackedConvolution& packed, const ConvConfig& c, const std::vector<float>& weight) {
+inline void pack_grouped(WeightMemory& memory, PackedConvolution& packed, const ConvConfig& c,
+                         const std::vector<float>& weight) {
     const int block = block_width(c.out_channels), blocks = block_count(c.out_channels);
     const int group_in = c.in_channels / c.groups, group_out = c.out_channels / c.groups;
     const int taps = c.kernel_size * c.kernel_size;
-    packed.weights = AlignedBuffer<float>(static_cast<std::uint64_t>(Index{blocks} * group_in * taps * block), 0.0f);
+    packed.weights = memory.take(static_cast<std::uint64_t>(Index{blocks} * group_in * taps * block), 0.0f);
     packed.lane_channels = AlignedBuffer<int>(static_cast<std::uint64_t>(Index{blocks} * group_in * block), 0);
     for (int oc = 0; oc < c.out_channels; ++oc) {
         for (int i = 0; i < group_in; ++i) {
@@ -125,28 +126,32 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
                                                             PackWinograd* winograd = nullptr) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
-    const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias,
-                                 c.norm, c.norm_eps, input_scale);
+    Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias, c.norm,
+                           c.norm_eps, input_scale);
     const ChannelLayout out = ChannelLayout::plain(c.out_channels);
     PackedConvolution packed;
     if (kind == ConvKind::depthwise) {
-        packed.weights = pack_depthwise(f.weight, out, taps);
+        packed.weights = pack_depthwise(*p.memory, f.weight, out, taps);
     } else if (kind == ConvKind::grouped) {
-        pack_grouped(packed, c, f.weight);
+        pack_grouped(*p.memory, packed, c, f.weight);
     } else {
         const int block = reads_planes(kind) ? 1 : block_width(c.in_channels);
         const kernels::Operands operands = has_operands(c) ? p.kernels->operands : kernels::Operands::f32;
         const bool joins = kernels::has_bytes(operands) && joins_columns(c);
         if (joins) packed.line_columns = c.kernel_size;
         const int line_in = group_in * packed.line_columns;
-        packed.weights = pack_dense(f.name, joins ? with_joined_columns(f.weight, c) : f.weight,
+        packed.weights = pack_dense(*p.memory, f.name, joins ? with_joined_columns(f.weight, c) : f.weight,
                                     ChannelLayout{line_in, line_in, block}, out, taps / packed.line_columns, operands);
     }
     if (winograd != nullptr && p.winograd) {
-        if (p.kernels->operands == kernels::Operands::f32) winograd(packed, f.weight, c.in_channels, c.out_channels);
-        if (p.kernels->winograd != nullptr && c.in_channels >= p.kernels->winograd_channels) packed.winograd = 0;
+        if (p.kernels->operands == kernels::Operands::f32) {
+            packed.winograd = winograd(*p.memory, f.weight, c.in_channels, c.out_channels);
+        } else if (p.kernels->winograd != nullptr && c.in_channels >= p.kernels->winograd_channels) {
+            packed.winograd = packed.weights;
+        }
     }
-    packed.bias = pack_bias(f.bias, out);
+    packed.bias = pack_bias(*p.memory, f.bias, out);
+    p.memory->values = std::move(f.weight);
     return packed;
 }
 

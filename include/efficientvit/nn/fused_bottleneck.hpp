@@ -139,7 +139,7 @@ void run_fused_bottleneck(Session& session, const FusedBottleneck& layer, const 
         if (winograd.used) return run_winograd_bottleneck(session, winograd, layer, input, y, residual);
     }
     const FusedBottleneckSchedule s =
-        schedule_fused(c.out_channels, layer.spatial_weights->direct_words(), y, session.machine());
+        schedule_fused(c.out_channels, static_cast<Index>(layer.spatial_weights->weights.size()), y, session.machine());
     session.scheduled(s);
 
     const Workspace::Frame frame(session.workspace);

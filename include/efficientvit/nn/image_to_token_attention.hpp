@@ -22,13 +22,14 @@ public:
         heads_ = k;
         k_.pack(p.at("k_proj"), k.model(), k.split());
         v_.pack(p.at("v_proj"), k.model(), k.split());
-        query_for_tokens_ = pack_for_tokens(p.at("q_proj").weights.read("weight", k.internal * k.dim, 0), k);
+        query_for_tokens_ = pack_for_tokens(*p.memory, p.at("q_proj").weights.read("weight", k.internal * k.dim, 0), k);
         query_bias_ = p.at("q_proj").weights.read("bias", k.internal, 0);
-        zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
+        zeros_ = p.memory->take(static_cast<std::uint64_t>(k.model().blocks() * token_block), 0.0f);
         if (projected) project_.pack(p.at("q_proj"), k.model(), k.split());
         const std::vector<float> out = p.at("out_proj").weights.read("weight", k.internal * k.dim, 0);
-        output_ = pack_by_head(k, [&](int d, int i) { return out[static_cast<std::size_t>(d * k.internal + i)]; });
-        output_bias_ = pack_bias(p.at("out_proj").weights.read("bias", k.dim, 0), k.model());
+        output_ =
+            pack_by_head(*p.memory, k, [&](int d, int i) { return out[static_cast<std::size_t>(d * k.internal + i)]; });
+        output_bias_ = pack_bias(*p.memory, p.at("out_proj").weights.read("bias", k.dim, 0), k.model());
     }
 
     /// The projection of places, which run() takes where it is the same for many prompts.
@@ -162,7 +163,7 @@ private:
 
     CrossHeads heads_;
     TokenLinear k_, v_, project_;
-    AlignedBuffer<float> query_for_tokens_, output_, output_bias_, zeros_;
+    PackedWeights query_for_tokens_, output_, output_bias_, zeros_;
     std::vector<float> query_bias_;
 };
 

@@ -93,7 +93,7 @@ public:
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         const auto packed = [&](const char* name, float otherwise) {
-            return detail::pack_bias(p.weights.read(name, C.num_features, otherwise),
+            return detail::pack_bias(*p.memory, p.weights.read(name, C.num_features, otherwise),
                                      detail::ChannelLayout::plain(C.num_features));
         };
         packed_ = {packed("weight", 1), packed("bias", 0)};

@@ -92,15 +92,16 @@ public:
         if (out_features == 0) return;  // left out: a classifier with num_classes=0
         const WeightReader& weights = p.weights;
         const ChannelLayout out = ChannelLayout::plain(out_features);
-        linear_.weights = detail::pack_dense(weights.full_name("linear.weight"),
+        linear_.weights = detail::pack_dense(*p.memory, weights.full_name("linear.weight"),
                                              weights.read("linear.weight", Index{out_features} * C.in_features, 0),
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
-        linear_.bias = detail::pack_bias(C.use_bias ? weights.read("linear.bias", out_features, 0)
+        linear_.bias = detail::pack_bias(*p.memory,
+                                         C.use_bias ? weights.read("linear.bias", out_features, 0)
                                                     : detail::filled(static_cast<std::size_t>(out_features), 0.0f),
                                          out);
         if (C.norm == Norm::ln) {
-            norm_ = {detail::pack_bias(weights.read("norm.weight", out_features, 1), out),
-                     detail::pack_bias(weights.read("norm.bias", out_features, 0), out)};
+            norm_ = {detail::pack_bias(*p.memory, weights.read("norm.weight", out_features, 1), out),
+                     detail::pack_bias(*p.memory, weights.read("norm.bias", out_features, 0), out)};
         }
     }
     /// (N, out_features, 1, 1). Throws ShapeError where C*H*W is not in_features.

@@ -78,7 +78,7 @@ inline const kernels::Table& layer_kernels(const kernels::Table& table, const La
     return exact && few.operands == kernels::Operands::bf16 ? few : table;
 }
 inline Packer layer_packer(const Packer& p, const LayerTraits& layer) {
-    return {p.weights, &layer_kernels(*p.kernels, layer), p.winograd};
+    return {p.weights, &layer_kernels(*p.kernels, layer), p.winograd, p.memory};
 }
 inline Session layer_session(const Session& whole, const LayerTraits& layer) {
     return {whole, layer_kernels(whole.kernels, layer)};
@@ -113,7 +113,8 @@ public:
         const detail::FloatEnvironment environment;  // what is folded does not depend on the caller's modes
         MatchedWeights matched(weights, wanted, options);
         Derived loaded;
-        loaded.load({WeightReader(matched), &kernels_for(options), winograd_wanted(options)});
+        detail::WeightMemory memory;
+        loaded.load({WeightReader(matched), &kernels_for(options), winograd_wanted(options), &memory});
         static_cast<Derived&>(*this) = std::move(loaded);
         if (open_extent != nullptr) *open_extent = matched.open_extent();
         return matched.take_report();

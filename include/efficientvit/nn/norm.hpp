@@ -13,7 +13,7 @@ namespace detail {
 
 /// scale and shift for each lane of a map.
 struct PackedAffine {
-    AlignedBuffer<float> scale, shift;
+    PackedWeights scale, shift;
 };
 
 /// y = act(x * scale + shift) + residual. y may be x.
@@ -68,8 +68,8 @@ public:
     }
     EFFICIENTVIT_COLD void pack(const detail::Packer& p) {
         const detail::ScaleShift n = detail::read_batch_norm(p, C.num_features, C.eps);
-        const auto packed = [](const std::vector<double>& values) {
-            return detail::pack_bias(std::vector<float>(values.begin(), values.end()),
+        const auto packed = [&](const std::vector<double>& values) {
+            return detail::pack_bias(*p.memory, std::vector<float>(values.begin(), values.end()),
                                      detail::ChannelLayout::plain(C.num_features));
         };
         packed_ = {packed(n.scale), packed(n.shift)};

@@ -5,8 +5,8 @@
 #pragma once
 
 #include <efficientvit/nn/options.hpp>
-#include <efficientvit/runtime/aligned_buffer.hpp>
 #include <efficientvit/runtime/feature_map.hpp>
+#include <efficientvit/runtime/weight_memory.hpp>
 #include <efficientvit/weights/weight_reader.hpp>
 
 #include <algorithm>
@@ -43,13 +43,14 @@ private:
     std::string prefix_;
 };
 
-/// What a layer packs its weights from: tensors below its name, and the kernels they are for.
+/// What a layer packs its weights from: tensors below its name, the kernels they are for, and memory for them.
 struct Packer {
     WeightReader weights;
     const kernels::Table* kernels;
     bool winograd;  // LoadOptions::winograd
+    WeightMemory* memory;
 
-    Packer at(std::string_view name) const { return {weights.at(name), kernels, winograd}; }
+    Packer at(std::string_view name) const { return {weights.at(name), kernels, winograd, memory}; }
     Packer at(int index) const { return at(std::to_string(index)); }
 };
 
@@ -79,14 +80,15 @@ inline ScaleShift read_batch_norm(const Packer& p, int channels, double eps) {
     return out;
 }
 
-/// Reads `conv` and `norm` below p. input_scale multiplies the weights: what foldable_act() left over.
+/// Reads `conv` and `norm` below p, weights into p.memory->values. input_scale multiplies the weights: what
+/// foldable_act() left over.
 inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights_a_channel, bool use_bias, Norm norm,
                           double norm_eps, double input_scale = 1.0) {
     const auto outs = static_cast<std::size_t>(out_channels);
     const Packer conv = p.at("conv");
-    Folded f{conv.weights.full_name("weight"),
-             conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0),
+    Folded f{conv.weights.full_name("weight"), std::move(p.memory->values),
              use_bias ? conv.weights.read("bias", out_channels, 0) : filled(outs, 0.0f)};
+    conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0, f.weight);
     if (norm == Norm::none && input_scale == 1.0) return f;
     ScaleShift n{filled(outs, 1.0), filled(outs, 0.0)};
     if (norm == Norm::bn2d) n = read_batch_norm(p.at("norm"), out_channels, norm_eps);
@@ -120,8 +122,8 @@ struct ChannelLayout {
     }
 };
 
-inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const ChannelLayout& out) {
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(Index{out.blocks()} * out.block), 0.0f);
+inline PackedWeights pack_bias(WeightMemory& memory, const std::vector<float>& bias, const ChannelLayout& out) {
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(Index{out.blocks()} * out.block), 0.0f);
     for (int b = 0; b < out.blocks(); ++b) {
         for (int lane = 0; lane < out.block; ++lane) {
             const int c = out.channel(b, lane);
@@ -133,14 +135,14 @@ inline AlignedBuffer<float> pack_bias(const std::vector<float>& bias, const Chan
 
 /// Weights [out][in][k*k] of an int8 layer into [out block] of [group][k*k] of what kernels::weight_words() says and a
 /// row of scales.
-inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const ChannelLayout& in,
-                                       const ChannelLayout& out, int taps) {
+inline PackedWeights pack_bytes(WeightMemory& memory, const std::vector<float>& weight, const ChannelLayout& in,
+                                const ChannelLayout& out, int taps) {
     constexpr kernels::Operands int8 = kernels::Operands::int8;
     constexpr int group = kernels::group_channels(int8);
     const int in_lanes = in.lanes();
     const Index row = Index{in.channels} * taps;  // of an output
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::panel_words(int8, in_lanes, taps)) *
-                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(kernels::panel_words(int8, in_lanes, taps)) *
+                                       static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
     std::vector<int> channels(static_cast<std::size_t>(in_lanes + 3), -1);  // of lanes, up to the last whole word
     for (int lane = 0; lane < in_lanes; ++lane) {
         channels[static_cast<std::size_t>(lane)] = in.channel(lane / in.block, lane % in.block);
@@ -189,8 +191,8 @@ inline AlignedBuffer<float> pack_bytes(const std::vector<float>& weight, const C
 
 /// Weights [out][in][k*k] of an f16 layer into [out block][group][k*k][in lane][out lane], halves, whole eights of
 /// lanes. Throws WeightsError where they are too large, or NaN.
-inline AlignedBuffer<float> pack_halves(const std::string& name, const std::vector<float>& weight,
-                                        const ChannelLayout& in, const ChannelLayout& out, int taps) {
+inline PackedWeights pack_halves(WeightMemory& memory, const std::string& name, const std::vector<float>& weight,
+                                 const ChannelLayout& in, const ChannelLayout& out, int taps) {
     constexpr kernels::Operands f16 = kernels::Operands::f16;
     constexpr int group = kernels::group_channels(f16);
     for (const float& w : weight) {
@@ -199,8 +201,8 @@ inline AlignedBuffer<float> pack_halves(const std::string& name, const std::vect
                                    std::to_string(w), ", products of halves are exact enough up to 511"}));
     }
     const int in_lanes = in.lanes();
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(f16, in_lanes) * taps) *
-                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(kernels::weight_words(f16, in_lanes) * taps) *
+                                       static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
     std::byte* to = reinterpret_cast<std::byte*>(packed.data());
     for (int ob = 0; ob < out.blocks(); ++ob) {
         for (int first = 0; first < in_lanes; first += group) {
@@ -225,17 +227,17 @@ inline AlignedBuffer<float> pack_halves(const std::string& name, const std::vect
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
 /// lanes that have no rows (ChannelLayout::lanes) are left out, those at the end of one of many sections are zeros. In
 /// bf16 two lanes become a word, and blocks are as wide as Operands says. Errors call the weights `name`.
-inline AlignedBuffer<float> pack_dense(const std::string& name, const std::vector<float>& weight,
-                                       const ChannelLayout& in, const ChannelLayout& out, int taps,
-                                       kernels::Operands operands) {
+inline PackedWeights pack_dense(WeightMemory& memory, const std::string& name, const std::vector<float>& weight,
+                                const ChannelLayout& in, const ChannelLayout& out, int taps,
+                                kernels::Operands operands) {
     using kernels::Operands;
-    if (kernels::has_bytes(operands)) return pack_bytes(weight, in, out, taps);
-    if (operands == Operands::f16) return pack_halves(name, weight, in, out, taps);
+    if (kernels::has_bytes(operands)) return pack_bytes(memory, weight, in, out, taps);
+    if (operands == Operands::f16) return pack_halves(memory, name, weight, in, out, taps);
     const int in_lanes = in.lanes();
     const int group = operands == Operands::bf16 ? kernels::group_channels(operands) : in.block;
     const int each = operands == Operands::f32 ? 1 : 2;  // lanes a word
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(kernels::weight_words(operands, in_lanes) * taps) *
-                                static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(kernels::weight_words(operands, in_lanes) * taps) *
+                                       static_cast<std::uint64_t>(Index{out.blocks()} * out.block));
     const auto input = [&](int lane) {  // the channel of a lane, -1 where there is none
         return lane < in_lanes ? in.channel(lane / in.block, lane % in.block) : -1;
     };
@@ -270,8 +272,9 @@ inline AlignedBuffer<float> pack_dense(const std::string& name, const std::vecto
 }
 
 /// Weights [channel][k*k] into [block][k*k][lane], what Depthwise reads.
-inline AlignedBuffer<float> pack_depthwise(const std::vector<float>& weight, const ChannelLayout& layout, int taps) {
-    AlignedBuffer<float> packed(static_cast<std::uint64_t>(Index{layout.blocks()} * layout.block * taps), 0.0f);
+inline PackedWeights pack_depthwise(WeightMemory& memory, const std::vector<float>& weight, const ChannelLayout& layout,
+                                    int taps) {
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(Index{layout.blocks()} * layout.block * taps), 0.0f);
     float* to = packed.data();
     for (int b = 0; b < layout.blocks(); ++b) {
         for (int tap = 0; tap < taps; ++tap) {

@@ -12,16 +12,11 @@ namespace detail {
 
 /// Weights of a convolution in the order in which its kernel reads them, see kernels/args.hpp.
 struct PackedConvolution {
-    AlignedBuffer<float> weights;
-    AlignedBuffer<float> bias;
+    PackedWeights weights;
+    PackedWeights bias;
     AlignedBuffer<int> lane_channels{};  // kernels::Table::grouped only
     int line_columns = 1;                // kernels::Dense's
-    /// Where in `weights` those of kernels::Winograd begin: behind the direct ones, or, of bytes, with them. Less than
-    /// 0: there are none.
-    Index winograd = -1;
-
-    /// Words of the direct ones.
-    Index direct_words() const { return winograd > 0 ? winograd : static_cast<Index>(weights.size()); }
+    PackedWeights winograd{};            // kernels::Winograd's; bytes are the same as in `weights`
 };
 
 /// Whether the kernels of a session multiply inputs that have been rounded to bf16 or bytes.

@@ -63,14 +63,15 @@ public:
         d.add("bias", {out});
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, const ChannelLayout& in, const ChannelLayout& out) {
-        pack({p.weights.full_name("weight"), p.weights.read("weight", in.channels * out.channels, 0),
+        pack(*p.memory,
+             {p.weights.full_name("weight"), p.weights.read("weight", in.channels * out.channels, 0),
               p.weights.read("bias", out.channels, 0)},
              in, out, p.kernels->operands);
     }
-    EFFICIENTVIT_COLD void pack(const Folded& f, const ChannelLayout& in, const ChannelLayout& out,
-                                kernels::Operands operands) {
-        packed_.weights = pack_dense(f.name, f.weight, in, out, 1, operands);
-        packed_.bias = pack_bias(f.bias, out);
+    EFFICIENTVIT_COLD void pack(WeightMemory& memory, const Folded& f, const ChannelLayout& in,
+                                const ChannelLayout& out, kernels::Operands operands) {
+        packed_.weights = pack_dense(memory, f.name, f.weight, in, out, 1, operands);
+        packed_.bias = pack_bias(memory, f.bias, out);
         in_lanes_ = in.lanes();
     }
     void run(Session& session, const FeatureMap& x, const FeatureMap& y, kernels::Act act = kernels::Act::none,
@@ -93,8 +94,8 @@ public:
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, int channels, double eps) {
         const ChannelLayout layout = token_channels(channels);
-        weight_ = pack_bias(p.weights.read("weight", channels, 1), layout);
-        bias_ = pack_bias(p.weights.read("bias", channels, 0), layout);
+        weight_ = pack_bias(*p.memory, p.weights.read("weight", channels, 1), layout);
+        bias_ = pack_bias(*p.memory, p.weights.read("bias", channels, 0), layout);
         channels_ = channels;
         eps_ = static_cast<float>(eps);
     }
@@ -114,7 +115,7 @@ public:
     void run(const Session& session, const FeatureMap& x) const { run(session, x.data, x.block_stride(), x.width); }
 
 private:
-    AlignedBuffer<float> weight_, bias_;
+    PackedWeights weight_, bias_;
     int channels_ = 0;
     float eps_ = 0;
 };

@@ -135,9 +135,9 @@ inline float head_value(const FeatureMap& map, const CrossHeads& k, int head, in
 /// Weights between a head's channels and the model's, for each head [model block][each][16]: value(d, i) is that of
 /// channel d of the model and channel i of all heads.
 template <class Value>
-AlignedBuffer<float> pack_by_head(const CrossHeads& k, const Value& value) {
+PackedWeights pack_by_head(WeightMemory& memory, const CrossHeads& k, const Value& value) {
     const int each = k.each(), blocks = k.model().blocks();
-    AlignedBuffer<float> packed(static_cast<std::size_t>(k.internal * blocks * token_block), 0.0f);
+    PackedWeights packed = memory.take(static_cast<std::uint64_t>(k.internal * blocks * token_block), 0.0f);
     for (int h = 0; h < k.heads; ++h) {
         for (int d = 0; d < k.dim; ++d) {
             for (int j = 0; j < each; ++j) {
@@ -150,8 +150,8 @@ AlignedBuffer<float> pack_by_head(const CrossHeads& k, const Value& value) {
 }
 
 /// A projection [internal][dim] of places that tokens take instead: its transpose.
-inline AlignedBuffer<float> pack_for_tokens(const std::vector<float>& weight, const CrossHeads& k) {
-    return pack_by_head(k, [&](int d, int i) { return weight[static_cast<std::size_t>(i * k.dim + d)]; });
+inline PackedWeights pack_for_tokens(WeightMemory& memory, const std::vector<float>& weight, const CrossHeads& k) {
+    return pack_by_head(memory, k, [&](int d, int i) { return weight[static_cast<std::size_t>(i * k.dim + d)]; });
 }
 
 /// rows[token, head] = scale * tokens[token]'s head * `packed`, from pack_for_tokens. `scratch` has a float for each

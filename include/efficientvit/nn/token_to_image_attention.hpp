@@ -23,10 +23,10 @@ public:
         const std::vector<float> key = p.at("k_proj").weights.read("weight", k.internal * k.dim, 0);
         const std::vector<float> value = p.at("v_proj").weights.read("weight", k.internal * k.dim, 0);
         const std::vector<float> value_bias = p.at("v_proj").weights.read("bias", k.internal, 0);
-        key_for_tokens_ = pack_for_tokens(key, k);
-        value_ = pack_dense("", value, k.model(), k.split(), 1, kernels::Operands::f32);
-        value_bias_ = pack_bias(value_bias, k.split());
-        zeros_ = AlignedBuffer<float>(static_cast<std::size_t>(k.model().blocks() * token_block), 0.0f);
+        key_for_tokens_ = pack_for_tokens(*p.memory, key, k);
+        value_ = pack_dense(*p.memory, "", value, k.model(), k.split(), 1, kernels::Operands::f32);
+        value_bias_ = pack_bias(*p.memory, value_bias, k.split());
+        zeros_ = p.memory->take(static_cast<std::uint64_t>(k.model().blocks() * token_block), 0.0f);
         out_.pack(p.at("out_proj"), k.split(), k.model());
         if (projected) {
             project_keys_.pack(p.at("k_proj"), k.model(), k.split());
@@ -223,7 +223,7 @@ private:
 
     CrossHeads heads_;
     TokenLinear q_, out_;
-    AlignedBuffer<float> key_for_tokens_, value_, value_bias_, zeros_;
+    PackedWeights key_for_tokens_, value_, value_bias_, zeros_;
     TokenLinear project_keys_, project_values_;
 };
 

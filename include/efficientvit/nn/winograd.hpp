@@ -36,28 +36,23 @@ struct WinogradKernelPoints {
     }
 };
 
-using PackWinograd = void(PackedConvolution&, const std::vector<float>& weight, int in_channels, int out_channels);
+using PackWinograd = PackedWeights(WeightMemory&, const std::vector<float>& weight, int in_channels, int out_channels);
 
 /// Weights [out][in][3][3] to G w G^T, [pair of out blocks][plane][out block][in][out lane], in double until they are
-/// stored; behind what `packed` has.
-inline void pack_winograd(PackedConvolution& packed, const std::vector<float>& weight, int in_channels,
-                          int out_channels) {
+/// stored.
+inline PackedWeights pack_winograd(WeightMemory& memory, const std::vector<float>& weight, int in_channels,
+                                   int out_channels) {
     using kernels::Winograd;
     static constexpr WinogradKernelPoints points;
     constexpr int n = Winograd::points, lanes = Winograd::block;
     const int blocks = block_count(out_channels);
-    const AlignedBuffer<float> direct_weights = std::exchange(
-        packed.weights,
-        AlignedBuffer<float>(packed.weights.size() +
-                             static_cast<std::uint64_t>(Index{Winograd::planes} * blocks * in_channels * lanes)));
-    std::copy_n(direct_weights.data(), direct_weights.size(), packed.weights.data());
-    packed.winograd = static_cast<Index>(direct_weights.size());
+    PackedWeights packed =
+        memory.take(static_cast<std::uint64_t>(Index{Winograd::planes} * blocks * in_channels * lanes));
     for (int block = 0; block < blocks; ++block) {
         const int pair = block / Winograd::blocks * Winograd::blocks,
                   together = std::min(Winograd::blocks, blocks - pair);
         const Index panel = Index{in_channels} * lanes, plane = together * panel;
-        float* const first =
-            packed.weights.data() + packed.winograd + Winograd::planes * pair * panel + (block - pair) * panel;
+        float* const first = packed.data() + Winograd::planes * pair * panel + (block - pair) * panel;
         for (int channel = 0; channel < in_channels; ++channel) {
             double half[n][3][lanes], w[3][3][lanes] = {};
             for (int lane = 0; lane < std::min(lanes, out_channels - block * lanes); ++lane) {
@@ -82,6 +77,7 @@ inline void pack_winograd(PackedConvolution& packed, const std::vector<float>& w
             }
         }
     }
+    return packed;
 }
 
 /// A step of a Winograd convolution: its tiles, and the outputs that they give.
@@ -116,7 +112,7 @@ inline kernels::Winograd winograd_arguments(const PackedConvolution& packed, con
     a.rows = step.tile_rows.size();
     a.first_column = step.tile_columns.begin;
     a.columns = step.tile_columns.size();
-    a.weights = packed.weights.data() + packed.winograd;
+    a.weights = packed.winograd.data();
     a.bias = packed.bias.data();
     a.y_blocks = static_cast<int>(packed.bias.size()) / kernels::Winograd::block;
     a.memory = memory;

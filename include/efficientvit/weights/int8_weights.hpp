@@ -82,15 +82,14 @@ inline void to_int8(std::span<const float> weights, const float& scale, std::int
 }
 
 /// The values of integers that have scales.
-inline std::vector<float> int8_to_float(const Entry& integers, const Entry& scales) {
-    std::vector<float> values = to_float(integers);
+inline void int8_to_float(const Entry& integers, const Entry& scales, std::span<float> out) {
+    to_float(integers, out);
     const std::vector<float> by = to_float(scales);
-    const std::size_t each = by.empty() ? 0 : values.size() / by.size();
-    float* value = values.data();
+    const std::size_t each = by.empty() ? 0 : out.size() / by.size();
+    float* value = out.data();
     for (const float& scale : by) {
         for (float* const end = value + each; value != end; ++value) *value *= scale;
     }
-    return values;
 }
 
 }  // namespace detail

@@ -23,6 +23,8 @@ template <class T>
 EFFICIENTVIT_FLATTEN std::vector<T> filled(std::size_t count, T value) {
     return std::vector<T>(count, value);
 }
+/// values.resize(), nor that by the vector's own.
+EFFICIENTVIT_FLATTEN inline void resize(std::vector<float>& values, std::size_t count) { values.resize(count); }
 }  // namespace detail
 
 /// Reads the tensors of one layer: a handle on MatchedWeights and the layer's place in the model. Cheap to pass
@@ -52,11 +54,25 @@ public:
     /// The values of a tensor as float, row-major; if it is missing, which happens only without strict, `count` times
     /// `otherwise`.
     std::vector<float> read(std::string_view name, std::int64_t count, float otherwise) const {
+        std::vector<float> values;
+        read(name, count, otherwise, values);
+        return values;
+    }
+    /// The same into a vector that may have memory for them.
+    void read(std::string_view name, std::int64_t count, float otherwise, std::vector<float>& values) const {
         const std::string full = full_name(name);
         const Entry* const entry = weights_->find(full);
-        if (entry == nullptr) return detail::filled(static_cast<std::size_t>(count), otherwise);
+        if (entry == nullptr) {
+            values = detail::filled(static_cast<std::size_t>(count), otherwise);
+            return;
+        }
+        detail::resize(values, entry->element_count());
         const Entry* const scale = weights_->find_scale(full);
-        return scale == nullptr ? to_float(*entry) : detail::int8_to_float(*entry, *scale);
+        if (scale == nullptr) {
+            to_float(*entry, values);
+        } else {
+            detail::int8_to_float(*entry, *scale, values);
+        }
     }
 
     /// The model's name for it.
