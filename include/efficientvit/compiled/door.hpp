@@ -2,7 +2,7 @@
 //
 // For units with EFFICIENTVIT_COMPILED, empty for others: what they do not compile themselves, as declarations. That is
 // all kernels (kernels/kernels.hpp, bf16.hpp, int8.hpp, f16.hpp) and what costs most beside them: the matching of names
-// of weights, and threads.
+// of weights, their packing, and threads.
 //
 // One unit of the program defines EFFICIENTVIT_IMPLEMENTATION before it includes <efficientvit/efficientvit.hpp>, or is
 // <efficientvit/compiled/kernels.cpp>. It has all kernels, since it cannot know which ones the other units use.
@@ -41,8 +41,16 @@ class MatchedWeights;
 class StateDict;
 struct Parameter;
 struct LoadOptions;
+struct ConvConfig;
+struct LiteMLAConfig;
 
 namespace detail {
+
+class WeightMemory;
+class PackedWeights;
+struct Packer;
+struct PackedConvolution;
+struct PackedAttention;
 
 /// Of a unit with other -m flags it is another type in name only: pointers and numbers that mean the same.
 struct Door {
@@ -61,6 +69,10 @@ struct Door {
     void (*weighted_sums)(const kernels::Table&, const kernels::WeightedSums&);
     void (*mask_product)(const kernels::Table&, const kernels::MaskProduct&);
     void (*match)(MatchedWeights&, const StateDict&, const std::vector<Parameter>&, const LoadOptions&);
+    PackedConvolution (*pack_convolution)(const Packer&, const ConvConfig&, double input_scale,
+                                          PackedWeights winograd(WeightMemory&, const std::vector<float>& weight,
+                                                                 int in_channels, int out_channels));
+    PackedAttention (*pack_attention)(const Packer&, const LiteMLAConfig&);
     Executor* (*new_thread_pool)(int threads, bool pinned);
 };
 inline const Door& door() { return *static_cast<const Door*>(EFFICIENTVIT_DOOR()); }

@@ -11,6 +11,8 @@
 #include <efficientvit/kernels/bf16.hpp>
 #include <efficientvit/kernels/f16.hpp>
 #include <efficientvit/kernels/int8.hpp>
+#include <efficientvit/nn/attention.hpp>
+#include <efficientvit/nn/convolution_packing.hpp>
 #include <efficientvit/runtime/executor.hpp>
 #include <efficientvit/weights/load.hpp>
 
@@ -37,6 +39,8 @@ const void* EFFICIENTVIT_DOOR() {
         .mask_product = built::mask_product,
         .match = [](MatchedWeights& matched, const StateDict& weights, const std::vector<Parameter>& wanted,
                     const LoadOptions& options) { matched.match(weights, wanted, options); },
+        .pack_convolution = detail::pack_convolution_here,
+        .pack_attention = detail::pack_attention_here,
         .new_thread_pool = [](int threads, bool pinned) -> Executor* {
             return new detail::PoolBehindExecutor(threads, pinned);
         }};

@@ -95,7 +95,8 @@ EFFICIENTVIT_COLD inline void describe_attention(const Describer& d, const LiteM
     describe_convolution(d.at("proj"), proj_config(c));
 }
 
-EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
+/// pack_attention() in this unit.
+EFFICIENTVIT_COLD inline PackedAttention pack_attention_here(const Packer& p, const LiteMLAConfig& c) {
     const AttentionLayout layout(c);
     const kernels::Operands operands = p.kernels->operands;
     const int channels = layout.parts * c.dim;
@@ -125,6 +126,14 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const L
     packed.proj = pack_one("proj", proj_config(c), ChannelLayout::sections(layout.attended, c.dim),
                            ChannelLayout::plain(c.out_channels));
     return packed;
+}
+
+EFFICIENTVIT_COLD inline PackedAttention pack_attention(const Packer& p, const LiteMLAConfig& c) {
+#if defined(EFFICIENTVIT_COMPILED)
+    return door().pack_attention(p, c);
+#else
+    return pack_attention_here(p, c);
+#endif
 }
 
 /// Parts (q, k or v of one head) and their aggregations, from x into their places in qkv.

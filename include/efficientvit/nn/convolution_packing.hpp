@@ -120,10 +120,9 @@ inline std::vector<float> with_joined_columns(const std::vector<float>& weight, 
     return joined;
 }
 
-/// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights. winograd: pack_winograd where the
-/// convolution may be Winograd's, so that other programs do not have it.
-EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale,
-                                                            PackWinograd* winograd = nullptr) {
+/// pack_convolution() in this unit.
+EFFICIENTVIT_COLD inline PackedConvolution pack_convolution_here(const Packer& p, const ConvConfig& c,
+                                                                 double input_scale, PackWinograd* winograd) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
     Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias, c.norm,
@@ -153,6 +152,17 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, con
     packed.bias = pack_bias(*p.memory, f.bias, out);
     p.memory->values = std::move(f.weight);
     return packed;
+}
+
+/// input_scale: what a kernels::Act::hswish_x6 before this layer left to its weights. winograd: pack_winograd where the
+/// convolution may be Winograd's, so that other programs do not have it.
+EFFICIENTVIT_COLD inline PackedConvolution pack_convolution(const Packer& p, const ConvConfig& c, double input_scale,
+                                                            PackWinograd* winograd = nullptr) {
+#if defined(EFFICIENTVIT_COMPILED)
+    return door().pack_convolution(p, c, input_scale, winograd);
+#else
+    return pack_convolution_here(p, c, input_scale, winograd);
+#endif
 }
 
 }  // namespace detail
