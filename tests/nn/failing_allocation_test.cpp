@@ -149,7 +149,7 @@ TEST(FailingAllocations, OfWeightsInLargePages) {
             WeightMemory memory;
             std::vector<ev::detail::PackedWeights> taken;
             taken.reserve(3);
-            for (const std::uint64_t floats : {WeightMemory::small, std::uint64_t{100}, WeightMemory::page}) {
+            for (const std::uint64_t floats : {WeightMemory::without_pages, std::uint64_t{100}, WeightMemory::page}) {
                 taken.push_back(memory.take(floats));
             }
         },

@@ -2,7 +2,7 @@
 //
 // For units with EFFICIENTVIT_COMPILED, empty for others: what they do not compile themselves, as declarations. That is
 // all kernels (kernels/kernels.hpp, bf16.hpp, int8.hpp, f16.hpp) and what costs most beside them: the matching of names
-// of weights, their packing, and threads.
+// of weights, the packing of most of them, and threads.
 //
 // One unit of the program defines EFFICIENTVIT_IMPLEMENTATION before it includes <efficientvit/efficientvit.hpp>, or is
 // <efficientvit/compiled/kernels.cpp>. It has all kernels, since it cannot know which ones the other units use.
@@ -11,6 +11,7 @@
 #include <efficientvit/kernels/sam_args.hpp>
 #include <efficientvit/kernels/winograd_args.hpp>
 
+#include <string>
 #include <vector>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -48,6 +49,7 @@ namespace detail {
 
 class WeightMemory;
 class PackedWeights;
+struct ChannelLayout;
 struct Packer;
 struct PackedConvolution;
 struct PackedAttention;
@@ -69,6 +71,8 @@ struct Door {
     void (*weighted_sums)(const kernels::Table&, const kernels::WeightedSums&);
     void (*mask_product)(const kernels::Table&, const kernels::MaskProduct&);
     void (*match)(MatchedWeights&, const StateDict&, const std::vector<Parameter>&, const LoadOptions&);
+    PackedWeights (*pack_dense)(WeightMemory&, const std::string& name, const std::vector<float>& weight,
+                                const ChannelLayout& in, const ChannelLayout& out, int taps, kernels::Operands);
     PackedConvolution (*pack_convolution)(const Packer&, const ConvConfig&, double input_scale,
                                           PackedWeights winograd(WeightMemory&, const std::vector<float>& weight,
                                                                  int in_channels, int out_channels));

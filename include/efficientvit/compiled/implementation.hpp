@@ -39,6 +39,7 @@ const void* EFFICIENTVIT_DOOR() {
         .mask_product = built::mask_product,
         .match = [](MatchedWeights& matched, const StateDict& weights, const std::vector<Parameter>& wanted,
                     const LoadOptions& options) { matched.match(weights, wanted, options); },
+        .pack_dense = detail::pack_dense_here,
         .pack_convolution = detail::pack_convolution_here,
         .pack_attention = detail::pack_attention_here,
         .new_thread_pool = [](int threads, bool pinned) -> Executor* {

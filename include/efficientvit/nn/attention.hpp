@@ -95,7 +95,7 @@ EFFICIENTVIT_COLD inline void describe_attention(const Describer& d, const LiteM
     describe_convolution(d.at("proj"), proj_config(c));
 }
 
-/// pack_attention() in this unit.
+/// What pack_attention() does: with EFFICIENTVIT_COMPILED, behind the door.
 EFFICIENTVIT_COLD inline PackedAttention pack_attention_here(const Packer& p, const LiteMLAConfig& c) {
     const AttentionLayout layout(c);
     const kernels::Operands operands = p.kernels->operands;

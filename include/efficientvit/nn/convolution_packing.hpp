@@ -120,7 +120,7 @@ inline std::vector<float> with_joined_columns(const std::vector<float>& weight, 
     return joined;
 }
 
-/// pack_convolution() in this unit.
+/// What pack_convolution() does: with EFFICIENTVIT_COMPILED, behind the door.
 EFFICIENTVIT_COLD inline PackedConvolution pack_convolution_here(const Packer& p, const ConvConfig& c,
                                                                  double input_scale, PackWinograd* winograd) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;

@@ -226,10 +226,11 @@ inline PackedWeights pack_halves(WeightMemory& memory, const std::string& name, 
 
 /// Weights [out][in][k*k] into [out block][in block][k*k][in lane][out lane], what Pointwise and Dense read. Input
 /// lanes that have no rows (ChannelLayout::lanes) are left out, those at the end of one of many sections are zeros. In
-/// bf16 two lanes become a word, and blocks are as wide as Operands says. Errors call the weights `name`.
-inline PackedWeights pack_dense(WeightMemory& memory, const std::string& name, const std::vector<float>& weight,
-                                const ChannelLayout& in, const ChannelLayout& out, int taps,
-                                kernels::Operands operands) {
+/// bf16 two lanes become a word, and blocks are as wide as Operands says. Errors call the weights `name`. This is what
+/// pack_dense() does: with EFFICIENTVIT_COMPILED, behind the door.
+inline PackedWeights pack_dense_here(WeightMemory& memory, const std::string& name, const std::vector<float>& weight,
+                                     const ChannelLayout& in, const ChannelLayout& out, int taps,
+                                     kernels::Operands operands) {
     using kernels::Operands;
     if (kernels::has_bytes(operands)) return pack_bytes(memory, weight, in, out, taps);
     if (operands == Operands::f16) return pack_halves(memory, name, weight, in, out, taps);
@@ -269,6 +270,16 @@ inline PackedWeights pack_dense(WeightMemory& memory, const std::string& name, c
         }
     }
     return packed;
+}
+
+inline PackedWeights pack_dense(WeightMemory& memory, const std::string& name, const std::vector<float>& weight,
+                                const ChannelLayout& in, const ChannelLayout& out, int taps,
+                                kernels::Operands operands) {
+#if defined(EFFICIENTVIT_COMPILED)
+    return door().pack_dense(memory, name, weight, in, out, taps, operands);
+#else
+    return pack_dense_here(memory, name, weight, in, out, taps, operands);
+#endif
 }
 
 /// Weights [channel][k*k] into [block][k*k][lane], what Depthwise reads.

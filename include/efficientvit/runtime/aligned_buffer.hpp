@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Floats on the heap, aligned to a cache line: packed weights and scratch memory. Copies are deep.
+// Floats on the heap, aligned to a cache line: scratch memory, and what weight_memory.hpp hands out. Copies are deep.
 #pragma once
 
 #include <efficientvit/config.hpp>

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory for the packed weights of a model, in large pages where there are many: a network of tens of megabytes lies on
-// more pages of 4 KB than a CPU remembers the places of.
+// more pages of 4 KB than the TLB holds.
 #pragma once
 
 #include <efficientvit/config.hpp>
 #include <efficientvit/runtime/aligned_buffer.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -28,33 +30,71 @@ namespace detail {
 class PackedWeights {
 public:
     PackedWeights() = default;
-    PackedWeights(std::shared_ptr<float> first, std::size_t size) : first_(std::move(first)), size_(size) {}
+    PackedWeights(const PackedWeights& other) noexcept
+        : chunk_(other.chunk_), first_(other.first_), size_(other.size_) {
+        if (chunk_ != nullptr) chunk_->owners.fetch_add(1, std::memory_order_relaxed);
+    }
+    PackedWeights(PackedWeights&& other) noexcept
+        : chunk_(std::exchange(other.chunk_, nullptr)),
+          first_(std::exchange(other.first_, nullptr)),
+          size_(std::exchange(other.size_, 0)) {}
+    PackedWeights& operator=(PackedWeights other) noexcept {
+        std::swap(chunk_, other.chunk_);
+        std::swap(first_, other.first_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~PackedWeights() {
+        if (chunk_ != nullptr && chunk_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete chunk_;
+    }
 
-    float* data() { return first_.get(); }
-    const float* data() const { return first_.get(); }
+    float* data() { return first_; }
+    const float* data() const { return first_; }
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
-    float& operator[](std::size_t i) { return first_.get()[i]; }
-    const float& operator[](std::size_t i) const { return first_.get()[i]; }
+    float& operator[](std::size_t i) { return first_[i]; }
+    const float& operator[](std::size_t i) const { return first_[i]; }
 
 private:
-    std::shared_ptr<float> first_;
+    friend class WeightMemory;
+
+    /// Not a std::shared_ptr: units with other -m flags share the code that releases it.
+    struct Chunk {
+        explicit Chunk(std::uint64_t floats) : memory(floats) {}
+        AlignedBuffer<float> memory;
+        std::atomic<int> owners{1};
+    };
+
+    /// A whole chunk.
+    explicit PackedWeights(std::uint64_t floats)
+        : chunk_(new Chunk(floats)), first_(chunk_->memory.data()), size_(chunk_->memory.size()) {}
+
+    PackedWeights part(float* first, std::uint64_t size) const {
+        PackedWeights out(*this);
+        out.first_ = first;
+        out.size_ = static_cast<std::size_t>(size);
+        return out;
+    }
+
+    Chunk* chunk_ = nullptr;
+    float* first_ = nullptr;
     std::size_t size_ = 0;
 };
 
-/// Hands out the memory of a model's weights, one behind the other. It lives as long as any of them does.
+/// Hands out the memory of a model's weights. A chunk of it lives as long as any weights in it.
 class WeightMemory {
 public:
-    /// Not initialized, aligned to a cache line. Throws std::bad_alloc.
+    /// Not initialized, aligned to a cache line. Throws std::bad_alloc, also for more than pointers reach.
     PackedWeights take(std::uint64_t floats) {
+        if (floats > std::uint64_t(-1) / 8) throw std::bad_array_new_length();
         constexpr std::uint64_t line = alignment / sizeof(float);
         const std::uint64_t lines = (floats + line - 1) / line * line;
         if (lines > left_) begin_chunk(lines);
-        PackedWeights out(std::shared_ptr<float>(chunk_, next_), static_cast<std::size_t>(floats));
+        float* const first = next_;
         next_ += lines;
         left_ -= lines;
         taken_ += lines;
-        return out;
+        return chunk_.part(first, floats);
     }
     PackedWeights take(std::uint64_t floats, float value) {
         PackedWeights out = take(floats);
@@ -62,39 +102,39 @@ public:
         return out;
     }
 
-    /// For what a layer reads before it packs it, given back afterwards: megabytes that malloc returned to the system
-    /// after each layer would cost as much as all the rest.
+    /// A buffer for a layer's weights as they are read, reused by the next layer: to allocate and free it for each
+    /// costs as much as all the rest of loading.
     std::vector<float> values;
 
     /// What a large page holds, on most CPUs.
     static constexpr std::uint64_t page = (std::uint64_t{2} << 20) / sizeof(float);
-    /// So much lies where it falls: a small model takes no large page, and needs none.
-    static constexpr std::uint64_t small = 2 * page;
+    /// The first 4 MB are allocated one by one: small models gain nothing from large pages.
+    static constexpr std::uint64_t without_pages = 2 * page;
 
 private:
-    /// More than malloc keeps when it is freed. What nobody writes takes no memory.
-    static constexpr std::uint64_t chunk = 16 * page;
-
     void begin_chunk(std::uint64_t floats) {
-#if defined(__linux__)
-        if (taken_ >= small) {
-            const std::uint64_t size = std::max(chunk, (floats + page - 1) / page * page);
-            chunk_ = std::make_shared<AlignedBuffer<float>>(size + page);
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+        if (taken_ >= without_pages) {
+            // More than glibc's largest mmap threshold, so that free() returns it to the system. Pages that nobody
+            // writes take no memory.
+            const std::uint64_t least = 16 * page;
+            const std::uint64_t size = std::max(least, (floats + page - 1) / page * page);
+            chunk_ = PackedWeights(size + page);
             const auto bytes = static_cast<std::size_t>(size * sizeof(float));
-            void* first = chunk_->data();
-            std::size_t space = chunk_->size() * sizeof(float);
+            void* first = chunk_.data();
+            std::size_t space = chunk_.size() * sizeof(float);
             next_ = static_cast<float*>(std::align(page * sizeof(float), bytes, first, space));
             left_ = size;
-            static_cast<void>(::madvise(first, bytes, MADV_HUGEPAGE));  // refused: pages are small, as they were
+            static_cast<void>(::madvise(first, bytes, MADV_HUGEPAGE));  // where it is refused, pages stay small
             return;
         }
 #endif
-        chunk_ = std::make_shared<AlignedBuffer<float>>(floats);
-        next_ = chunk_->data();
+        chunk_ = PackedWeights(floats);
+        next_ = chunk_.data();
         left_ = floats;
     }
 
-    std::shared_ptr<AlignedBuffer<float>> chunk_;
+    PackedWeights chunk_;
     float* next_ = nullptr;
     std::uint64_t left_ = 0;
     std::uint64_t taken_ = 0;

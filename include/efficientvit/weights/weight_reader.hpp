@@ -23,7 +23,7 @@ template <class T>
 EFFICIENTVIT_FLATTEN std::vector<T> filled(std::size_t count, T value) {
     return std::vector<T>(count, value);
 }
-/// values.resize(), nor that by the vector's own.
+/// The same for values.resize(count).
 EFFICIENTVIT_FLATTEN inline void resize(std::vector<float>& values, std::size_t count) { values.resize(count); }
 }  // namespace detail
 
