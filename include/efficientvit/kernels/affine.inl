@@ -2,71 +2,79 @@
 //
 // Batch norm that stands alone, residuals, activations: one pass over pixels that are in memory already.
 
-// Vectors of M pixels, to y + at. Plain ones have no scale, and an activation that is short.
-template <int Block, bool Plain, int M, int Vectors, class V>
-EFFICIENTVIT_INLINE void affine_pixels(const Affine& a, const V (&scale)[Vectors], const V (&shift)[Vectors],
-                                       const float* from, Index at) {
-    V x[M * Vectors];
-    EFFICIENTVIT_UNROLL
-    for (int i = 0; i < M * Vectors; ++i) x[i] = V::load(from + i / Vectors * Block + i % Vectors * V::width);
-    if constexpr (Plain) {
-        activate(x, a.act);
-    } else {
-        if (a.scale != nullptr) {
-            EFFICIENTVIT_UNROLL
-            for (int i = 0; i < M * Vectors; ++i) x[i] = V::fma(x[i], scale[i % Vectors], shift[i % Vectors]);
-        }
-        EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Vectors; ++i) x[i] = activated(x[i], a.act);
-    }
+// An activation that is short, then the residual, if there is one; stores vectors that lie one behind the other.
+template <int Count, class V>
+EFFICIENTVIT_INLINE void finish_affine(const Affine& a, V (&x)[Count], Index at) {
+    activate(x, a.act);
     float* y = a.y + at;
     if constexpr (MultipliesByElement<V>) EFFICIENTVIT_HOLD("r", y);
     if (a.residual != nullptr) {  // before all stores, so that these can be pairs
         EFFICIENTVIT_UNROLL
-        for (int i = 0; i < M * Vectors; ++i) {
-            x[i] = V::add(x[i], V::load(a.residual + at + i / Vectors * Block + i % Vectors * V::width));
-        }
+        for (int i = 0; i < Count; ++i) x[i] = V::add(x[i], V::load(a.residual + at + i * V::width));
     }
     EFFICIENTVIT_UNROLL
-    for (int i = 0; i < M * Vectors; ++i) {
-        x[i].store(y + i / Vectors * Block + i % Vectors * V::width);
+    for (int i = 0; i < Count; ++i) x[i].store(y + i * V::width);
+}
+
+template <class V, int Count>
+EFFICIENTVIT_INLINE void affine_strip(const Affine& a, const float* from, Index at) {
+    V x[Count];
+    EFFICIENTVIT_UNROLL
+    for (int i = 0; i < Count; ++i) x[i] = V::load(from + i * V::width);
+    finish_affine(a, x, at);
+}
+
+// Without a scale it does not matter what channel a number belongs to.
+EFFICIENTVIT_NOINLINE inline void affine_strips(const Affine& args) {
+    using V = Lanes<16>::V;
+    constexpr int most = 7 * Lanes<16>::strip_vectors;  // divides rows of 7 and 14 pixels
+    InRegisters<V, Affine> a = args;
+    Index at = 0;
+    for (int row = 0; row < a.rows; ++row) {
+        const float* from = a.x + row * a.x_row_stride;
+        int left = a.pixels * a.block / V::width;
+        for (; left >= most; left -= most, from += most * V::width, at += most * V::width) {
+            affine_strip<V, most>(a, from, at);
+        }
+        for (; left > 0; --left, from += V::width, at += V::width) affine_strip<V, 1>(a, from, at);
     }
 }
 
-template <int Block, bool Plain>
+template <int Block>
 EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
     using V = typename Lanes<Block>::V;
-    constexpr int vectors = Plain ? Lanes<Block>::strip_vectors : 1;
     InRegisters<V, Affine> a = args;
-    for (int lane = 0; lane < Block; lane += vectors * V::width) {
-        V scale[vectors], shift[vectors];
-        EFFICIENTVIT_UNROLL
-        for (int j = 0; j < vectors; ++j) {
-            scale[j] = a.scale == nullptr ? V::set(1.0f) : V::load(a.scale + lane + j * V::width);
-            shift[j] = a.shift == nullptr ? V::set(0.0f) : V::load(a.shift + lane + j * V::width);
-        }
+    for (int lane = 0; lane < Block; lane += V::width) {
+        const V scale = V::load(a.scale + lane), shift = V::load(a.shift + lane);
         Index at = lane;
         for (int row = 0; row < a.rows; ++row) {
             const float* from = a.x + row * a.x_row_stride + lane;
-            int left = a.pixels;
-            if constexpr (Plain) {
-                constexpr int most = 7;
-                for (; left >= most; left -= most, from += most * Block, at += most * Block) {
-                    affine_pixels<Block, Plain, most>(a, scale, shift, from, at);
-                }
-            }
-            for (; left > 0; --left, from += Block, at += Block) {
-                affine_pixels<Block, Plain, 1>(a, scale, shift, from, at);
+            for (int pixel = 0; pixel < a.pixels; ++pixel, from += Block, at += Block) {
+                V x[] = {V::fma(V::load(from), scale, shift)};
+                finish_affine(a, x, at);
             }
         }
     }
 }
 
-template <bool Plain>
-inline void affine_pass(const Affine& a) {
-    a.block == 16 ? affine_block<16, Plain>(a) : narrow::affine_block<8, Plain>(a);
-}
-inline void affine(const Affine& a) {
-    const bool plain = a.scale == nullptr && in_epilogue(a.act);
-    plain ? affine_pass<true>(a) : affine_pass<false>(a);
+inline void affine(const Affine& args) {
+    Affine a = args;
+    const bool apart = !in_epilogue(args.act);  // such activations are full of constants: once more over memory
+    if (apart) {
+        a.act = Act::none;
+        a.residual = nullptr;
+    }
+    const bool wide = a.block % Lanes<16>::V::width == 0;
+    if (a.scale == nullptr) {
+        wide ? affine_strips(a) : narrow::affine_strips(a);
+    } else {
+        a.block == 16 ? affine_block<16>(a) : narrow::affine_block<8>(a);
+    }
+    if (!apart) return;
+    const Index count = Index{a.rows} * a.pixels * a.block;
+    if (wide) {
+        activate_in_memory<Lanes<16>::V>(a.y, args.residual, count, args.act);
+    } else {
+        narrow::activate_in_memory<narrow::Lanes<8>::V>(a.y, args.residual, count, args.act);
+    }
 }

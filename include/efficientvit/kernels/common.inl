@@ -93,11 +93,10 @@ EFFICIENTVIT_INLINE V byte_activation(V x, Act act) {
     return rough_activation(x, act);
 }
 
-// act over `count` floats in memory, count a multiple of the block, with an optional residual added after it. Beside
+// act over `count` floats in memory, whole vectors, with an optional residual added after it. Beside
 // products of bytes silu and gelu need not be exact.
-template <int Block, Operands O = Operands::f32>
+template <class V, Operands O = Operands::f32>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
-    using V = typename Lanes<Block>::V;
     for (Index i = 0; i < count; i += V::width) {
         V x = V::load(y + i);
         if constexpr (has_bytes(O)) {

@@ -129,7 +129,7 @@ inline bool isa_supported(Isa isa) {
 /// The ISA that models are packed for when their LoadOptions name none: the environment variable
 /// EFFICIENTVIT_ISA (scalar, avx2, avx512, neon, wasm) if it is set, else best_isa().
 /// Throws ConfigError where the variable names an ISA that is unknown or that this CPU lacks.
-inline Isa default_isa() {
+EFFICIENTVIT_COLD inline Isa default_isa() {
     const char* const forced = std::getenv("EFFICIENTVIT_ISA");
     if (forced == nullptr || *forced == '\0') return best_isa();
     for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon, Isa::wasm}) {

@@ -93,8 +93,8 @@ EFFICIENTVIT_INLINE void finish_dense(const Dense& a, int block, int row) {
     if (in_epilogue(a.act)) return;
     const float* const residual =
         a.residual == nullptr ? nullptr : a.residual + block * a.residual_block_stride + row * a.residual_row_stride;
-    activate_in_memory<Block, O>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
-                                 Index{a.y_width} * Block, a.act);
+    activate_in_memory<typename Lanes<Block>::V, O>(a.y + block * a.y_block_stride + row * a.y_row_stride, residual,
+                                                    Index{a.y_width} * Block, a.act);
 }
 
 // `bare` is a, but for an activation that is not taken in the epilogue and the residual behind it. Weights are read for

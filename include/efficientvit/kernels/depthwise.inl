@@ -145,9 +145,9 @@ inline void depthwise(const Depthwise& args) {
         float* const y = a.y + r * a.y_row_stride;
         const Index count = gapless ? row * a.y_rows : row;
         if (a.block == 16) {
-            activate_in_memory<16>(y, nullptr, count, args.act);
+            activate_in_memory<Lanes<16>::V>(y, nullptr, count, args.act);
         } else {
-            narrow::activate_in_memory<8>(y, nullptr, count, args.act);
+            narrow::activate_in_memory<narrow::Lanes<8>::V>(y, nullptr, count, args.act);
         }
     }
 }

@@ -184,9 +184,9 @@ inline void pointwise(const Pointwise& args) {
                     ? nullptr
                     : args.residual + block * args.residual_block_stride + row * args.residual_row_stride;
             if (a.y_block == 16) {
-                activate_in_memory<16, O>(y, residual, count, args.act);
+                activate_in_memory<Lanes<16>::V, O>(y, residual, count, args.act);
             } else {
-                narrow::activate_in_memory<8, O>(y, residual, count, args.act);
+                narrow::activate_in_memory<narrow::Lanes<8>::V, O>(y, residual, count, args.act);
             }
         }
     }

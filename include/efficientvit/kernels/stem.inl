@@ -154,7 +154,8 @@ EFFICIENTVIT_NOINLINE void stem_blocks(const Stem& a) {
         stem_tiles<Block, 3>(a, block, tiles * most, threes);
         stem_tiles<Block, 1>(a, block, tiles * most + threes * 3, a.y_width - tiles * most - threes * 3);
         if (a.act == Act::silu || a.act == Act::gelu) {
-            activate_in_memory<Block>(a.y + block * a.y_block_stride, nullptr, Index{a.y_width} * Block, a.act);
+            activate_in_memory<typename Lanes<Block>::V>(a.y + block * a.y_block_stride, nullptr,
+                                                         Index{a.y_width} * Block, a.act);
         }
     }
 }

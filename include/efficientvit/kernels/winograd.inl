@@ -299,7 +299,8 @@ EFFICIENTVIT_NOINLINE void winograd_transform_sums(const Winograd& a, const Wino
         if (a.act == Act::none && a.residual == nullptr) continue;
         // Winograd with bf16 is int8's alone: rare activations may be as rough as beside bytes.
         constexpr Operands beside = P == Operands::bf16 ? Operands::int8 : P;
-        const auto activate_row = in_epilogue(a.act) ? activate_in_memory<16> : activate_in_memory<16, beside>;
+        using V = Lanes<16>::V;
+        const auto activate_row = in_epilogue(a.act) ? activate_in_memory<V> : activate_in_memory<V, beside>;
         for (int row = 0; row < rows; ++row) {
             const float* const residual = a.residual == nullptr ? nullptr
                                                                 : a.residual + block * a.residual_block_stride +

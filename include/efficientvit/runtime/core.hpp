@@ -83,7 +83,7 @@ inline int fma_units(Isa best, bool amd, unsigned family, unsigned model, bool a
     return amx || model == 0x55 || model == 0x6a || model == 0x6c ? 2 : 1;
 }
 
-inline Core detect_core() {
+EFFICIENTVIT_COLD inline Core detect_core() {
     Core core;
     constexpr unsigned intel_caches = 4, amd_caches = 0x8000001d;
     const unsigned leaf = cache_level(cpuid_or_zero(intel_caches, 0)).level != 0 ? intel_caches : amd_caches;
@@ -102,7 +102,7 @@ inline Core detect_core() {
     return core;
 }
 #elif defined(__APPLE__)
-inline Core detect_core() {
+EFFICIENTVIT_COLD inline Core detect_core() {
     Core core;
     std::size_t size = sizeof core.l2_bytes;
     // Of the fast cores, where there are two kinds.
@@ -136,7 +136,7 @@ inline int fastest_cpu() {
 }
 
 /// From /sys, whose files say "512K".
-inline Core detect_core() {
+EFFICIENTVIT_COLD inline Core detect_core() {
     Core core;
     const int cpu = fastest_cpu();
     for (int index = 0; index < 8; ++index) {
@@ -159,7 +159,7 @@ inline Core detect_core() {
     return core;
 }
 #else
-inline Core detect_core() { return {}; }
+EFFICIENTVIT_COLD inline Core detect_core() { return {}; }
 #endif
 
 /// The core that the first call ran on.

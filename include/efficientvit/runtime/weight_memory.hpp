@@ -44,7 +44,7 @@ public:
         std::swap(size_, other.size_);
         return *this;
     }
-    ~PackedWeights() {
+    EFFICIENTVIT_COLD ~PackedWeights() {
         if (chunk_ != nullptr && chunk_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete chunk_;
     }
 
@@ -85,7 +85,7 @@ private:
 class WeightMemory {
 public:
     /// Not initialized, aligned to a cache line. Throws std::bad_alloc, also for more than pointers reach.
-    PackedWeights take(std::uint64_t floats) {
+    EFFICIENTVIT_COLD PackedWeights take(std::uint64_t floats) {
         if (floats > std::uint64_t(-1) / 8) throw std::bad_array_new_length();
         constexpr std::uint64_t line = alignment / sizeof(float);
         const std::uint64_t lines = (floats + line - 1) / line * line;

@@ -171,8 +171,8 @@ private:
         List dtypes;
         List unexpected;
 
-        std::string message(const StateDict& weights, const detail::NameRule& rule,
-                            const std::vector<Parameter>& wanted, const LoadOptions& options) const {
+        EFFICIENTVIT_COLD std::string message(const StateDict& weights, const detail::NameRule& rule,
+                                              const std::vector<Parameter>& wanted, const LoadOptions& options) const {
             const auto number = [](std::size_t n) { return std::to_string(n); };
             std::string out =
                 detail::concat({weights.source().empty() ? "the state dict" : weights.source(),
@@ -244,8 +244,8 @@ private:
     }
 
     /// What may help somebody who has the wrong file or prefix.
-    static std::string hints(const StateDict& weights, const std::vector<Parameter>& wanted,
-                             const LoadOptions& options) {
+    EFFICIENTVIT_COLD static std::string hints(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                               const LoadOptions& options) {
         std::string names;
         std::string prefixes;
         std::size_t shown = 0;

@@ -66,7 +66,7 @@ public:
     };
     using Map = std::map<std::string, Tensor, std::less<>>;
 
-    FileNames(const StateDict& weights, std::string_view prefix) {
+    EFFICIENTVIT_COLD FileNames(const StateDict& weights, std::string_view prefix) {
         for (const auto& [full_name, entry] : weights) {
             std::string_view name = full_name;
             if (!cut_front(name, prefix) || is_counter(name) || is_scale(name, entry)) continue;
@@ -118,7 +118,7 @@ public:
     Naming naming() const { return naming_; }
 
     /// The name in the file (without an explicit prefix); empty where the convention has none for it.
-    std::string in_file(std::string_view official) const {
+    EFFICIENTVIT_COLD std::string in_file(std::string_view official) const {
         std::string name = naming_ == Naming::official ? std::string(official) : timm_name(official, family_);
         if (naming_ == Naming::timm_features) name = timm_features_name(name);
         return name.empty() ? name : concat({wrapper_, name});

@@ -135,7 +135,7 @@ public:
     }
 
     /// The tensor of that name; throws WeightsError if there is none.
-    const Entry& at(std::string_view name) const {
+    EFFICIENTVIT_COLD const Entry& at(std::string_view name) const {
         if (const Entry* entry = find(name)) return *entry;
         if (const auto odd = unreadable_.find(name); odd != unreadable_.end()) {
             throw WeightsError(detail::concat(
