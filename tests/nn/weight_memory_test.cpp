@@ -97,9 +97,10 @@ TEST(WeightMemory, IsEmptyWhereItHasBeenMovedFrom) {
     EXPECT_EQ(one[some - 1], 1);
 }
 
-TEST(WeightMemory, GetsItsBufferBackFromLayers) {
+TEST(WeightMemory, ReadsAllLayersIntoOneBuffer) {
     using Layer = ev::ConvLayer<ev::ConvConfig{.in_channels = 16, .out_channels = 24}>;
     using Attention = ev::LiteMLA<ev::LiteMLAConfig{.in_channels = 32, .out_channels = 32, .dim = 16}>;
+    using Linear = ev::LinearLayer<ev::LinearConfig{.in_features = 60, .out_features = 5}>;
     const auto load = [](auto layer, std::size_t largest) {
         using L = decltype(layer);
         const ev::StateDict weights = golden_weights(L::parameters());
@@ -110,6 +111,7 @@ TEST(WeightMemory, GetsItsBufferBackFromLayers) {
     };
     load(Layer(), 16 * 24 * 9);
     load(Attention(), 32 * 64);
+    load(Linear(), 60 * 5);
 }
 
 #if defined(__linux__)

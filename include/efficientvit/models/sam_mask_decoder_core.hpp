@@ -140,11 +140,12 @@ private:
                                                  TokenLinear& layer) {
         const std::vector<float> weight = p.weights.read("weight", in * out * 4, 0),
                                  bias = p.weights.read("bias", out, 0);
-        Folded turned{p.weights.full_name("weight"), std::vector<float>(weight.size()), {}};
+        std::vector<float> rows(weight.size());
+        Folded turned{p.weights.full_name("weight"), rows, {}};
         for (int part = 0; part < 4; ++part) {
             for (int o = 0; o < out; ++o) {
                 for (int i = 0; i < in; ++i) {
-                    turned.weight[static_cast<std::size_t>((part * out + o) * in + i)] =
+                    rows[static_cast<std::size_t>((part * out + o) * in + i)] =
                         weight[static_cast<std::size_t>((i * out + o) * 4 + part)];
                 }
             }

@@ -103,12 +103,10 @@ EFFICIENTVIT_COLD inline PackedAttention pack_attention_here(const Packer& p, co
     const ChannelLayout qkv = ChannelLayout::sections(layout.parts, c.dim);
     const auto pack_one = [&](const char* name, const ConvConfig& conv, const ChannelLayout& in,
                               const ChannelLayout& out) {
-        Folded f = read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels), conv.use_bias,
-                               conv.norm, conv.norm_eps);
-        PackedConvolution one{pack_dense(*p.memory, f.name, f.weight, in, out, 1, operands),
-                              pack_bias(*p.memory, f.bias, out)};
-        p.memory->values = std::move(f.weight);
-        return one;
+        const Folded f = read_folded(p.at(name), conv.out_channels, static_cast<std::size_t>(conv.in_channels),
+                                     conv.use_bias, conv.norm, conv.norm_eps);
+        return PackedConvolution{pack_dense(*p.memory, f.name, f.weight, in, out, 1, operands),
+                                 pack_bias(*p.memory, f.bias, out)};
     };
     const kernels::Operands group_operands = layer_kernels(*p.kernels, layout.aggregation(c)).operands;
     PackedAttention packed;

@@ -125,8 +125,8 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution_here(const Packer& p
                                                                  double input_scale, PackWinograd* winograd) {
     const int group_in = c.in_channels / c.groups, taps = c.kernel_size * c.kernel_size;
     const ConvKind kind = conv_kind(c);
-    Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias, c.norm,
-                           c.norm_eps, input_scale);
+    const Folded f = read_folded(p, c.out_channels, static_cast<std::size_t>(Index{group_in} * taps), c.use_bias,
+                                 c.norm, c.norm_eps, input_scale);
     const ChannelLayout out = ChannelLayout::plain(c.out_channels);
     PackedConvolution packed;
     if (kind == ConvKind::depthwise) {
@@ -150,7 +150,6 @@ EFFICIENTVIT_COLD inline PackedConvolution pack_convolution_here(const Packer& p
         }
     }
     packed.bias = pack_bias(*p.memory, f.bias, out);
-    p.memory->values = std::move(f.weight);
     return packed;
 }
 

@@ -92,8 +92,9 @@ public:
         if (out_features == 0) return;  // left out: a classifier with num_classes=0
         const WeightReader& weights = p.weights;
         const ChannelLayout out = ChannelLayout::plain(out_features);
-        linear_.weights = detail::pack_dense(*p.memory, weights.full_name("linear.weight"),
-                                             weights.read("linear.weight", Index{out_features} * C.in_features, 0),
+        std::vector<float>& weight = p.memory->values;
+        weights.read("linear.weight", Index{out_features} * C.in_features, 0, weight);
+        linear_.weights = detail::pack_dense(*p.memory, weights.full_name("linear.weight"), weight,
                                              ChannelLayout::plain(C.in_features), out, 1, p.kernels->operands);
         linear_.bias = detail::pack_bias(*p.memory,
                                          C.use_bias ? weights.read("linear.bias", out_features, 0)

@@ -58,7 +58,7 @@ struct Packer {
 /// without strict) count as zero weights and as an identity norm.
 struct Folded {
     std::string name;  // of the weights
-    std::vector<float> weight;
+    const std::vector<float>& weight;
     std::vector<float> bias;
 };
 
@@ -80,21 +80,22 @@ inline ScaleShift read_batch_norm(const Packer& p, int channels, double eps) {
     return out;
 }
 
-/// Reads `conv` and `norm` below p, weights into p.memory->values. input_scale multiplies the weights: what
-/// foldable_act() left over.
+/// Reads `conv` and `norm` below p. The weights lie in p.memory->values until the next are read. input_scale multiplies
+/// them: what foldable_act() left over.
 inline Folded read_folded(const Packer& p, int out_channels, std::size_t weights_a_channel, bool use_bias, Norm norm,
                           double norm_eps, double input_scale = 1.0) {
     const auto outs = static_cast<std::size_t>(out_channels);
     const Packer conv = p.at("conv");
-    Folded f{conv.weights.full_name("weight"), std::move(p.memory->values),
+    std::vector<float>& weight = p.memory->values;
+    conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0, weight);
+    Folded f{conv.weights.full_name("weight"), weight,
              use_bias ? conv.weights.read("bias", out_channels, 0) : filled(outs, 0.0f)};
-    conv.weights.read("weight", static_cast<Index>(outs * weights_a_channel), 0, f.weight);
     if (norm == Norm::none && input_scale == 1.0) return f;
     ScaleShift n{filled(outs, 1.0), filled(outs, 0.0)};
     if (norm == Norm::bn2d) n = read_batch_norm(p.at("norm"), out_channels, norm_eps);
     for (std::size_t c = 0; c < outs; ++c) {
         const double scale = n.scale[c] * input_scale;
-        float* const w = f.weight.data() + c * weights_a_channel;
+        float* const w = weight.data() + c * weights_a_channel;
         for (std::size_t i = 0; i < weights_a_channel; ++i) w[i] = static_cast<float>(w[i] * scale);
         f.bias[c] = static_cast<float>(f.bias[c] * n.scale[c] + n.shift[c]);
     }

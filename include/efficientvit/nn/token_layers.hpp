@@ -63,10 +63,10 @@ public:
         d.add("bias", {out});
     }
     EFFICIENTVIT_COLD void pack(const Packer& p, const ChannelLayout& in, const ChannelLayout& out) {
-        pack(*p.memory,
-             {p.weights.full_name("weight"), p.weights.read("weight", in.channels * out.channels, 0),
-              p.weights.read("bias", out.channels, 0)},
-             in, out, p.kernels->operands);
+        std::vector<float>& weight = p.memory->values;
+        p.weights.read("weight", in.channels * out.channels, 0, weight);
+        pack(*p.memory, {p.weights.full_name("weight"), weight, p.weights.read("bias", out.channels, 0)}, in, out,
+             p.kernels->operands);
     }
     EFFICIENTVIT_COLD void pack(WeightMemory& memory, const Folded& f, const ChannelLayout& in,
                                 const ChannelLayout& out, kernels::Operands operands) {
