@@ -88,6 +88,26 @@ TEST_F(HostileZip, CompressedOrEncrypted) {
     expect_error(zip_with([](Zip& zip) { zip.members[1].method = 8; }),
                  "in its zip archive 'm/data/0' is compressed (method 8), which PyTorch never does: save it again with "
                  "torch.save");
+    expect_error(
+        zip_with([](Zip& zip) { zip.members[0].method = 8; }),
+        "in its zip archive 'm/data.pkl' is compressed (method 8), which PyTorch never does: save it again with "
+        "torch.save");
+    // What is not read may be: 24 bytes for 50.
+    const ZipMember note{
+        .name = "m/code/a.py", .data = std::string(24, 'x'), .flags = 8, .method = 8, .local_size = 0, .size = 50};
+    expect_six_floats(zip_with([&](Zip& zip) { zip.members.push_back(note); }));
+    expect_error(
+        zip_with([&](Zip& zip) {
+            zip.members.push_back(note);
+            zip.members.back().packed = 1000;
+        }),
+        "in its zip archive 'm/code/a.py' lies outside: its data of 1000 bytes at byte 373 would pass byte 397, "
+        "where the zip directory begins");
+    expect_error(zip_with([&](Zip& zip) {
+                     zip.members.push_back(note);
+                     zip.members.back().local_method = 0;
+                 }),
+                 "in its zip archive 'm/code/a.py' has another name or method in its own header");
     expect_error(zip_with([](Zip& zip) { zip.members[1].flags = 1; }), "in its zip archive 'm/data/0' is encrypted");
 }
 
@@ -224,8 +244,15 @@ TEST_F(HostileZip, ArchivesOfOtherPrograms) {
     const std::string other = "a zip archive, but not PyTorch's: no file <name>/data.pkl in it";
     expect_error(Zip{.members = {{.name = "data.pkl"}, {.name = "a/b/data.pkl"}, {.name = "a/xdata.pkl"}}}.bytes(),
                  other);
-    expect_error(zip_with([](Zip& zip) { zip.members.push_back({.name = "m/constants.pkl"}); }),
-                 "a TorchScript program, which is not read: in Python save its state_dict()");
+    const std::string script = "a TorchScript program, which is not read: in Python save its state_dict()";
+    expect_error(zip_with([](Zip& zip) { zip.members.push_back({.name = "m/constants.pkl"}); }), script);
+    expect_error(zip_with([](Zip& zip) {  // whose source code PyTorch compresses
+                     zip.members.push_back({.name = "m/constants.pkl"});
+                     zip.members.push_back({.name = "m/code/__torch__.py", .data = "x", .method = 8});
+                 }),
+                 script);
+    expect_error(Zip{.members = {{.name = "model.pt", .data = "x", .method = 8}}}.bytes(),
+                 other + "; unpack it, if what you want is in it");
     expect_error(zip_with([](Zip& zip) { zip.members.push_back({.name = "n/data.pkl"}); }),
                  "two checkpoints in one zip archive, 'm/' and another");
     expect_six_floats(zip_with([](Zip& zip) { zip.members.push_back({.name = "m/byteorder", .data = "little"}); }));
@@ -259,14 +286,15 @@ TEST_F(HostilePickle, OtherProtocols) {
 }
 
 TEST_F(HostilePickle, NothingIsExecutedAndATensorThatNeedsItIsRefused) {
+    const std::string advice = ": in Python save the state_dict() of a model, or dict() of what is like a dict";
     const std::string call = p_global("os", "system") + p_text("echo") + "\x85R";
-    expect_error(checkpoint_of(pickle_of(call)).bytes(), "holds an object of os.system, expected a dict");
+    expect_error(checkpoint_of(pickle_of(call)).bytes(), "holds an object of os.system, expected a dict" + advice);
     expect_error(checkpoint_of("\x80\x04\x8c\x02os\x8c\x06system\x93.").bytes(),
-                 "holds an object of os.system, expected a dict");
+                 "holds an object of os.system, expected a dict" + advice);
     expect_error(checkpoint_of("\x80\x02"
                                "c\x1b[2J\n\xff\n.")
                      .bytes(),
-                 "holds an object of \\x1b[2J.\\xff, expected a dict");
+                 "holds an object of \\x1b[2J.\\xff, expected a dict" + advice);
     // Beside a tensor: named, and passed over when asked.
     for (const std::string name : {"builtins.eval", "torch._utils._rebuild_tensor_v9", "collections.OrderedDict.x",
                                    "collections", "torch.nn.modules.conv.Conv2d", "numpy.core.multiarray.scalar",
@@ -450,6 +478,60 @@ TEST_F(HostilePickle, MemoMisuse) {
                                std::string("q\0", 2) + p_text("v") + std::string("h\0u.", 4);
     const ev::StateDict dict = ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle).bytes()));
     EXPECT_EQ(dict.names(), (std::vector<std::string>{"v", "w"}));
+}
+
+TEST_F(HostilePickle, AFewTensorsBesideMany) {
+    const auto read = [](const std::string& root, const std::string& entry = "") {
+        return ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle_of(root)).bytes()),
+                                          {.entry = entry, .skip_extra_entries = true})
+            .size();
+    };
+    const auto error = [&](const std::string& root) { return message_of([&] { read(root); }); };
+    const auto dict = [](int tensors, const std::string& more = "") {
+        std::string out = "}(" + more;
+        for (int i = 0; i < tensors; ++i) out += p_text("w" + std::to_string(i)) + p_good_tensor();
+        return out + "u";
+    };
+    const std::string model = p_text("model") + dict(16);
+    // A loss, or a mean and a deviation beside the model's dict.
+    EXPECT_EQ(read(dict(1, model)), 16u);
+    EXPECT_EQ(read(p_dict({p_text("weights"), dict(1, model)})), 16u);
+    EXPECT_EQ(read(p_dict({model, p_text("criterion"), dict(1)})), 16u);
+    EXPECT_EQ(read("](" + dict(1) + dict(16) + "e"), 16u);
+    // A state dict with something beside it stays one.
+    EXPECT_EQ(read(dict(2, model)), 2u);
+    EXPECT_EQ(read(p_dict({p_text("state_dict"), dict(1), model})), 1u);
+    // An optimizer's dicts are several; two of alike sizes are to be named, those of a few tensors do not help.
+    const std::string optimizer = p_text("optimizer") + p_dict({std::string("K\0", 2) + dict(3), "K\1" + dict(3)});
+    EXPECT_EQ(read(p_dict({model, optimizer})), 16u);
+    EXPECT_EQ(read(p_dict({p_text("model"), dict(2), optimizer})), 2u);
+    EXPECT_NE(
+        error(dict(1, model + p_text("ema") + dict(16)))
+            .find("tensors are in several of its entries: 'model' (a dict of 16), 'ema' (a dict of 16); name one"),
+        std::string::npos);
+    EXPECT_NE(error(p_dict({p_text("all"), p_dict({model, p_text("ema"), dict(16)}), p_text("criterion"), dict(1)}))
+                  .find("'all.model' (a dict of 16), 'all.ema' (a dict of 16), 'criterion' (a dict of 1)"),
+              std::string::npos);
+    // What is passed over is named.
+    EXPECT_NE(message_of([&] {
+                  ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle_of(dict(1, model))).bytes()));
+              }).find("beside the 16 tensors of its state dict it holds 'w0' (a tensor); {.skip"),
+              std::string::npos);
+}
+
+TEST_F(HostilePickle, ATupleIsReadAsAList) {
+    const auto names = [](const std::string& root, const ev::TorchCheckpointOptions& options) {
+        return ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle_of(root)).bytes()), options).names();
+    };
+    const auto state = [](const std::string& name) { return p_dict({p_text(name), p_good_tensor()}); };
+    const std::vector<std::string> a{"a"}, b{"b"};
+    EXPECT_EQ(names(state("a") + "K\3\x86", {}), a);
+    EXPECT_EQ(names("K\3" + state("a") + state("b") + "\x87", {.entry = "2"}), b);
+    EXPECT_NE(message_of([&] {
+                  names(state("a") + state("b") + "\x86", {});
+              }).find("tensors are in several of its entries: '0' (a dict of 1), '1' (a dict of 1)"),
+              std::string::npos);
+    EXPECT_NE(message_of([&] { names("K\3\x85", {}); }).find("holds a tuple of 1, expected a dict"), std::string::npos);
 }
 
 TEST_F(HostilePickle, DeepNestingAndLoops) {
@@ -657,9 +739,23 @@ TEST_F(HostileTensor, NamesThatDoNotFit) {
               std::string::npos);
 }
 
+TEST_F(HostilePickle, WithoutAnArchive) {
+    const std::string old = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    for (const std::string& pickle :
+         {std::string("\x80\x02}."), std::string("\x80\x04\x95\x12"), "\x80\x02" + std::string(40, '}') + old}) {
+        expect_error(pickle,
+                     "a pickle that torch.save did not write; convert it in Python: "
+                     "torch.save(pickle.load(open(path, \"rb\")), path)");
+    }
+}
+
 TEST_F(HostileTensor, RootsThatHoldNone) {
     expect_error(checkpoint_of(pickle_of(p_good_tensor())).bytes(), "holds a tensor, expected a dict");
     expect_error(checkpoint_of(pickle_of("N")).bytes(), "holds None, expected a dict");
+    expect_error(
+        checkpoint_of(pickle_of(p_global("timm", "Net") + ")\x81")).bytes(),
+        "holds an object of timm.Net, expected a dict: in Python save the state_dict() of a model, or dict() of "
+        "what is like a dict");
     EXPECT_TRUE(ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle_of("]")).bytes())).empty());
     EXPECT_TRUE(ev::parse_torch_checkpoint(bytes_of(checkpoint_of(pickle_of("}")).bytes())).empty());
     expect_error(checkpoint_of(pickle_of(p_dict({p_text("model"), p_dict({p_text("w"), "N"})}))).bytes(),

@@ -429,6 +429,30 @@ TEST(Errors, WeightsOfAnotherSizeDisagreeInShape) {
             "[16, 3, 3, 3], expected [8, 3, 3, 3]"));
 }
 
+TEST(Errors, WhatLiesBesideTheModelHasACure) {
+    const Names wanted{{"a.weight", {1}}, {"b.weight", {1}}};
+    const std::string cure = "prefixes with which all names and shapes would fit: ";
+    FakeFile file;
+    for (const std::string name : {"model.a.weight", "model.b.weight", "criterion.weight"}) file.add(name, {1});
+    EXPECT_TRUE(has(file.message(wanted), "\n" + cure + "'model.'\nunexpected:\n  criterion.weight"));
+    ev::LoadOptions options;
+    options.prefix = "model.";
+    EXPECT_NO_THROW(ev::MatchedWeights(file.dict, wanted, options));
+    for (const std::string name : {"ema_model.module.a.weight", "ema_model.module.b.weight"}) file.add(name, {1});
+    EXPECT_TRUE(has(file.message(wanted), cure + "'ema_model.module.', 'model.'\n"));
+    file.add("model.c.weight", {1});  // for which the prefix is no cure
+    EXPECT_TRUE(has(file.message(wanted), cure + "'ema_model.module.'\n"));
+    EXPECT_FALSE(has(file.message(wanted, options), cure + "'model.'"));
+}
+
+/// torch.optim.swa_utils.AveragedModel's state_dict().
+TEST(Counters, OfAnAveragedModel) {
+    FakeFile file;
+    file.add("n_averaged", {}, ev::DType::i64);
+    file.add("module.a", {1});
+    EXPECT_EQ(ev::MatchedWeights(file.dict, {{"a", {1}}}).report().unexpected, std::vector<std::string>{});
+}
+
 TEST(Errors, TwoNamesForOneTensor) {
     FakeFile file;
     file.add("a", {1});

@@ -8,9 +8,11 @@
 #include <efficientvit/weights/pickle.hpp>
 #include <efficientvit/weights/text.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <efficientvit/foreign_macros.hpp>
@@ -32,6 +34,7 @@ public:
     /// Where tensors by name are, from some value on.
     struct Lead {
         int count = 0;                         ///< 0, 1, or 2 for several
+        std::size_t tensors = 0;               ///< of the one, or of the largest
         std::vector<const Pickle::Pair*> way;  ///< for one: the pairs to follow, the first one last
     };
 
@@ -56,19 +59,20 @@ public:
         return out;
     }
 
-    /// Looks for a dict of tensors: the value itself, its entry `state_dict`, else the one that its dicts and lists
-    /// lead to. `value` must be a container.
+    /// Looks for a dict of tensors: that of its entry `state_dict`, else the value itself, else the one that its dicts
+    /// and lists lead to. What has eight times as many tensors goes first: a loss or a mean beside a model's dict are
+    /// not its weights. `value` must be a container.
     EFFICIENTVIT_COLD Lead lead(const PickleValue& value) const {
-        std::size_t budget = 4 * pickle_.pairs() + 1000;  // dicts may be shared, and hold themselves
+        std::size_t budget = 16 * pickle_.pairs() + 1000;  // dicts may be shared, and hold themselves
         return lead(value, deepest, budget);
     }
 
-    /// The paths to all dicts of tensors, as a message names them.
+    /// The paths to all dicts of tensors below the value, as a message names them.
     EFFICIENTVIT_COLD std::string list_leads(const PickleValue& value, const std::string& before) const {
         std::size_t budget = 4 * pickle_.pairs() + 1000;
         std::string out;
         std::size_t count = 0;
-        list_leads(value, before, deepest, budget, out, count);
+        list_leads_below(value, before, deepest, budget, out, count);
         return count > most_listed ? concat({out, " and ", std::to_string(count - most_listed), " more"}) : out;
     }
 
@@ -134,39 +138,42 @@ private:
         for (const Pickle::Pair* pair : meant) step(pickle_.key_text(pair->key), pair->value);
     }
 
+    /// Whether a dict of tensors is so much larger than another that this one is none to choose.
+    static bool outweighs(std::size_t tensors, std::size_t others) { return tensors / 8 > others; }
+
     Lead lead(const PickleValue& value, int depth, std::size_t& budget) const {
         if (!Pickle::is_container(value) || depth == 0) return {};
-        const auto through = [&](const Pickle::Pair* pair) {
-            Lead found = lead(pair->value, depth - 1, budget);
-            if (found.count == 1) found.way.push_back(pair);
-            return found;
-        };
-        if (value.is(PickleKind::dict)) {
-            const Pickle::Pair* inner = nullptr;
-            bool holds_tensors = false;
-            for (const Pickle::Pair* pair = pickle_.first(value); pair != nullptr; pair = pickle_.next(*pair)) {
-                if (pair->key.is(PickleKind::string) && pickle_.text(pair->key) == "state_dict") inner = pair;
-                holds_tensors = holds_tensors || is_tensor(*pair);
-            }
-            if (inner != nullptr && Pickle::is_container(inner->value)) {
-                Lead found = through(inner);
-                if (found.count != 0) return found;
-            }
-            if (holds_tensors) return {1, {}};
-        }
-        Lead out;
-        bool several = false;
+        const bool named = value.is(PickleKind::dict);
+        Lead inner, one;          // of `state_dict`; of the entry with the most tensors
+        std::size_t another = 0;  // of the entry with the next most
+        std::size_t several = 0;  // of an entry with several dicts, such as an optimizer's
+        std::size_t own = 0;
         for (const Pickle::Pair* pair = pickle_.first(value); pair != nullptr; pair = pickle_.next(*pair)) {
             if (budget == 0) return {};
             --budget;
-            Lead found = through(pair);
-            if (found.count == 2) several = true;
-            if (found.count != 1) continue;
-            if (out.count == 1) return {2, {}};
-            out = std::move(found);
+            if (named && is_tensor(*pair)) {
+                ++own;
+                continue;
+            }
+            Lead found = lead(pair->value, depth - 1, budget);
+            if (found.count == 0) continue;
+            if (found.count == 1) found.way.push_back(pair);
+            if (named && pair->key.is(PickleKind::string) && pickle_.text(pair->key) == "state_dict") {
+                inner = std::move(found);
+            } else if (found.count == 2) {
+                several = std::max(several, found.tensors);
+            } else if (found.tensors > one.tensors) {
+                another = std::exchange(one, std::move(found)).tensors;
+            } else {
+                another = std::max(another, found.tensors);
+            }
         }
-        if (out.count == 0 && several) out.count = 2;
-        return out;
+        if (inner.count != 0) return inner;
+        const std::size_t most = std::max(one.tensors, several);
+        if (own > 0 && !outweighs(most, own)) return {1, own, {}};
+        if (one.count == 0 || outweighs(several, one.tensors)) return {several > 0 ? 2 : 0, several, {}};
+        if (another > 0 && !outweighs(one.tensors, another)) return {2, one.tensors, {}};
+        return one;
     }
 
     void list_leads(const PickleValue& value, const std::string& path, int depth, std::size_t& budget, std::string& out,
@@ -180,6 +187,10 @@ private:
                 return;
             }
         }
+        list_leads_below(value, path, depth, budget, out, count);
+    }
+    void list_leads_below(const PickleValue& value, const std::string& path, int depth, std::size_t& budget,
+                          std::string& out, std::size_t& count) const {
         for (const Pickle::Pair* pair = pickle_.first(value); pair != nullptr && budget > 0;
              pair = pickle_.next(*pair)) {
             --budget;

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -185,6 +186,7 @@ private:
                 out += detail::concat({"\nthe model's names were found below ", detail::in_quotes(rule.wrapper())});
             }
             if (2 * (missing.count + shapes.count) > wanted.size()) out += hints(weights, wanted, options);
+            if (missing.count + shapes.count + dtypes.count == 0) out += prefix_hint(weights, wanted, true);
             const auto section = [&out](std::string_view title, const List& list) {
                 if (list.count > 0) out += detail::concat({"\n", title, ":", list.lines});
             };
@@ -243,20 +245,30 @@ private:
         return shape;
     }
 
+    /// Prefixes below which a file has the whole model, and nothing else where `alone` says so: a model within
+    /// another's file, or a layer within a model's.
+    EFFICIENTVIT_COLD static std::string prefix_hint(const StateDict& weights, const std::vector<Parameter>& wanted,
+                                                     bool alone) {
+        std::string prefixes;
+        for (const std::string& prefix : detail::fitting_prefixes(weights, wanted, 5)) {
+            const detail::FileNames below(weights, prefix);
+            const auto count = static_cast<std::size_t>(std::distance(below.begin(), below.end()));
+            if (alone && count + below.doubles().size() > wanted.size()) continue;
+            prefixes += detail::concat({prefixes.empty() ? "" : ", ", detail::in_quotes(prefix)});
+        }
+        if (prefixes.empty()) return {};
+        return detail::concat({"\nprefixes with which all names and shapes would fit: ", prefixes});
+    }
+
     /// What may help somebody who has the wrong file or prefix.
     EFFICIENTVIT_COLD static std::string hints(const StateDict& weights, const std::vector<Parameter>& wanted,
                                                const LoadOptions& options) {
         std::string names;
-        std::string prefixes;
         std::size_t shown = 0;
         std::size_t below_prefix = 0;
         for (const auto& [name, entry] : weights) {
             if (++shown <= 5) names += detail::concat({shown > 1 ? ", " : "", detail::in_quotes(name)});
             if (name.starts_with(options.prefix)) ++below_prefix;
-        }
-        // A model within another's file, or a layer within a model's: say where such stand.
-        for (const std::string& prefix : detail::fitting_prefixes(weights, wanted, 5)) {
-            prefixes += detail::concat({prefixes.empty() ? "" : ", ", detail::in_quotes(prefix)});
         }
         std::string out;
         if (below_prefix == 0 && !options.prefix.empty()) {
@@ -265,9 +277,7 @@ private:
         }
         out += "\nthese look like the weights of another model, or a prefix is needed; the file's first names: ";
         out += weights.empty() ? "none" : names;
-        if (!prefixes.empty())
-            out += detail::concat({"\nprefixes with which all names and shapes would fit: ", prefixes});
-        return out;
+        return out + prefix_hint(weights, wanted, false);
     }
 
     detail::FileNames::Map found_;

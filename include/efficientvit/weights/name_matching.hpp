@@ -35,10 +35,10 @@ inline std::string_view first_component(std::string_view name) {
     return dot == std::string_view::npos ? name : name.substr(0, dot + 1);
 }
 
-/// A batch norm's counter, which training needs and nobody else.
+/// A counter of batch norm or of torch.optim.swa_utils.AveragedModel, which training needs and nobody else.
 inline bool is_counter(std::string_view name) {
-    constexpr std::string_view counter = "num_batches_tracked";
-    return name.ends_with(counter) && (name.size() == counter.size() || name[name.size() - counter.size() - 1] == '.');
+    const std::string_view last = name.substr(name.rfind('.') + 1);  // all of it where there is no dot
+    return last == "num_batches_tracked" || last == "n_averaged";
 }
 
 /// Without the components that DataParallel and torch.compile put in, wherever they stand. The reference has no

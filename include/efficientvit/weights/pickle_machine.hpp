@@ -39,6 +39,7 @@ public:
             fail({"ends with ", std::to_string(stack_.size()), " values on its stack, expected 1",
                   stack_.size() == 1 ? ": a mark" : ""});
         }
+        if (stack_.front().is(Kind::tuple)) make_list();
         out_.root_ = stack_.front();
         if (position_ != out_.bytes_.size()) {
             fail({std::to_string(out_.bytes_.size() - position_), " bytes behind the end of the pickle"});
@@ -48,6 +49,18 @@ public:
     Pickle result() && { return std::move(out_); }
 
 private:
+    /// Of a tuple, if it holds dicts or lists: torch.save((model.state_dict(), optimizer.state_dict()), path).
+    EFFICIENTVIT_COLD void make_list() {
+        const PickleValue root = stack_.front();
+        bool holds = false;
+        for (std::size_t i = 0; i < root.count; ++i) holds = holds || Pickle::is_container(out_.item(root, i));
+        if (!holds) return;
+        stack_.clear();
+        empty_list();
+        for (std::size_t i = 0; i < root.count; ++i) push(out_.item(root, i));
+        append(root.count, 0);
+    }
+
     /// Carries out one instruction, of which the code is read already. Here those of numbers and text.
     EFFICIENTVIT_COLD void step(unsigned code) {
         switch (code) {

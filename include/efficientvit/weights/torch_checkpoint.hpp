@@ -40,7 +40,8 @@ struct TorchCheckpointOptions {
     /// The entry that holds the tensors, such as "ema"; those beside it are passed over. Keys and list indices with
     /// dots between them lead to any depth: "checkpoint.ema.0.9998", "models.1". Where none is given: the checkpoint
     /// itself. There, or in the entry, the tensors are those of `state_dict` if there is one, else its own, else those
-    /// of the only dict within that has some.
+    /// of the only dict within that has some. Dicts of so few tensors that another has eight times as many do not
+    /// count.
     std::string entry{};
     /// Whatever else there is (optimizer, epoch, arguments, objects of any class) is an error that names it; true
     /// passes it over.
@@ -107,7 +108,10 @@ private:
             if (!root.empty()) archive.fail({"two checkpoints in one zip archive, ", in_quotes(root), " and another"});
             root = file.name.substr(0, file.name.size() - pickle.size() + 1);
         }
-        if (root.empty()) archive.fail({"a zip archive, but not PyTorch's: no file <name>/data.pkl in it"});
+        if (root.empty()) {
+            archive.fail({"a zip archive, but not PyTorch's: no file <name>/data.pkl in it",
+                          archive.files().size() != 1 ? "" : "; unpack it, if what you want is in it"});
+        }
         if (archive.find(concat({root, "constants.pkl"})) != nullptr) {
             archive.fail({"a TorchScript program, which is not read: in Python save its state_dict()"});
         }
@@ -127,7 +131,12 @@ private:
     EFFICIENTVIT_COLD PickleValue find_entry(const CheckpointEntries& entries, const std::string& path) const {
         const PickleValue& root = pickle_.root();
         if (path.empty()) {
-            if (!Pickle::is_container(root)) archive_.fail({"holds ", pickle_.describe(root), ", expected a dict"});
+            if (!Pickle::is_container(root)) {
+                archive_.fail({"holds ", pickle_.describe(root), ", expected a dict",
+                               root.is(PickleKind::opaque)
+                                   ? ": in Python save the state_dict() of a model, or dict() of what is like a dict"
+                                   : ""});
+            }
             return root;
         }
         const CheckpointEntries::Named named = entries.find(root, path);
@@ -155,9 +164,17 @@ EFFICIENTVIT_COLD inline void check_is_zip(const Entry& file, const std::string&
     refuse_foreign(telling_part(file), source);
     const auto fail = [&source](std::string_view what) { throw WeightsError(concat({source, ": ", what})); };
     if (text.starts_with("\x80")) {
+        // What torch.save wrote first then: the number 0x1950a86a20f9469cfc6c, behind two bytes or, in a frame, eleven.
+        // Tensors that pickle.dump wrote hold it too.
+        if (telling_part(file).substr(0, 32).find("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") != std::string::npos) {
+            fail(
+                "a pickle that is not in a zip archive: PyTorch's format before version 1.6, which is not read; "
+                "convert "
+                "it in Python: torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path)");
+        }
         fail(
-            "a pickle that is not in a zip archive: PyTorch's format before version 1.6, which is not read; convert it "
-            "in Python: torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path)");
+            "a pickle that torch.save did not write; convert it in Python: torch.save(pickle.load(open(path, \"rb\")), "
+            "path)");
     }
     if (text[8] == '{') fail("looks like safetensors, which load_safetensors() reads; expected a PyTorch checkpoint");
     fail("not a PyTorch checkpoint: does not begin as a zip archive does");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The files in a zip archive, as far as PyTorch writes it: stored without compression, one archive on one disk, no
-// comment, no encryption; with or without zip64. Everything else is refused by name. Not for users:
-// torch_checkpoint.hpp is. Layout: PKWARE's APPNOTE.TXT, 4.3.
+// comment, no encryption; with or without zip64. Everything else is refused by name, compressed files when they are
+// asked for. Not for users: torch_checkpoint.hpp is. Layout: PKWARE's APPNOTE.TXT, 4.3.
 //
 // Nothing in an archive is trusted. The directory at its end is the only witness of where a file lies and how
 // long it is; each local header must agree with it, and no two files may share a byte. Checksums are not looked at, as
@@ -46,6 +46,8 @@ public:
         std::size_t header;  ///< where its local header begins
         std::size_t begin;   ///< where its bytes begin
         std::size_t size;
+        std::size_t packed;    ///< how many bytes it takes here
+        std::uint64_t method;  ///< how these are compressed; 0: not at all
     };
 
     /// `archive` are the bytes of the whole archive and who keeps them; `source` names it in messages. Throws
@@ -81,13 +83,18 @@ public:
         return found == files_.end() || found->name != name ? nullptr : &*found;
     }
 
-    /// Its bytes where they lie, as an Entry without a shape that shares the ownership; nothing is read.
+    /// Its bytes where they lie, as an Entry without a shape that shares the ownership; nothing is read. Throws
+    /// WeightsError where the file is compressed.
     Entry bytes(const File& file) const {
+        check_stored(file);
         return {DType::u8, {}, archive_.data.subspan(file.begin, file.size), archive_.owner};
     }
 
-    /// A copy of its bytes.
-    std::vector<std::byte> read(const File& file) const { return read(file.begin, file.size); }
+    /// A copy of its bytes. Throws WeightsError where the file is compressed.
+    std::vector<std::byte> read(const File& file) const {
+        check_stored(file);
+        return read(file.begin, file.size);
+    }
 
     [[noreturn]] void fail(std::initializer_list<std::string_view> what) const {
         throw WeightsError(concat({source_, ": ", concat(what)}));
@@ -203,15 +210,11 @@ private:
 
         read_zip64_sizes(name, left.subspan(central_size + name_size, extra_size), {&size, &packed, &header});
         if ((flags & 1) != 0) fail_file(name, {"is encrypted"});
-        if (method != 0) {
-            fail_file(name, {"is compressed (method ", std::to_string(method),
-                             "), which PyTorch never does: save it again with torch.save"});
-        }
-        if (packed != size) {
+        if (method == 0 && packed != size) {
             fail_file(name,
                       {"is stored and yet said to take ", std::to_string(packed), " bytes for ", std::to_string(size)});
         }
-        add_local(name, flags, header, size, directory.begin);
+        add_local({name, method, flags, packed, size, header}, directory.begin);
     }
 
     /// Puts the 64-bit values of the extra field 1 in place of those that are all ones.
@@ -234,43 +237,54 @@ private:
         }
     }
 
-    EFFICIENTVIT_COLD void add_local(std::string_view name, std::uint64_t flags, std::uint64_t header,
-                                     std::uint64_t size, std::size_t end) {
+    /// What the directory says of a file.
+    struct Record {
+        std::string_view name;
+        std::uint64_t method, flags, packed, size, header;
+    };
+
+    /// Adds the file, after a look at its local header.
+    EFFICIENTVIT_COLD void add_local(const Record& file, std::size_t end) {
+        const std::string_view name = file.name;
         const auto check_room = [&](std::string_view what, std::uint64_t from, std::uint64_t wanted) {
             if (from <= end && wanted <= end - from) return;
             fail_file(name, {"lies outside: its ", what, " of ", std::to_string(wanted), " bytes at byte ",
                              std::to_string(from), " would pass byte ", std::to_string(end),
                              ", where the zip directory begins"});
         };
-        check_room("header", header, local_size + name.size());
-        const auto at = static_cast<std::size_t>(header);
+        check_room("header", file.header, local_size + name.size());
+        const auto at = static_cast<std::size_t>(file.header);
         const std::vector<std::byte> local = read(at, local_size + name.size());
         if (little_endian(local, 0, 4) != 0x04034b50) {
-            fail_file(name, {"has no header at byte ", std::to_string(header), ", where it is said to be"});
+            fail_file(name, {"has no header at byte ", std::to_string(file.header), ", where it is said to be"});
         }
         const std::string_view local_name(reinterpret_cast<const char*>(local.data()) + local_size, name.size());
-        if (little_endian(local, 26, 2) != name.size() || local_name != name || little_endian(local, 8, 2) != 0) {
+        if (little_endian(local, 26, 2) != name.size() || local_name != name ||
+            little_endian(local, 8, 2) != file.method) {
             fail_file(name, {"has another name or method in its own header"});
         }
         // Zeros where the sizes follow the data, all ones where they are in a zip64 field: the directory knows them.
-        const bool later = (little_endian(local, 6, 2) & flags & 8) != 0;
-        for (const unsigned field : {18u, 22u}) {
+        const bool later = (little_endian(local, 6, 2) & file.flags & 8) != 0;
+        const auto check_size = [&](std::size_t field, std::uint64_t size) {
             const std::uint64_t said = little_endian(local, field, 4);
             if (said != size && said != 0xffffffff && !(later && said == 0)) {
                 fail_file(name, {"has ", std::to_string(said), " bytes by its own header and ", std::to_string(size),
                                  " by the zip directory"});
             }
-        }
+        };
+        check_size(18, file.packed);
+        check_size(22, file.size);
         const std::size_t begin = at + local.size() + static_cast<std::size_t>(little_endian(local, 28, 2));
-        check_room("data", begin, size);
-        files_.push_back({name, at, begin, static_cast<std::size_t>(size)});
+        check_room("data", begin, file.packed);
+        files_.push_back(
+            {name, at, begin, static_cast<std::size_t>(file.size), static_cast<std::size_t>(file.packed), file.method});
     }
 
     EFFICIENTVIT_COLD void check_places(const Directory& directory) {
         std::sort(files_.begin(), files_.end(), [](const File& a, const File& b) { return a.header < b.header; });
         for (std::size_t i = 0; i < files_.size(); ++i) {
             const std::size_t next = i + 1 < files_.size() ? files_[i + 1].header : directory.begin;
-            if (files_[i].begin + files_[i].size > next) {
+            if (files_[i].begin + files_[i].packed > next) {
                 fail_file(files_[i].name, {"overlaps ", in_quotes(files_[i + 1].name)});
             }
         }
@@ -281,6 +295,13 @@ private:
         const auto same = std::adjacent_find(files_.begin(), files_.end(),
                                              [](const File& a, const File& b) { return a.name == b.name; });
         if (same != files_.end()) fail_file(same->name, {"is there twice"});
+    }
+
+    /// PyTorch compresses nothing but the source code of a TorchScript program.
+    void check_stored(const File& file) const {
+        if (file.method == 0) return;
+        fail_file(file.name, {"is compressed (method ", std::to_string(file.method),
+                              "), which PyTorch never does: save it again with torch.save"});
     }
 
     [[noreturn]] void fail_file(std::string_view name, std::initializer_list<std::string_view> what) const {
