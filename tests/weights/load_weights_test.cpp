@@ -47,6 +47,16 @@ TEST_F(LoadWeights, OptionsReachTheCheckpoint) {
     EXPECT_NE(message_of([&] { ev::load_weights(path); }).find("it holds 'x' (an integer)"), std::string::npos);
 }
 
+TEST_F(LoadWeights, SafetensorsHaveNoEntries) {
+    const std::string sentence =
+        ": safetensors have no entry 'ema', only PyTorch's checkpoints do; names below a prefix are for "
+        "LoadOptions::prefix";
+    const fs::path path = write(good);
+    EXPECT_EQ(message_of([&] { ev::load_weights(path, {.entry = "ema"}); }), path.string() + sentence);
+    EXPECT_EQ(message_of([&] { ev::parse_weights(bytes_of(good), "x", {.entry = "ema"}); }), "x" + sentence);
+    EXPECT_EQ(message_of([&] { ev::parse_weights_borrowed(bytes_of(good), "x", {.entry = "ema"}); }), "x" + sentence);
+}
+
 TEST_F(LoadWeights, OtherFilesAreCalledWhatTheyAre) {
     const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     const std::string page = "\xef\xbb\xbf\r\n <!DOCTYPE html><html><head></head></html>";

@@ -16,9 +16,18 @@
 
 EFFICIENTVIT_BEGIN_NAMESPACE
 
+namespace detail {
+/// What was read from safetensors, which have no entries. Throws WeightsError where the options ask for one.
+EFFICIENTVIT_COLD inline StateDict without_entry(StateDict weights, const TorchCheckpointOptions& options) {
+    if (options.entry.empty()) return weights;
+    throw WeightsError(concat({weights.source(), ": safetensors have no entry ", in_quotes(options.entry),
+                               ", only PyTorch's checkpoints do; names below a prefix are for LoadOptions::prefix"}));
+}
+}  // namespace detail
+
 /// Reads `*.safetensors`, `*.safetensors.index.json` with its shards, and what torch.save writes, whatever the file is
-/// called. `options` are for checkpoints. Throws WeightsError as load_safetensors() and load_torch_checkpoint() do; for
-/// a Git LFS pointer, a web page, an archive it says so.
+/// called. `options` are for checkpoints; an entry of safetensors is an error. Throws WeightsError as
+/// load_safetensors() and load_torch_checkpoint() do; for a Git LFS pointer, a web page, an archive it says so.
 EFFICIENTVIT_COLD inline StateDict load_weights(const std::filesystem::path& path,
                                                 const TorchCheckpointOptions& options = {}) {
     const auto file = std::make_shared<const MappedFile>(path);
@@ -30,12 +39,12 @@ EFFICIENTVIT_COLD inline StateDict load_weights(const std::filesystem::path& pat
         return detail::load_shards(path, *file, [&](const std::filesystem::path& shard) {
             // A shard that is an index would be read for ever.
             return is_torch_checkpoint(shard) ? load_torch_checkpoint(shard, options)
-                                              : detail::load_one_safetensors(shard);
+                                              : detail::without_entry(detail::load_one_safetensors(shard), options);
         });
     }
 #endif
 #if __has_include(<nlohmann/json.hpp>)
-    return detail::map_safetensors(file);
+    return detail::without_entry(detail::map_safetensors(file), options);
 #else
     detail::refuse_foreign(first, file->path());
     throw WeightsError(detail::concat({file->path(), ": compiled without nlohmann/json, which safetensors need"}));
@@ -57,7 +66,7 @@ EFFICIENTVIT_COLD inline StateDict parse_weights(std::span<const std::byte> byte
                                                  const TorchCheckpointOptions& options = {}) {
     if (detail::holds_torch_checkpoint(bytes, source)) return parse_torch_checkpoint(bytes, options);
 #if __has_include(<nlohmann/json.hpp>)
-    return parse_safetensors(bytes, source);
+    return detail::without_entry(parse_safetensors(bytes, source), options);
 #else
     throw WeightsError(detail::concat({source, ": compiled without nlohmann/json, which safetensors need"}));
 #endif
@@ -68,7 +77,7 @@ EFFICIENTVIT_COLD inline StateDict parse_weights(std::span<const std::byte> byte
 EFFICIENTVIT_COLD inline StateDict parse_weights_borrowed(std::span<const std::byte> bytes, const std::string& source,
                                                           const TorchCheckpointOptions& options = {}) {
     if (detail::holds_torch_checkpoint(bytes, source)) return parse_torch_checkpoint(bytes, options);
-    return parse_safetensors_borrowed(bytes, source);
+    return detail::without_entry(parse_safetensors_borrowed(bytes, source), options);
 }
 #endif
 
