@@ -29,6 +29,23 @@ using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
+/// Gives the GIL away while it lives, as nb::gil_scoped_release does, which however ends the process where a daemon
+/// thread computes while Python exits: up to 3.13 who then takes the GIL is ended by pthread_exit(), and glibc's
+/// unwinding of the thread must not leave a destructor.
+class ReleasedGil {
+public:
+    ReleasedGil() : state_(PyEval_SaveThread()) {}
+    ReleasedGil(const ReleasedGil&) = delete;
+    ReleasedGil& operator=(const ReleasedGil&) = delete;
+    ~ReleasedGil() { take(); }
+
+private:
+    /// Does not return while Python exits.
+    void take() noexcept;
+
+    PyThreadState* state_;
+};
+
 /// A Python sequence of numbers as a text: "(1, 3, 224, 224)".
 std::string shape_text(const std::int64_t* shape, std::size_t count);
 

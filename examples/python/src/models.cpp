@@ -33,7 +33,7 @@ class Model {
 public:
     Model(const ev::StateDict& weights, std::string name, int threads, const ev::LoadOptions& options)
         : calls_([context = context_options(threads)] { return std::make_unique<Call>(context); }), threads_(threads) {
-        const nb::gil_scoped_release released;
+        const ReleasedGil released;
         if (name.empty()) name = ev::compiled::identified(weights, options.prefix);
         model_ = ev::compiled::make_model(name);
         model_->load_state_dict(weights, options);
@@ -82,7 +82,7 @@ public:
             const ev::Shape shape = expected[indices[0]].shape;
             const NewArray<float> y = new_output(shape);
             {
-                const nb::gil_scoped_release released;
+                const ReleasedGil released;
                 model_->forward_stage(wanted[0], view, ev::TensorView{y.data, shape}, lease->context);
             }
             nb::dict out;
@@ -90,7 +90,7 @@ public:
             return out;
         }
         {
-            const nb::gil_scoped_release released;
+            const ReleasedGil released;
             model_->forward(view, lease->outputs, lease->context);
         }
         std::vector<nb::object> made(outputs_.size());
@@ -114,8 +114,10 @@ public:
         const ev::Shape shape = model_->pre_logits_shape(view.shape);
         const NewArray<float> y({shape.n, shape.c});
         const Lease lease(calls_);
-        const nb::gil_scoped_release released;
-        model_->forward_pre_logits(view, ev::TensorView{y.data, shape}, lease->context);
+        {
+            const ReleasedGil released;
+            model_->forward_pre_logits(view, ev::TensorView{y.data, shape}, lease->context);
+        }
         return y.array;
     }
 
@@ -124,9 +126,11 @@ public:
         const ev::Shape shape = ev::picture_shape(info(), image.size(), options);
         const NewArray<float> x({shape.n, shape.c, shape.h, shape.w});
         const Lease lease(calls_);
-        const nb::gil_scoped_release released;
-        ev::preprocess_picture(info(), image, options, lease->input);
-        std::copy_n(lease->input.data(), lease->input.size(), x.data);
+        {
+            const ReleasedGil released;
+            ev::preprocess_picture(info(), image, options, lease->input);
+            std::copy_n(lease->input.data(), lease->input.size(), x.data);
+        }
         return x.array;
     }
 
@@ -134,7 +138,7 @@ public:
         const ev::Image image = image_of(picture);
         const Lease lease(calls_);
         {
-            const nb::gil_scoped_release released;
+            const ReleasedGil released;
             ev::segment_picture(*model_, image, options, lease->input, lease->logits, lease->labels, lease->context);
         }
         const NewArray<std::uint8_t> labels({image.height(), image.width()});
@@ -157,7 +161,7 @@ private:
 
     void compute(const ev::ConstTensorView& x, const ev::TensorView& y) const {
         const Lease lease(calls_);
-        const nb::gil_scoped_release released;
+        const ReleasedGil released;
         model_->forward_final(x, y, lease->context);
     }
 

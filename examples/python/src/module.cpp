@@ -7,9 +7,11 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "common.hpp"
 
@@ -82,6 +84,17 @@ void translate(const std::exception_ptr& error, void*) {
 }
 
 }  // namespace
+
+void ReleasedGil::take() noexcept {
+    try {
+        PyEval_RestoreThread(state_);
+    } catch (...) {
+        // pthread_exit()'s. Whether Python exits cannot be asked before: it may begin to between question and call.
+        // Further up are destructors of Python's objects, which need the GIL; so the thread waits here for the end of
+        // the process, as it does in Python 3.14.
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
+    }
+}
 
 // ---- Arrays ---------------------------------------------------------------------------------------------------------
 
@@ -164,14 +177,14 @@ ev::Image image_of(nb::handle picture) {
 
 ev::StateDict read_weights(const nb::bytes& path, const std::string& entry) {
     const std::u8string text(reinterpret_cast<const char8_t*>(path.c_str()), path.size());
-    const nb::gil_scoped_release released;
+    const ReleasedGil released;
     return ev::load_weights(std::filesystem::path(text), {.entry = entry, .skip_extra_entries = true});
 }
 
 ev::StateDict parse_weights(nb::handle bytes, const std::string& entry) {
     const Input<std::uint8_t> array = nb::cast<Input<std::uint8_t>>(numpy().attr("frombuffer")(bytes, "uint8"),
                                                                     false);  // whatever has the buffer protocol
-    const nb::gil_scoped_release released;
+    const ReleasedGil released;
     return ev::parse_weights(std::as_bytes(std::span(array.data(), array.size())), "the bytes",
                              {.entry = entry, .skip_extra_entries = true});
 }

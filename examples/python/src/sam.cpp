@@ -33,7 +33,7 @@ class Sam {
 public:
     Sam(const ev::StateDict& weights, std::string name, int threads, const ev::LoadOptions& options)
         : calls_([context = context_options(threads)] { return std::make_unique<Call>(context); }) {
-        const nb::gil_scoped_release released;
+        const ReleasedGil released;
         if (name.empty()) name = ev::compiled::identified(weights, options.prefix);
         sam_ = ev::compiled::make_sam(name);
         sam_->load_state_dict(weights, options);
@@ -133,7 +133,7 @@ nb::tuple predict(const EncodedImage& encoded, nb::handle points, nb::handle box
     std::vector<ev::SamPrediction>& answers = lease->answers;
     answers.resize(asked.prompts.size());
     {
-        const nb::gil_scoped_release released;
+        const ReleasedGil released;
         encoded.predictor().predict(asked.prompts, answers, {.return_logits = return_logits}, lease->context);
     }
     const ev::ImageSize size = encoded.predictor().original_size(), low = encoded.predictor().low_res_size();
@@ -225,7 +225,7 @@ nb::list generate_masks(const Sam& sam, nb::handle picture, const nb::dict& opti
     const ev::MaskGeneratorOptions how = generator_options(options);
     std::vector<ev::MaskRecord> records;
     {
-        const nb::gil_scoped_release released;
+        const ReleasedGil released;
         ev::SamPredictor predictor(sam.sam());
         const Lease lease(sam.calls());
         records = ev::generate_masks(predictor, image, how, lease->context);
@@ -279,10 +279,10 @@ void bind_sam(nb::module_& m) {
     nb::class_<EncodedImage>(m, "EncodedImage", "A picture that a Sam has encoded; SamPredictor holds one.")
         .def_static(
             "of_image",
-            [](std::shared_ptr<const Sam> sam, nb::handle picture) {
+            [](const std::shared_ptr<const Sam>& sam, nb::handle picture) {  // whose last owner needs the GIL
                 const ev::Image image = image_of(picture);
-                const nb::gil_scoped_release released;
-                return std::make_shared<EncodedImage>(std::move(sam), image);
+                const ReleasedGil released;
+                return std::make_shared<EncodedImage>(sam, image);
             },
             "sam"_a, "image"_a,
             "Encodes a picture: one of PIL, or an array (H, W, 3) or (H, W) of uint8.\n\nRaises ImageError, "
@@ -290,10 +290,10 @@ void bind_sam(nb::module_& m) {
             "TypeError.")
         .def_static(
             "of_embedding",
-            [](std::shared_ptr<const Sam> sam, nb::handle embedding, int height, int width) {
+            [](const std::shared_ptr<const Sam>& sam, nb::handle embedding, int height, int width) {
                 const Input<float> array = floats_of(embedding, 4, "embedding");
-                const nb::gil_scoped_release released;
-                return std::make_shared<EncodedImage>(std::move(sam), view_of(array), ev::ImageSize{height, width});
+                const ReleasedGil released;
+                return std::make_shared<EncodedImage>(sam, view_of(array), ev::ImageSize{height, width});
             },
             "sam"_a, "embedding"_a, "height"_a, "width"_a,
             "Takes what embedding() gave for a picture of this size.\n\nRaises ShapeError, ImageError, TypeError.")

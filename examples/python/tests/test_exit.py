@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python's exit with daemon threads that compute or wait: it is quiet, and its status is the program's."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, threading, time
+import numpy
+import efficientvit_cpu as ev
+
+model = ev.load(sys.argv[1])
+x = numpy.zeros((1, 3, 224, 224), numpy.float32)
+began = threading.Event()
+
+def compute():
+    while True:
+        {call}
+        began.set()
+
+threading.Thread(target=compute, daemon=True).start()
+began.wait()
+time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("call", ["model(x)", "model.features(x)", "model.pre_logits(x)"])
+def test_daemon_thread_that_computes(b0_file, call):
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", PROGRAM.format(call=call), b0_file], capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, "")
