@@ -235,6 +235,7 @@ ev::ContextOptions context_options(int threads) {
 NB_MODULE(_core, m) {
     namespace nb = nanobind;
     m.doc() = "EfficientViT's networks as compiled code; efficientvit_cpu is what to import.";
+    nb::set_leak_warnings(false);  // a daemon thread may own a model to the end, which is no fault
     nb::register_exception_translator(python::translate);
     m.def(
         "version", [] { return EFFICIENTVIT_VERSION; }, nb::sig("def version() -> str"), "The library's: \"0.1.0\".");

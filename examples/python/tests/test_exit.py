@@ -31,3 +31,18 @@ def test_daemon_thread_that_computes(b0_file, call):
     for _ in range(3):
         ended = subprocess.run([sys.executable, "-c", PROGRAM.format(call=call), b0_file], capture_output=True, text=True)
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_daemon_thread_that_waits(b0_file):
+    """It has a model to the end, of which nanobind says nothing."""
+    program = """
+import queue, sys, threading
+import efficientvit_cpu as ev
+
+def work(model, jobs):
+    jobs.get()
+
+threading.Thread(target=work, args=(ev.load(sys.argv[1]), queue.Queue()), daemon=True).start()
+"""
+    ended = subprocess.run([sys.executable, "-c", program, b0_file], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
