@@ -95,7 +95,7 @@ class SamPredictor:
         masks, iou, low_res = self.predict_batch(
             None if point_coords is None else numpy.asarray(point_coords, numpy.float64)[None],
             None if point_labels is None else numpy.asarray(point_labels)[None],
-            None if box is None else numpy.asarray(box, numpy.float64).reshape(-1, 4),
+            None if box is None else _box(box),
             None if mask_input is None else numpy.asarray(mask_input, numpy.float32)[None],
             multimask_output,
             return_logits,
@@ -112,7 +112,7 @@ class SamPredictor:
         return_logits: bool = False,
     ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """Masks for B prompts at once, shared out among the Sam's threads: point_coords (B, N, 2), point_labels (B, N), boxes
-        (B, 4), mask_input (B, 1, 256, 256).
+        (B, 4), mask_input (B, 1, 256, 256). B may be 0, of a detector that found nothing.
 
         Returns masks (B, C, H, W), iou_predictions (B, C), low_res_masks (B, C, 256, 256). Raises as predict().
         """
@@ -148,6 +148,14 @@ def _array(values: Array, name: str, shape: tuple[int | None, ...]) -> numpy.nda
         wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
         raise ShapeError(f"{name} has the shape {out.shape}, expected ({wanted})")
     return out
+
+
+def _box(box: Array) -> numpy.ndarray:
+    """(1, 4), of one that may be in a list of its own, as the reference takes it."""
+    out = numpy.asarray(box, numpy.float64)
+    if out.shape not in ((4,), (1, 4)):
+        raise ShapeError(f"box has the shape {out.shape}, expected (4): predict_batch() takes other numbers of boxes")
+    return out.reshape(1, 4)
 
 
 def _points(coords: Array | None, labels: Array | None) -> numpy.ndarray | None:

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,19 +73,19 @@ struct Prompts {
     std::vector<ev::SamPrompt> prompts;
 
     Prompts(nb::handle points, nb::handle boxes, nb::handle masks, bool multimask_output) {
-        std::size_t count = 0;
+        std::optional<std::size_t> count;  // 0 are as good as any number
         const auto room = [&](std::size_t found, const char* name) {
-            if (count != 0 && count != found) {
+            if (count && *count != found) {
                 throw ev::ShapeError(std::string(name) + " has " + std::to_string(found) + " prompts, expected " +
-                                     std::to_string(count) + " as the others");
+                                     std::to_string(*count) + " as the others");
             }
             count = found;
-            prompts.resize(count, {.multimask_output = multimask_output});
+            prompts.resize(found, {.multimask_output = multimask_output});
         };
         if (!points.is_none()) take_points(points, room);
         if (!boxes.is_none()) take_boxes(boxes, room);
         if (!masks.is_none()) take_masks(masks, room);
-        if (prompts.empty()) prompts.resize(1, {.multimask_output = multimask_output});
+        if (!count) prompts.resize(1, {.multimask_output = multimask_output});
     }
 
 private:
@@ -132,13 +133,14 @@ nb::tuple predict(const EncodedImage& encoded, nb::handle points, nb::handle box
     const Lease lease(encoded.sam().calls());
     std::vector<ev::SamPrediction>& answers = lease->answers;
     answers.resize(asked.prompts.size());
-    {
+    if (!answers.empty()) {
         const ReleasedGil released;
         encoded.predictor().predict(asked.prompts, answers, {.return_logits = return_logits}, lease->context);
     }
     const ev::ImageSize size = encoded.predictor().original_size(), low = encoded.predictor().low_res_size();
     const auto n = static_cast<std::ptrdiff_t>(answers.size());
-    const auto c = static_cast<std::ptrdiff_t>(answers.front().iou.size());
+    const std::size_t of_none = multimask_output ? 3 : 1;
+    const auto c = static_cast<std::ptrdiff_t>(answers.empty() ? of_none : answers.front().iou.size());
     const NewArray<float> iou({n, c}), low_res({n, c, low.height, low.width});
     float *to_iou = iou.data, *to_low = low_res.data;
     for (const ev::SamPrediction& answer : answers) {

@@ -117,6 +117,8 @@ def test_wrong_prompts(sam, photo):
         ({"point_coords": [[5, 5, 5]], "point_labels": [1]}, ev.ShapeError, "point_coords"),
         ({"point_coords": [[5, 5]], "point_labels": [1, 1]}, ev.ShapeError, "point_labels"),
         ({"box": [50, 5, 5, 9]}, ev.PromptError, "empty"),
+        ({"box": [[1, 1, 9, 9], [2, 2, 9, 9]]}, ev.ShapeError, "box has the shape"),
+        ({"box": numpy.zeros((0, 4))}, ev.ShapeError, "box has the shape"),
         ({"box": [5, 5, 9, 9], "mask_input": numpy.zeros((1, 64, 64))}, ev.ShapeError, "256"),
     ):
         with pytest.raises(kind, match=text):
@@ -125,6 +127,27 @@ def test_wrong_prompts(sam, photo):
         predictor.predict_batch([[[5, 5]], [[6, 6]]], [[1], [1]], [[1, 1, 9, 9]])
     with pytest.raises(ev.ShapeError, match="embedding"):
         predictor.set_image_embedding(numpy.zeros((1, 256, 32, 64), numpy.float32), (9, 9))
+
+
+@pytest.mark.parametrize("multimask, logits, masks", [(True, False, 3), (False, True, 1)])
+def test_no_prompts(sam, multimask, logits, masks):
+    """A detector that found nothing."""
+    none = {
+        "boxes": numpy.zeros((0, 4)),
+        "point_coords": numpy.zeros((0, 2, 2)),
+        "mask_input": numpy.zeros((0, 1, 256, 256), numpy.float32),
+    }
+    frame = compat.EfficientViTSamPredictor(sam)
+    frame.set_image_embedding(golden_tensor("embedding", (1, 256, 64, 64)), (60, 90))
+    for name, array in none.items():
+        prompts = {name: array} | ({"point_labels": numpy.zeros((0, 2))} if name == "point_coords" else {})
+        for predict in (frame.predict_batch, frame.predict_torch):
+            found, iou, low_res = predict(**prompts, multimask_output=multimask, return_logits=logits)
+            assert (found.shape, found.dtype) == ((0, masks, 60, 90), numpy.float32 if logits else bool)
+            assert iou.shape == (0, masks) and low_res.shape == (0, masks, 256, 256)
+    for points, boxes in ((0, 2), (2, 0)):
+        with pytest.raises(ev.ShapeError, match=f"boxes has {boxes} prompts, expected {points}"):
+            frame.predict_batch(numpy.ones((points, 1, 2)), numpy.ones((points, 1)), numpy.ones((boxes, 4)))
 
 
 def test_one_predictor_of_many_threads(sam, photo):
