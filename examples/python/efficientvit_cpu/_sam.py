@@ -26,14 +26,14 @@ class SamPredictor:
     # ---- The picture ----
 
     def set_image(self, image: Array, image_format: str = "RGB") -> None:
-        """Encodes a picture: one of PIL, or an array (H, W, 3) of uint8, red first, or blue with image_format="BGR".
+        """Encodes a picture: one of PIL, or an array (H, W, 3) or (H, W) of uint8, red first, or blue with image_format="BGR".
 
         Raises ImageError, ShapeError, TypeError.
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f"image_format is {image_format!r}, expected 'RGB' or 'BGR'")
         if image_format == "BGR":
-            image = numpy.asarray(image)[..., ::-1]
+            image = _turned(image)
         self.reset_image()
         self._encoded = EncodedImage.of_image(self.model, image)
 
@@ -148,6 +148,14 @@ def _array(values: Array, name: str, shape: tuple[int | None, ...]) -> numpy.nda
         wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
         raise ShapeError(f"{name} has the shape {out.shape}, expected ({wanted})")
     return out
+
+
+def _turned(image: Array) -> numpy.ndarray:
+    """Blue first to red first. Of shapes that are no picture's encoding complains."""
+    if hasattr(image, "convert") and hasattr(image, "mode"):  # PIL's may be palettes or have alpha
+        image = image.convert("RGB")
+    pixels = numpy.asarray(image)
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
 
 
 def _box(box: Array) -> numpy.ndarray:

@@ -91,6 +91,25 @@ def test_predict(sam, photo):
     assert not predictor.is_image_set
 
 
+def test_blue_first(photo, monkeypatch):
+    """What changes is the order of colours, whatever kind of picture has them."""
+    pictures = pytest.importorskip("PIL.Image")
+    encoded = []
+    monkeypatch.setattr("efficientvit_cpu._core.EncodedImage.of_image", lambda sam, image: encoded.append(image))
+
+    def red_first(picture):
+        ev.SamPredictor(None).set_image(picture, "BGR")
+        return numpy.array(pictures.fromarray(numpy.ascontiguousarray(encoded.pop())).convert("RGB"))
+
+    colours = pictures.fromarray(photo)
+    gray, palette = colours.convert("L"), colours.quantize(16)
+    for picture in (numpy.array(gray), gray, gray.convert("P"), gray.convert("LA")):
+        assert numpy.array_equal(red_first(picture), numpy.array(gray.convert("RGB")))
+    assert numpy.array_equal(red_first(palette), numpy.array(palette.convert("RGB"))[..., ::-1])
+    for picture in (photo, colours, colours.convert("RGBA")):
+        assert numpy.array_equal(red_first(picture), photo[..., ::-1])
+
+
 def test_mask_input_with_gaps(sam, photo):
     """What had to be copied is still there when the prompts are answered."""
     predictor = ev.SamPredictor(sam)
