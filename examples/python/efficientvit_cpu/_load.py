@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping
 
 from ._core import Model, Sam, StateDict
+from ._errors import WeightsError
 
 #: A file's path, a file's bytes, or tensors by name.
 Weights = typing.Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Mapping[str, typing.Any]]
@@ -21,11 +22,33 @@ def _state_dict(weights: Weights, entry: str | None) -> StateDict | dict[str, ty
         return StateDict.parse(weights, entry or "")
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights is a {type(weights).__name__}, expected a path, a file's bytes or a dict of arrays")
-    return _arrays(weights if entry is None else weights[entry])
+    if entry is None:
+        return _arrays(weights)
+    if not isinstance(weights.get(entry), Mapping):
+        found = f"is a {type(weights[entry]).__name__}" if entry in weights else "is missing"
+        raise WeightsError(f"the entry {entry!r} of weights {found}, expected a dict of arrays; {_entries(weights)}")
+    return _arrays(weights[entry])
+
+
+def _entries(weights: Mapping[str, typing.Any]) -> str:
+    """Which of them may be a state dict."""
+    names = [repr(name) for name, value in weights.items() if isinstance(value, Mapping)]
+    return f"dicts in it are {', '.join(names)}" if names else "there is no dict in it"
 
 
 def _arrays(tensors: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    return {name: _plain(tensor) for name, tensor in tensors.items()}
+    return {name: _tensor(name, tensor) for name, tensor in tensors.items()}
+
+
+def _tensor(name: str, tensor: typing.Any) -> typing.Any:
+    if isinstance(tensor, Mapping):
+        kind = type(tensor).__name__
+        raise WeightsError(f"weights[{name!r}] is a {kind}, expected an array: give entry={name!r}, or that {kind} alone")
+    plain = _plain(tensor)
+    if getattr(getattr(plain, "dtype", None), "kind", "") in tuple("OSU"):
+        found = f"{type(tensor).__name__} of {plain.dtype.name}" if plain is tensor else type(tensor).__name__
+        raise WeightsError(f"the tensor {name!r} is a {found}, expected an array of numbers")
+    return plain
 
 
 def _plain(tensor: typing.Any) -> typing.Any:
@@ -58,7 +81,8 @@ def load(
     threads    that work on one call; 0: as many as there are CPUs for
     precision  "f32", "bf16", "bf16_weights", "int8" or "f16"
     isa        "scalar", "avx2", "avx512" or "neon"; None: the best there is, or what EFFICIENTVIT_ISA says
-    entry      of a PyTorch checkpoint, what to read: "ema"; None: its state dict
+    entry      of a PyTorch checkpoint, or of a dict that has dicts, what to read: "ema"; None: the file's state dict, the dict
+               itself
     prefix     only tensors whose names begin so are looked at
 
     Raises WeightsError, ConfigError, FileNotFoundError.

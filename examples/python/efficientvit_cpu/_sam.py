@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import operator
 import typing
 
 import numpy
 
 from ._core import EncodedImage, Sam, generate_masks
-from ._errors import PromptError, ShapeError
+from ._errors import ConfigError, PromptError, ShapeError
 
 Array = typing.Any
 
@@ -179,11 +180,39 @@ def _points(coords: Array | None, labels: Array | None) -> numpy.ndarray | None:
     return numpy.concatenate([coords, labels[..., None]], axis=-1)
 
 
+def _whole(value: typing.Any, name: str) -> int:
+    """As an int of C++."""
+    try:
+        out = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected an int") from None
+    if abs(out) >= 2**31:
+        raise ConfigError(f"{name} is {value!r}, expected less than 2147483648")
+    return out
+
+
+def _number(value: typing.Any, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, expected a number") from None
+
+
+def _pixels(value: typing.Any, name: str) -> int:
+    """An area, which the reference takes as a float too."""
+    number = _number(value, name)
+    if not numpy.isfinite(number):
+        raise ConfigError(f"{name} is {value!r}, expected a number of pixels")
+    return _whole(int(number), name)
+
+
 class SamAutomaticMaskGenerator:
     """Masks of everything in a picture. Arguments are the reference's.
 
     output_mode is "binary_mask", "uncompressed_rle" or "coco_rle"; point_grids, one for the picture and each layer of crops,
     are arrays (N, 2) from 0 to 1 in place of points_per_side.
+
+    Raises TypeError, ValueError, ConfigError, ShapeError.
     """
 
     def __init__(
@@ -205,24 +234,28 @@ class SamAutomaticMaskGenerator:
     ) -> None:
         if (points_per_side is None) == (point_grids is None):
             raise ValueError("exactly one of points_per_side and point_grids must be given, the other None")
+        if not isinstance(output_mode, str):
+            raise TypeError(f"output_mode is {output_mode!r}, expected a str")
         self.model = model
         self._options: dict[str, typing.Any] = {
-            "points_per_batch": points_per_batch,
-            "pred_iou_thresh": float(pred_iou_thresh),
-            "stability_score_thresh": float(stability_score_thresh),
-            "stability_score_offset": float(stability_score_offset),
-            "box_nms_thresh": float(box_nms_thresh),
-            "crop_n_layers": crop_n_layers,
-            "crop_nms_thresh": float(crop_nms_thresh),
-            "crop_overlap_ratio": float(crop_overlap_ratio),
-            "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
-            "min_mask_region_area": int(min_mask_region_area),
+            "points_per_batch": _whole(points_per_batch, "points_per_batch"),
+            "pred_iou_thresh": _number(pred_iou_thresh, "pred_iou_thresh"),
+            "stability_score_thresh": _number(stability_score_thresh, "stability_score_thresh"),
+            "stability_score_offset": _number(stability_score_offset, "stability_score_offset"),
+            "box_nms_thresh": _number(box_nms_thresh, "box_nms_thresh"),
+            "crop_n_layers": _whole(crop_n_layers, "crop_n_layers"),
+            "crop_nms_thresh": _number(crop_nms_thresh, "crop_nms_thresh"),
+            "crop_overlap_ratio": _number(crop_overlap_ratio, "crop_overlap_ratio"),
+            "crop_n_points_downscale_factor": _whole(crop_n_points_downscale_factor, "crop_n_points_downscale_factor"),
+            "min_mask_region_area": _pixels(min_mask_region_area, "min_mask_region_area"),
             "output_mode": output_mode,
         }
         if point_grids is None:
-            self._options["points_per_side"] = points_per_side
+            self._options["points_per_side"] = _whole(points_per_side, "points_per_side")
         else:
-            self._options["point_grids"] = [numpy.asarray(grid, numpy.float64).tolist() for grid in point_grids]
+            self._options["point_grids"] = [
+                _array(grid, f"point_grids[{i}]", (None, 2)).tolist() for i, grid in enumerate(point_grids)
+            ]
 
     def generate(self, image: Array) -> list[dict[str, typing.Any]]:
         """A record for each mask, by falling predicted IoU: segmentation (bool (H, W), or run lengths), area in pixels, bbox

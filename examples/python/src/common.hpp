@@ -46,6 +46,11 @@ private:
     PyThreadState* state_;
 };
 
+/// The name of its class.
+std::string class_of(nb::handle object);
+/// Throws TypeError.
+[[noreturn]] void throw_type_error(const std::string& text);
+
 /// A Python sequence of numbers as a text: "(1, 3, 224, 224)".
 std::string shape_text(const std::int64_t* shape, std::size_t count);
 
@@ -96,6 +101,9 @@ void load_into(T* self, const nb::object& weights, const std::string& name, int 
         return;
     }
     std::vector<nb::ndarray<nb::ro, nb::device::cpu>> arrays;
+    if (!nb::isinstance<nb::dict>(weights)) {
+        throw_type_error("weights is a " + class_of(weights) + ", expected a StateDict or a dict of arrays");
+    }
     const ev::StateDict own = weights_of_dict(nb::cast<nb::dict>(weights), arrays);
     new (self) T(own, name, threads, options);
 }

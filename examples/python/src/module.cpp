@@ -37,10 +37,6 @@ constexpr const char* dtype_name() {
     if constexpr (std::is_same_v<T, std::uint8_t>) return "uint8";
 }
 
-std::string class_of(nb::handle object) { return nb::cast<std::string>(object.type().attr("__name__")); }
-
-[[noreturn]] void throw_type_error(const std::string& text) { throw nb::type_error(text.c_str()); }
-
 ev::DType dtype_of(const nb::dlpack::dtype& dtype, const std::string& name) {
     using nb::dlpack::dtype_code;
     const auto is = [&](dtype_code code, int bits) {
@@ -97,6 +93,10 @@ void ReleasedGil::take() noexcept {
 }
 
 // ---- Arrays ---------------------------------------------------------------------------------------------------------
+
+std::string class_of(nb::handle object) { return nb::cast<std::string>(object.type().attr("__name__")); }
+
+void throw_type_error(const std::string& text) { throw nb::type_error(text.c_str()); }
 
 std::string shape_text(const std::int64_t* shape, std::size_t count) {
     std::string out = "(";
@@ -193,7 +193,11 @@ ev::StateDict weights_of_dict(const nb::dict& tensors, std::vector<nb::ndarray<n
     ev::StateDict weights;
     weights.set_source("the state dict");
     for (const auto& [key, value] : tensors) {
-        const std::string name = nb::cast<std::string>(key);
+        std::string name;
+        if (!nb::try_cast(key, name)) {
+            throw_type_error("weights has the key " + nb::cast<std::string>(nb::repr(key)) + ", a " + class_of(key) +
+                             ", expected a str");
+        }
         nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> array;
         if (!nb::try_cast(value, array, false)) {
             throw ev::WeightsError("the tensor '" + name + "' is a " + class_of(value) +

@@ -167,7 +167,11 @@ nb::tuple predict(const EncodedImage& encoded, nb::handle points, nb::handle box
 ev::MaskGeneratorOptions generator_options(const nb::dict& from) {
     ev::MaskGeneratorOptions out;
     const auto take = [&](const char* name, auto& to) {
-        if (from.contains(name)) to = nb::cast<std::decay_t<decltype(to)>>(from[name]);
+        if (!from.contains(name)) return;
+        const nb::object value = from[name];
+        if (!nb::try_cast(value, to)) {
+            throw_type_error("generate_masks: " + std::string(name) + " cannot be a " + class_of(value));
+        }
     };
     take("points_per_side", out.points_per_side);
     take("points_per_batch", out.points_per_batch);

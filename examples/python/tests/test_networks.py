@@ -129,6 +129,32 @@ def test_misfits(b0_weights, b0_file, tmp_path):
         ev.load(3)
 
 
+@pytest.mark.parametrize(
+    "wrong, options, kind, text",
+    [
+        ({"state_dict": {}}, {}, ev.WeightsError, r"weights\['state_dict'\] is a dict.*entry='state_dict'"),
+        ({"epoch": 3, "model": {}}, {}, ev.WeightsError, r"weights\['model'\] is a dict.*entry='model'"),
+        ({"model": {}}, {"entry": "ema"}, ev.WeightsError, "'ema' of weights is missing.*'model'"),
+        ({"epoch": 3}, {"entry": "epoch"}, ev.WeightsError, "'epoch' of weights is a int.*no dict"),
+        ({"a": "text"}, {}, ev.WeightsError, "'a' is a str"),
+        ({"a": None}, {}, ev.WeightsError, "'a' is a NoneType"),
+        ({"a": numpy.array([None])}, {}, ev.WeightsError, "'a' is a ndarray of object"),
+        ({0: numpy.zeros(3, numpy.float32)}, {}, TypeError, "weights has the key 0, a int"),
+    ],
+)
+def test_wrong_dicts(wrong, options, kind, text):
+    for load in (ev.load, ev.load_sam):
+        with pytest.raises(kind, match=text):
+            load(wrong, **options)
+
+
+def test_wrong_weights_of_the_classes():
+    for kind in (ev.Model, ev.Sam):
+        for wrong, text in ((3, "int"), ("b0.safetensors", "str")):
+            with pytest.raises(TypeError, match=f"weights is a {text}"):
+                kind(wrong)
+
+
 # ---- Arrays ----
 
 

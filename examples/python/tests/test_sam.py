@@ -228,6 +228,27 @@ def test_generator(sam, photo):
         ev.SamAutomaticMaskGenerator(sam, output_mode="png").generate(photo)
 
 
+@pytest.mark.parametrize(
+    "options, kind, text",
+    [
+        ({"points_per_side": 2.0}, TypeError, "points_per_side is 2.0"),
+        ({"points_per_side": "2"}, TypeError, "points_per_side is '2'"),
+        ({"points_per_batch": None}, TypeError, "points_per_batch is None"),
+        ({"points_per_batch": -(2**40)}, ValueError, "points_per_batch is -1099"),
+        ({"crop_n_layers": 0.5}, TypeError, "crop_n_layers is 0.5"),
+        ({"box_nms_thresh": None}, TypeError, "box_nms_thresh is None"),
+        ({"min_mask_region_area": 10**12}, ValueError, "min_mask_region_area is 1000000000000"),
+        ({"min_mask_region_area": numpy.nan}, ValueError, "min_mask_region_area is nan"),
+        ({"output_mode": None}, TypeError, "output_mode is None"),
+        ({"points_per_side": None, "point_grids": numpy.array([[0.5, 0.5]])}, ev.ShapeError, r"point_grids\[0\] has the shape"),
+        ({"points_per_side": None, "point_grids": [[[0.5, 0.5, 0.5]]]}, ev.ShapeError, r"point_grids\[0\] has the shape"),
+    ],
+)
+def test_wrong_options(sam, options, kind, text):
+    with pytest.raises(kind, match=text):
+        ev.SamAutomaticMaskGenerator(sam, **options)
+
+
 def test_compat(weights, sam, photo, tmp_path):
     """The calls of the reference's demonstration, in its order."""
     path = tmp_path / "efficientvit_sam_l0.safetensors"
