@@ -37,13 +37,19 @@ public:
     ReleasedGil() : state_(PyEval_SaveThread()) {}
     ReleasedGil(const ReleasedGil&) = delete;
     ReleasedGil& operator=(const ReleasedGil&) = delete;
-    ~ReleasedGil() { take(); }
+    ~ReleasedGil() {
+        if (state_ != nullptr) take();
+    }
+
+    /// Has Python call the handlers of signals that came, Ctrl-C's say. What they raise is thrown as nb::python_error,
+    /// and the GIL is not given away again.
+    void check_signals();
 
 private:
     /// Does not return while Python exits.
     void take() noexcept;
 
-    PyThreadState* state_;
+    PyThreadState* state_;  // nullptr: with the GIL
 };
 
 /// The name of its class.

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "common.hpp"
 
@@ -83,13 +84,19 @@ void translate(const std::exception_ptr& error, void*) {
 
 void ReleasedGil::take() noexcept {
     try {
-        PyEval_RestoreThread(state_);
+        PyEval_RestoreThread(std::exchange(state_, nullptr));
     } catch (...) {
         // pthread_exit()'s. Whether Python exits cannot be asked before: it may begin to between question and call.
         // Further up are destructors of Python's objects, which need the GIL; so the thread waits here for the end of
         // the process, as it does in Python 3.14.
         for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
     }
+}
+
+void ReleasedGil::check_signals() {
+    take();
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    state_ = PyEval_SaveThread();
 }
 
 // ---- Arrays ---------------------------------------------------------------------------------------------------------

@@ -228,10 +228,11 @@ nb::object segmentation_of(const ev::MaskRecord& record, ev::MaskOutput mode, ev
 
 nb::list generate_masks(const Sam& sam, nb::handle picture, const nb::dict& options) {
     const ev::Image image = image_of(picture);
-    const ev::MaskGeneratorOptions how = generator_options(options);
+    ev::MaskGeneratorOptions how = generator_options(options);
     std::vector<ev::MaskRecord> records;
     {
-        const ReleasedGil released;
+        ReleasedGil released;
+        how.progress = [&](std::size_t, std::size_t) { released.check_signals(); };
         ev::SamPredictor predictor(sam.sam());
         const Lease lease(sam.calls());
         records = ev::generate_masks(predictor, image, how, lease->context);

@@ -2,6 +2,7 @@
 """Segment anything: the reference's answers, its method names, and the module that stands in for it."""
 
 import json
+import signal
 import threading
 
 import numpy
@@ -226,6 +227,29 @@ def test_generator(sam, photo):
         ev.SamAutomaticMaskGenerator(sam, points_per_side=None)
     with pytest.raises(ev.ConfigError, match="output_mode"):
         ev.SamAutomaticMaskGenerator(sam, output_mode="png").generate(photo)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer")
+def test_signals_end_the_generator(sam, photo):
+    """As Ctrl-C does. Without looks in between, a handler is called once, after the last batch."""
+    calls = []
+
+    def handler(*_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+
+    generator = ev.SamAutomaticMaskGenerator(sam, points_per_side=4, points_per_batch=1)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        with pytest.raises(KeyboardInterrupt):
+            generator.generate(photo)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert isinstance(generator.generate(photo[:64, :64]), list)
 
 
 @pytest.mark.parametrize(
