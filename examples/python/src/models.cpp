@@ -258,7 +258,8 @@ void bind_models(nb::module_& m) {
         nb::sig("def preprocess(self, image: typing.Any, *, fit: str = 'published', size: int = 0, crop_ratio: float = "
                 "0) -> numpy.typing.NDArray[numpy.float32]"),
         "The input (1, 3, H, W) that a picture becomes: one of PIL, or an array (H, W, 3) or (H, W) of uint8, red "
-        "first. fit=\"published\" does as the published accuracy was measured; fit=\"whole\" keeps the picture's size, "
+        "first. It is taken as it is stored: PIL.ImageOps.exif_transpose() turns phones' photos upright. "
+        "fit=\"published\" does as the published accuracy was measured; fit=\"whole\" keeps the picture's size, "
         "padded where a segmenter needs it. `size` and `crop_ratio` are those of classifiers and backbones; 0: what "
         "the "
         "network's name says.\n\nRaises ImageError, ConfigError, ShapeError, TypeError.");

@@ -58,6 +58,16 @@ def test_pictures_of_every_kind(b0_weights, photo):
         model.preprocess(photo, fit="best")
 
 
+def test_pictures_are_not_turned(b0_weights, photo, tmp_path):
+    """As the docstring says, and the guide's first example does it before."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: to be turned by 90 degrees
+    Image.fromarray(photo).save(tmp_path / "side.png", exif=exif)
+    model = ev.load(b0_weights, "backbone_b0")
+    assert (model.preprocess(Image.open(tmp_path / "side.png")) == model.preprocess(photo)).all()
+    assert "exif_transpose" in ev.Model.preprocess.__doc__
+
+
 def cubic_matrix(inputs, outputs):
     """What F.interpolate(mode="bicubic", align_corners=False) multiplies a column by."""
     matrix, a = numpy.zeros((outputs, inputs)), -0.75
