@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -51,6 +52,22 @@ private:
 
     PyThreadState* state_;  // nullptr: with the GIL
 };
+
+/// The thread waits for the end of the process.
+[[noreturn]] void wait_for_exit() noexcept;
+
+/// f(), in which Python's code may run and so take the GIL too: nanobind would take pthread_exit()'s unwinding for an
+/// exception.
+template <class F>
+auto in_python(const F& f) {
+    try {
+        return f();
+    } catch (const std::exception&) {
+        throw;
+    } catch (...) {
+        wait_for_exit();
+    }
+}
 
 /// The name of its class.
 std::string class_of(nb::handle object);

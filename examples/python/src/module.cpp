@@ -20,14 +20,25 @@ namespace python {
 
 namespace {
 
-nb::module_ numpy() { return nb::module_::import_("numpy"); }
+/// Looked up once and never freed: Python may be gone. The GIL guards `module`; C++'s guard of a static would be held
+/// while Python's code runs, and who waits for it holds the GIL.
+nb::handle numpy() {
+    static PyObject* module = nullptr;
+    if (module == nullptr) module = in_python([] { return nb::module_::import_("numpy"); }).release().ptr();
+    return module;
+}
+
+template <class... Args>
+nb::object call_numpy(const char* function, const Args&... args) {
+    return in_python([&] { return nb::object(numpy().attr(function)(args...)); });
+}
 
 nb::object error_class(const char* name) { return nb::module_::import_("efficientvit_cpu._errors").attr(name); }
 
 /// numpy.empty, looked up once.
 nb::object empty_array(nb::handle shape, const char* dtype) {
-    static PyObject* const empty =
-        nb::object(numpy().attr("empty")).release().ptr();  // never freed: Python may be gone
+    static PyObject* empty = nullptr;
+    if (empty == nullptr) empty = nb::object(numpy().attr("empty")).release().ptr();
     return nb::handle(empty)(shape, dtype);
 }
 
@@ -82,14 +93,18 @@ void translate(const std::exception_ptr& error, void*) {
 
 }  // namespace
 
+void wait_for_exit() noexcept {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
+}
+
 void ReleasedGil::take() noexcept {
     try {
         PyEval_RestoreThread(std::exchange(state_, nullptr));
     } catch (...) {
         // pthread_exit()'s. Whether Python exits cannot be asked before: it may begin to between question and call.
-        // Further up are destructors of Python's objects, which need the GIL; so the thread waits here for the end of
-        // the process, as it does in Python 3.14.
-        for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
+        // Further up are destructors of Python's objects, which need the GIL; so the thread stays here, as it does in
+        // Python 3.14.
+        wait_for_exit();
     }
 }
 
@@ -113,13 +128,13 @@ std::string shape_text(const std::int64_t* shape, std::size_t count) {
 
 Input<float> floats_of(nb::handle x, std::size_t ndim, const char* name) {
     Input<float> out;
-    if (!nb::try_cast(x, out, false)) {
-        const nb::object array = numpy().attr("asarray")(x);
+    if (!in_python([&] { return nb::try_cast(x, out, false); })) {
+        const nb::object array = call_numpy("asarray", x);
         if (nb::cast<std::string>(array.attr("dtype").attr("kind")) != "f") {
             throw_type_error(std::string(name) + " has elements of " +
                              nb::cast<std::string>(array.attr("dtype").attr("name")) + ", expected float32");
         }
-        out = nb::cast<Input<float>>(numpy().attr("ascontiguousarray")(array, "float32"), false);
+        out = nb::cast<Input<float>>(call_numpy("ascontiguousarray", array, "float32"), false);
     }
     if (out.ndim() != ndim) {
         throw ev::ShapeError(std::string(name) + " has the shape " + shape_text(out.shape_ptr(), out.ndim()) +
@@ -142,7 +157,7 @@ template struct NewArray<std::uint8_t>;
 
 float* data_of(nb::handle out, const std::vector<std::int64_t>& shape) {
     Output<float> array;
-    if (!nb::try_cast(out, array, false)) {
+    if (!in_python([&] { return nb::try_cast(out, array, false); })) {
         throw_type_error("out is a " + class_of(out) + ", expected a writable array of float32 without gaps");
     }
     if (array.ndim() != shape.size() || !std::equal(shape.begin(), shape.end(), array.shape_ptr())) {
@@ -153,15 +168,16 @@ float* data_of(nb::handle out, const std::vector<std::int64_t>& shape) {
 }
 
 ev::Image image_of(nb::handle picture) {
+    const bool of_pil = in_python([&] { return nb::hasattr(picture, "convert") && nb::hasattr(picture, "mode"); });
     nb::object object = nb::borrow(picture);
-    if (nb::hasattr(object, "convert") && nb::hasattr(object, "mode")) object = object.attr("convert")("RGB");
-    object = numpy().attr("asarray")(object);
+    if (of_pil) object = in_python([&] { return nb::object(picture.attr("convert")("RGB")); });
+    object = call_numpy("asarray", object);
     const std::string dtype = nb::cast<std::string>(object.attr("dtype").attr("name"));
     if (dtype != "uint8") {
         throw_type_error("the picture is a " + class_of(picture) + " of " + dtype +
                          ", expected one of PIL or an array of uint8, 0 to 255");
     }
-    object = numpy().attr("ascontiguousarray")(object);
+    object = call_numpy("ascontiguousarray", object);
     const Input<std::uint8_t> array = nb::cast<Input<std::uint8_t>>(object, false);
     const bool gray = array.ndim() == 2;
     if (!gray && (array.ndim() != 3 || array.shape(2) != 3)) {
@@ -189,7 +205,7 @@ ev::StateDict read_weights(const nb::bytes& path, const std::string& entry) {
 }
 
 ev::StateDict parse_weights(nb::handle bytes, const std::string& entry) {
-    const Input<std::uint8_t> array = nb::cast<Input<std::uint8_t>>(numpy().attr("frombuffer")(bytes, "uint8"),
+    const Input<std::uint8_t> array = nb::cast<Input<std::uint8_t>>(call_numpy("frombuffer", bytes, "uint8"),
                                                                     false);  // whatever has the buffer protocol
     const ReleasedGil released;
     return ev::parse_weights(std::as_bytes(std::span(array.data(), array.size())), "the bytes",
@@ -206,7 +222,7 @@ ev::StateDict weights_of_dict(const nb::dict& tensors, std::vector<nb::ndarray<n
                              ", expected a str");
         }
         nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> array;
-        if (!nb::try_cast(value, array, false)) {
+        if (!in_python([&, value = value] { return nb::try_cast(value, array, false); })) {
             throw ev::WeightsError("the tensor '" + name + "' is a " + class_of(value) +
                                    ", expected an array without gaps in the CPU's memory");
         }

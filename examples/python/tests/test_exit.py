@@ -15,6 +15,14 @@ model = ev.load(sys.argv[1])
 x = numpy.zeros((1, 3, 224, 224), numpy.float32)
 began = threading.Event()
 
+class Picture:
+    mode = "RGB"
+
+    def convert(self, mode):
+        for _ in range(100000):
+            pass
+        return numpy.zeros((32, 32, 3), numpy.uint8)
+
 def compute():
     while True:
         {call}
@@ -26,7 +34,10 @@ time.sleep(0.05)
 """
 
 
-@pytest.mark.parametrize("call", ["model(x)", "model.features(x)", "model.pre_logits(x)"])
+# The last runs Python's code within a call.
+@pytest.mark.parametrize(
+    "call", ["model(x)", "model.features(x)", "model.pre_logits(x)", "model.preprocess(Picture(), size=32)"]
+)
 def test_daemon_thread_that_computes(b0_file, call):
     for _ in range(3):
         ended = subprocess.run([sys.executable, "-c", PROGRAM.format(call=call), b0_file], capture_output=True, text=True)
