@@ -28,6 +28,7 @@ class SamPredictor:
 
     def set_image(self, image: Array, image_format: str = "RGB") -> None:
         """Encodes a picture: one of PIL, or an array (H, W, 3) or (H, W) of uint8, red first, or blue with image_format="BGR".
+        Until that is done, or if it fails, prompts are about the picture before.
 
         Raises ImageError, ShapeError, TypeError.
         """
@@ -35,12 +36,10 @@ class SamPredictor:
             raise ValueError(f"image_format is {image_format!r}, expected 'RGB' or 'BGR'")
         if image_format == "BGR":
             image = _turned(image)
-        self.reset_image()
         self._encoded = EncodedImage.of_image(self.model, image)
 
     def set_image_embedding(self, embedding: Array, original_size: tuple[int, int]) -> None:
         """An embedding of before, (1, 256, 64, 64) as get_image_embedding() gave it, in place of a picture of this size."""
-        self.reset_image()
         self._encoded = EncodedImage.of_embedding(self.model, embedding, *original_size)
 
     def get_image_embedding(self) -> numpy.ndarray:

@@ -111,6 +111,26 @@ def test_blue_first(photo, monkeypatch):
         assert numpy.array_equal(red_first(picture), photo[..., ::-1])
 
 
+def test_the_picture_before_stays_until_another_is_encoded(sam):
+    """Threads that share a predictor never meet one without a picture."""
+    predictor = ev.SamPredictor(sam)
+    predictor.set_image_embedding(numpy.zeros((1, 256, 64, 64), numpy.float32), (60, 90))
+    seen = []
+
+    class Picture:
+        mode = "RGB"
+
+        def convert(self, mode):
+            seen.append(predictor.original_size)
+            raise ValueError("no picture")
+
+    with pytest.raises(ValueError, match="no picture"):
+        predictor.set_image(Picture())
+    with pytest.raises(ev.ShapeError):
+        predictor.set_image_embedding(numpy.zeros((1, 256, 32, 64), numpy.float32), (9, 9))
+    assert seen == [(60, 90)] and predictor.original_size == (60, 90)
+
+
 def test_mask_input_with_gaps(sam, photo):
     """What had to be copied is still there when the prompts are answered."""
     predictor = ev.SamPredictor(sam)
