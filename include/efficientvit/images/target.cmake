@@ -9,5 +9,7 @@ if(NOT TARGET efficientvit_codec)
         add_library(efficientvit_codec STATIC EXCLUDE_FROM_ALL "${CMAKE_CURRENT_LIST_DIR}/codec.cpp")
         add_library(efficientvit::codec ALIAS efficientvit_codec)
         target_link_libraries(efficientvit_codec PUBLIC efficientvit::efficientvit PRIVATE JPEG::JPEG PNG::PNG)
+        # Shared libraries, and Python's modules, are made of it too.
+        set_target_properties(efficientvit_codec PROPERTIES POSITION_INDEPENDENT_CODE ON)
     endif()
 endif()
