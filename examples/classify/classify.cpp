@@ -80,7 +80,8 @@ ev::Image draw_sheet(const std::vector<Result>& results, const Names& names) {
 }
 
 int classify(const cxxopts::ParseResult& arguments) {
-    const std::vector<fs::path> paths = examples::images_of(arguments);
+    const fs::path sheet = arguments["output"].as<std::string>();
+    const std::vector<fs::path> paths = examples::images_of(arguments, sheet);
     const fs::path weights_path = examples::weights_of(arguments);
     const ev::StateDict weights = examples::read_weights(arguments);
     const std::string asked = arguments["model"].as<std::string>();
@@ -121,7 +122,6 @@ int classify(const cxxopts::ParseResult& arguments) {
             results.push_back(std::move(result));
         });
 
-    const fs::path sheet = arguments["output"].as<std::string>();
     if (sheet.empty() || results.empty()) return status;
     ev::write_png(sheet, draw_sheet(results, names));
     std::cout << "drawn: " << examples::shown(sheet)

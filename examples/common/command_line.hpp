@@ -64,15 +64,49 @@ inline std::vector<std::string> paths_of(const cxxopts::ParseResult& arguments) 
     return paths;
 }
 
-/// The pictures that the command line names.
-inline std::vector<std::filesystem::path> images_of(const cxxopts::ParseResult& arguments) {
-    const std::vector<std::string> paths = paths_of(arguments);
-    if (paths.empty()) throw UsageError("which pictures? Name files or folders; see --help");
+/// The pictures that a path means, but for `own`, which the program itself draws and an earlier run may have left in
+/// this folder. Throws ev::ImageError if there are none.
+inline std::vector<std::filesystem::path> images_at(const std::filesystem::path& path,
+                                                    const std::filesystem::path& own) {
+    std::vector<std::filesystem::path> images = ev::find_images(path);
+    std::error_code unknown;
+    if (own.empty() || !std::filesystem::is_directory(path, unknown)) return images;
+    std::erase_if(images, [&](const std::filesystem::path& image) {
+        std::error_code none;
+        return std::filesystem::equivalent(image, own, none);
+    });
+    if (images.empty()) throw ev::ImageError(shown(path) + ": no PNG or JPEG pictures in this folder");
+    return images;
+}
+
+/// The pictures of the command line, and for each path that means none, such as a link that leads nowhere or an empty
+/// folder, the path itself: PictureLog says what is wrong with it when its turn comes, and the others are done.
+/// `wrong` has the reasons.
+inline std::vector<std::filesystem::path> images_of(const cxxopts::ParseResult& arguments,
+                                                    std::vector<std::string>& wrong,
+                                                    const std::filesystem::path& own = {}) {
     std::vector<std::filesystem::path> images;
-    for (const std::string& path : paths) {
-        for (const std::filesystem::path& image : ev::find_images(path)) images.push_back(image);
+    for (const std::string& path : paths_of(arguments)) {
+        try {
+            for (const std::filesystem::path& image : images_at(path, own)) images.push_back(image);
+        } catch (const ev::ImageError& error) {
+            wrong.emplace_back(error.what());
+            images.emplace_back(path);
+        }
     }
     return images;
+}
+
+/// The same where the command line alone names pictures. Throws std::runtime_error if all of its paths mean none.
+inline std::vector<std::filesystem::path> images_of(const cxxopts::ParseResult& arguments,
+                                                    const std::filesystem::path& own = {}) {
+    std::vector<std::string> wrong;
+    const std::vector<std::filesystem::path> images = images_of(arguments, wrong, own);
+    if (images.empty()) throw UsageError("which pictures? Name files or folders; see --help");
+    if (wrong.size() < images.size()) return images;
+    std::string reasons;
+    for (const std::string& reason : wrong) reasons += (reasons.empty() ? "" : "; ") + reason;
+    throw std::runtime_error(reasons);
 }
 
 /// A Context with --threads threads.

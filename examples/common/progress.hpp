@@ -109,6 +109,7 @@ public:
     bool attempt(const std::filesystem::path& path, const std::function<void(const ev::Image&)>& use) {
         std::size_t* count = &unreadable_;
         try {
+            ev::find_images(path);  // says of a path that means no picture why not
             const ev::Image image = ev::read_image(path, how_);
             count = &failed_;
             use(image);

@@ -33,8 +33,8 @@ using Bytes = std::vector<std::byte>;
 /// The pictures of the command line and of --list.
 std::vector<fs::path> pictures_of(const cxxopts::ParseResult& arguments) {
     if (arguments.count("list") == 0) return examples::images_of(arguments);
-    std::vector<fs::path> pictures;
-    if (!examples::paths_of(arguments).empty()) pictures = examples::images_of(arguments);
+    std::vector<std::string> wrong;  // said of each when its turn comes: the list has others
+    std::vector<fs::path> pictures = examples::images_of(arguments, wrong);
     const std::string list = arguments["list"].as<std::string>();
     for (const std::string& line : examples::text_lines(list)) {
         if (!line.empty()) pictures.emplace_back(line);

@@ -135,6 +135,48 @@ TEST_F(Folders, LongNamesAndOddOnes) {
     expect_in("2 there already", run(command("embed", "--shard 4 --output shards photos")).text);
 }
 
+/// A link that leads nowhere and a folder without pictures, among what a shell makes of photos/*.
+TEST_F(Folders, APathThatMeansNoPictureIsNamedAndTheOthersAreDone) {
+    fs::create_directory(scratch_ / "empty");
+    fs::create_symlink("nowhere.png", scratch_ / "photos/dangling.png");
+    std::ofstream(scratch_ / "list.txt") << "photos/china.png\nphotos/flower.jpg\n";
+    std::vector<std::string> commands{command("embed", "--shard 3 --output shards photos/* empty"),
+                                      command("embed", "--output listed --list list.txt photos/dangling.png empty")};
+    for (const std::string& program : programs) commands.push_back(command(program, "photos/* empty"));
+    for (const std::string& line : commands) {
+        const Outcome out = run(line);
+        EXPECT_EQ(out.status, 1) << line;
+        expect_in("photos/dangling.png: no such file or folder\n", out.text);
+        expect_in("empty: no PNG or JPEG pictures in this folder\n", out.text);
+        expect_in("2 of 4 pictures could not be read", out.text);
+    }
+    EXPECT_EQ(files("embedded").size(), 4U);
+    EXPECT_EQ(files("listed").size(), 4U);
+    EXPECT_EQ(files("shards").size(), 3U);
+    EXPECT_EQ(files("segmented").size(), 4U);
+    EXPECT_EQ(files("features").size(), 2U);
+    // Where none means a picture, each is named and nothing is begun.
+    for (const std::string& program : programs) {
+        const Outcome none = run(command(program, "photos/dangling.png empty --output none"));
+        EXPECT_EQ(none.status, 1) << program;
+        expect_in("photos/dangling.png: no such file or folder; empty: no PNG or JPEG pictures", none.text);
+    }
+    EXPECT_FALSE(fs::exists(scratch_ / "none"));
+}
+
+/// In the folder that it was started in, and of which it takes all pictures.
+TEST_F(Folders, ClassifyPassesOverItsOwnSheet) {
+    const std::string line = "classify" + weights("cls_b0") + "--top 1 ";
+    const Outcome first = run(line + ".", "cd photos; ");
+    EXPECT_EQ(first.status, 0) << first.text;
+    ASSERT_TRUE(fs::exists(scratch_ / "photos/classified.png"));
+    EXPECT_EQ(run(line + ".", "cd photos; ").text, first.text);
+    expect_in("classified.png\n  ", run(line + "classified.png", "cd photos; ").text);  // by its name
+    fs::create_directory(scratch_ / "only");
+    fs::rename(scratch_ / "photos/classified.png", scratch_ / "only/classified.png");
+    expect_in(".: no PNG or JPEG pictures in this folder", run(line + ".", "cd only; ").text);
+}
+
 TEST_F(Folders, TwoPicturesNeverHaveOneName) {
     const std::vector<std::vector<std::string>> sets{
         {"one/x.jpg", "one/x.png", "one/x.jpg.png"},
