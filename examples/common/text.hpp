@@ -55,12 +55,26 @@ inline std::string one_line(std::string_view text) {
     return out;
 }
 
+/// A file's bytes, where it may be a pipe too, as <(...) of a shell is. Throws std::runtime_error, which names it.
+inline std::string file_text(const std::filesystem::path& path) {
+    // Some systems open a folder like a file, and fail at its first byte.
+    std::error_code unknown;
+    if (std::filesystem::is_directory(path, unknown)) {
+        throw std::runtime_error(shown(path) + ": is a folder, expected a file");
+    }
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error(shown(path) + ": cannot be opened");
+    try {
+        return {std::istreambuf_iterator<char>(file), {}};
+    } catch (const std::ios_base::failure&) {
+        throw std::runtime_error(shown(path) + ": cannot be read");
+    }
+}
+
 /// The lines of a text file, as any system's editor leaves it: without carriage returns at their ends, a byte order
 /// mark before the first and empty lines behind the last. Throws std::runtime_error.
 inline std::vector<std::string> text_lines(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (!file) throw std::runtime_error(shown(path) + ": cannot be read");
+    std::string text = file_text(path);
     if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
     std::vector<std::string> lines;
     for (std::size_t at = 0; at < text.size();) {

@@ -11,11 +11,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "../common/text.hpp"
 
 namespace examples {
 
@@ -23,12 +24,11 @@ namespace ev = efficientvit;
 
 /// A file's JSON. Throws std::runtime_error, which names it.
 inline nlohmann::json read_json(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw std::runtime_error(path.string() + ": cannot be opened");
+    const std::string text = file_text(path);
     try {
-        return nlohmann::json::parse(file);
+        return nlohmann::json::parse(text);
     } catch (const nlohmann::json::exception& error) {
-        throw std::runtime_error(path.string() + ": " + error.what());
+        throw std::runtime_error(shown(path) + ": " + error.what());
     }
 }
 

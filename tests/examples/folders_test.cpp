@@ -177,6 +177,16 @@ TEST_F(Folders, ClassifyPassesOverItsOwnSheet) {
     expect_in(".: no PNG or JPEG pictures in this folder", run(line + ".", "cd only; ").text);
 }
 
+TEST_F(Folders, AFolderInPlaceOfATextIsNamed) {
+    for (const std::string& line : {command("classify", "--classes photos photos"),
+                                    command("segment", "--classes photos photos"), command("embed", "--list photos")}) {
+        const Outcome out = run(line);
+        EXPECT_EQ(out.status, 1) << line;
+        expect_in(": photos: is a folder, expected a file", out.text);
+    }
+    EXPECT_EQ(files("."), std::set<std::string>{"photos"});
+}
+
 TEST_F(Folders, TwoPicturesNeverHaveOneName) {
     const std::vector<std::vector<std::string>> sets{
         {"one/x.jpg", "one/x.png", "one/x.jpg.png"},
