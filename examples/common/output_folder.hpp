@@ -22,8 +22,10 @@ namespace examples {
 class OutputFolder {
 public:
     /// Makes the folder. `images` are all pictures that there will be files for: where two have one name but for their
-    /// extensions or folders, they keep what tells them apart. Throws std::runtime_error.
-    OutputFolder(const std::filesystem::path& folder, const std::vector<std::filesystem::path>& images)
+    /// extensions or folders, they keep what tells them apart. None is called as in `taken`, of small letters, where a
+    /// program has a file of its own. Throws std::runtime_error.
+    OutputFolder(const std::filesystem::path& folder, const std::vector<std::filesystem::path>& images,
+                 std::set<std::string> taken = {})
         : folder_(folder) {
         std::error_code error;
         std::filesystem::create_directories(folder, error);
@@ -38,7 +40,6 @@ public:
             ++stems[folded(path_bytes(image.stem()))];
             ++names[folded(path_bytes(image.filename()))];
         }
-        std::set<std::string> taken;
         for (const std::filesystem::path& image : different) {
             std::vector<std::string> candidates;
             const std::string stem = path_bytes(image.stem()), name = path_bytes(image.filename());

@@ -23,8 +23,10 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "../common/command_line.hpp"
@@ -92,6 +94,20 @@ void write_text(const fs::path& path, const std::string& text) {
     file.keep();
 }
 
+/// What is behind a picture's name in those of its masks: one is not numbered.
+std::vector<std::string> mask_endings(std::size_t count) {
+    if (count == 1) return {"_mask.png"};
+    std::vector<std::string> endings;
+    for (std::size_t i = 1; i <= count; ++i) endings.push_back("_mask_" + std::to_string(i) + ".png");
+    return endings;
+}
+
+/// How many files of masks are there by what NAME.json says, whole or begun. Throws json::exception if it is neither.
+std::size_t mask_count(const json& result) {
+    if (result.contains("begun")) return result["begun"].get<std::size_t>();
+    return result.at("made_with").contains("everything") ? 1 : result.at("annotations").size();
+}
+
 /// What is done for each picture, and where it is put.
 class Program {
 public:
@@ -119,7 +135,8 @@ public:
                                      points_of(arguments), arguments["box"].as<std::string>()};
         }
         cache_ = std::make_unique<examples::EmbeddingCache>(!everything_ && arguments.count("no-cache") == 0, weights);
-        folder_.emplace(arguments["output"].as<std::string>(), paths_);  // last: what failed before leaves none
+        // Last: what failed before leaves none. annotations.json is that of all pictures.
+        folder_.emplace(arguments["output"].as<std::string>(), paths_, std::set<std::string>{"annotations"});
     }
 
     int run(ev::Context& context) {
@@ -181,14 +198,42 @@ private:
         return all;
     }
 
-    /// Whether a run with the same picture, weights and settings left its result, which is written last.
+    /// Whether a run with the same picture, weights and settings left its result, which is written last, and the
+    /// pictures are still there that it wrote before.
     bool is_done(const fs::path& path) const {
         try {
-            const fs::path result = folder_->file(path, ".json");
-            return fs::exists(result) && examples::read_json(result).value("made_with", json()) == made_with(path);
+            const fs::path file = folder_->file(path, ".json");
+            if (!fs::exists(file)) return false;
+            const json result = examples::read_json(file);
+            if (result.value("made_with", json()) != made_with(path)) return false;
+            std::vector<std::string> endings = mask_endings(mask_count(result));
+            endings.push_back("_overlay.png");
+            return std::all_of(endings.begin(), endings.end(), [&](const std::string& ending) {
+                return fs::is_regular_file(folder_->file(path, ending));
+            });
         } catch (const std::exception&) {
             return false;
         }
+    }
+
+    /// Before the first of a picture's `count` masks: those that NAME.json tells of an earlier run and that this one
+    /// does not replace are removed, and NAME.json is no result until finish(). A run that ends between leaves nothing
+    /// that could be taken for the earlier one's.
+    void begin(const fs::path& path, std::size_t count) const {
+        const fs::path file = folder_->file(path, ".json");
+        std::vector<std::string> earlier;
+        try {
+            if (fs::exists(file)) earlier = mask_endings(mask_count(examples::read_json(file)));
+        } catch (const std::exception&) {  // not of this program, or broken: nothing is known to be its own
+        }
+        const std::vector<std::string> now = mask_endings(count);
+        for (const std::string& ending : earlier) {
+            const fs::path mask = folder_->file(path, ending);
+            std::error_code ignored;
+            if (std::find(now.begin(), now.end(), ending) == now.end() && fs::is_regular_file(mask, ignored))
+                fs::remove(mask, ignored);
+        }
+        write_text(file, json{{"begun", count}}.dump() + "\n");
     }
 
     std::size_t find_everything(const fs::path& path, const ev::Image& image, ev::Context& context) {
@@ -203,7 +248,9 @@ private:
         bar.reset();
         std::vector<ev::MaskRle> masks;
         for (const ev::MaskRecord& r : records) masks.push_back(ev::from_coco_string(r.coco_rle, image.size()));
-        ev::write_gray_png(folder_->file(path, "_mask.png"), image.size(), examples::numbered(masks, image.size()));
+        begin(path, 1);
+        ev::write_gray_png(folder_->file(path, mask_endings(1)[0]), image.size(),
+                           examples::numbered(masks, image.size()));
         finish(path, image, masks, records, {});
         return records.size();
     }
@@ -225,19 +272,22 @@ private:
         std::vector<ev::SamPrediction> answers(std::min(batch, prompts.size()));
         std::vector<ev::MaskRle> masks;
         std::vector<ev::MaskRecord> records;
-        for (std::size_t begin = 0; begin < prompts.size(); begin += batch) {
-            const auto part = std::span(prompts).subspan(begin, std::min(batch, prompts.size() - begin));
+        const std::vector<std::string> endings = mask_endings(prompts.size());
+        if (prompts.empty()) begin(path, 0);
+        for (std::size_t at = 0; at < prompts.size(); at += batch) {
+            const auto part = std::span(prompts).subspan(at, std::min(batch, prompts.size() - at));
             const auto room = std::span(answers).first(part.size());
             predictor_->predict(part, room, {}, context);
+            if (at == 0) begin(path, prompts.size());  // prompts that fail leave an earlier result as it is
             for (ev::SamPrediction& answer : room) {
                 const auto best = static_cast<std::size_t>(std::max_element(answer.iou.begin(), answer.iou.end()) -
                                                            answer.iou.begin());
                 ev::Mask& mask = answer.masks[best];
+                const fs::path file = folder_->file(path, endings[masks.size()]);
                 masks.push_back(ev::encode_rle(mask));
                 records.push_back(record_of(mask, masks.back(), answer.iou[best]));
                 for (std::uint8_t& pixel : mask.pixels) pixel = static_cast<std::uint8_t>(pixel * 255);
-                const std::string number = prompts.size() == 1 ? "" : "_" + std::to_string(masks.size());
-                ev::write_gray_png(folder_->file(path, "_mask" + number + ".png"), image.size(), mask.pixels);
+                ev::write_gray_png(file, image.size(), mask.pixels);
             }
         }
         finish(path, image, masks, records, prompts);
@@ -334,7 +384,7 @@ int main(int argc, char** argv) {
         ("min-area", "with --everything: pixels that a hole or an island must have",
          cxxopts::value<int>()->default_value("100"), "N")      //
         ("no-cache", "keep no embeddings beside the pictures")  //
-        ("output", "folder to write to", cxxopts::value<std::string>()->default_value("segmented"), "FOLDER");
+        ("output", "folder to write to", cxxopts::value<std::string>()->default_value("segmented_anything"), "FOLDER");
     return examples::run("segment_anything", options, argc, argv, [](const cxxopts::ParseResult& arguments) {
         ev::Context context = examples::context_of(arguments);
         return Program(arguments).run(context);

@@ -65,13 +65,13 @@ protected:
 TEST_F(SegmentAnything, AClickBecomesAMask) {
     const Outcome out = segment("--point 30,20 --point 5,6,0 photos/china.png");
     ASSERT_EQ(out.status, 0) << out.text;
-    expect_in("china.png: 1 mask -> segmented/china_overlay.png", out.text);
-    EXPECT_EQ(files("segmented"),
+    expect_in("china.png: 1 mask -> segmented_anything/china_overlay.png", out.text);
+    EXPECT_EQ(files("segmented_anything"),
               (std::set<std::string>{"annotations.json", "china.json", "china_mask.png", "china_overlay.png"}));
-    const json result = read("segmented/china.json");
+    const json result = read("segmented_anything/china.json");
     ASSERT_EQ(result["annotations"].size(), 1U);
-    expect_same_mask("segmented/china_mask.png", result["annotations"][0]);
-    EXPECT_EQ(ev::read_image(scratch_ / "segmented/china_overlay.png").size(),
+    expect_same_mask("segmented_anything/china_mask.png", result["annotations"][0]);
+    EXPECT_EQ(ev::read_image(scratch_ / "segmented_anything/china_overlay.png").size(),
               ev::read_image(scratch_ / "photos/china.png").size());
 }
 
@@ -93,11 +93,11 @@ TEST_F(SegmentAnything, OneFileHasThePromptsOfAFolder) {
     const Outcome out = segment("--prompts prompts.json photos");
     ASSERT_EQ(out.status, 0) << out.text;
     expect_in("prompts for 'chna.png', which is none of the pictures", out.text);
-    const json annotations = read("segmented/china.json")["annotations"];
+    const json annotations = read("segmented_anything/china.json")["annotations"];
     ASSERT_EQ(annotations.size(), 2U);
-    expect_same_mask("segmented/china_mask_1.png", annotations[0]);
-    expect_same_mask("segmented/china_mask_2.png", annotations[1]);
-    EXPECT_EQ(read("segmented/annotations.json")["annotations"].size(), 3U);
+    expect_same_mask("segmented_anything/china_mask_1.png", annotations[0]);
+    expect_same_mask("segmented_anything/china_mask_2.png", annotations[1]);
+    EXPECT_EQ(read("segmented_anything/annotations.json")["annotations"].size(), 3U);
     // As the command line would have it.
     ASSERT_EQ(segment("--point 30,20 --point 5,6,0 --output alone photos/china.png").status, 0);
     EXPECT_EQ(read("alone/china.json")["annotations"][0], annotations[0]);
@@ -106,14 +106,14 @@ TEST_F(SegmentAnything, OneFileHasThePromptsOfAFolder) {
 TEST_F(SegmentAnything, EverythingIsNumbered) {
     const Outcome out = segment(everything + "photos");
     ASSERT_EQ(out.status, 0) << out.text;
-    const json annotations = read("segmented/china.json")["annotations"];
+    const json annotations = read("segmented_anything/china.json")["annotations"];
     ASSERT_GT(annotations.size(), 0U);
     for (const json& one : annotations) {
         for (const char* key : {"bbox", "predicted_iou", "stability_score", "point_coords", "crop_box"}) {
             EXPECT_TRUE(one.contains(key)) << key;
         }
     }
-    const ev::Image numbers = ev::read_image(scratch_ / "segmented/china_mask.png");
+    const ev::Image numbers = ev::read_image(scratch_ / "segmented_anything/china_mask.png");
     for (const std::uint8_t number : numbers.bytes()) ASSERT_LE(number, annotations.size());
     EXPECT_EQ(files("photos"), (std::set<std::string>{"china.png", "flower.jpg"}));  // no embeddings kept
 }
@@ -169,26 +169,28 @@ TEST_F(SegmentAnything, AKilledRunGoesOnWhereItWas) {
     for (std::size_t i = 2; i < pictures; ++i)
         fs::copy_file(fixture_path("china.png"), scratch_ / "photos" / ("a" + std::to_string(i) + ".png"));
     const std::string arguments = everything + "--points-per-side 7 photos";
-    const Outcome killed = shell("cd '" + scratch_.path().string() +
-                                 "'; " EFFICIENTVIT_EXAMPLES_DIR "/segment_anything" + weights("shapes") + arguments +
-                                 " & pid=$!; while [ ! -e segmented/a3.json ] && kill -0 $pid; do sleep 0.002; done; "
-                                 "kill -KILL $pid; wait $pid");
+    const Outcome killed = shell(
+        "cd '" + scratch_.path().string() + "'; " EFFICIENTVIT_EXAMPLES_DIR "/segment_anything" + weights("shapes") +
+        arguments +
+        " & pid=$!; until grep -qs annotations segmented_anything/a3.json || ! kill -0 $pid; do sleep 0.002; done; "
+        "kill -KILL $pid; wait $pid");
     EXPECT_EQ(killed.status, 137) << killed.text;
-    EXPECT_FALSE(fs::exists(scratch_ / "segmented/annotations.json"));
-    const auto kept = fs::last_write_time(scratch_ / "segmented/a2_overlay.png");
-    write("segmented/a3.json", contents("segmented/a3.json").substr(0, 100));  // as a system that crashed leaves it
+    EXPECT_FALSE(fs::exists(scratch_ / "segmented_anything/annotations.json"));
+    const auto kept = fs::last_write_time(scratch_ / "segmented_anything/a2_overlay.png");
+    write("segmented_anything/a3.json",
+          contents("segmented_anything/a3.json").substr(0, 100));  // as a system that crashed leaves it
     const Outcome out = segment(arguments);
     ASSERT_EQ(out.status, 0) << out.text;
     expect_in(" of 10 pictures are done already", out.text);
     expect_in("a3.png: ", out.text);
     EXPECT_EQ(out.text.find("a2.png"), std::string::npos);
-    EXPECT_EQ(fs::last_write_time(scratch_ / "segmented/a2_overlay.png"), kept);
+    EXPECT_EQ(fs::last_write_time(scratch_ / "segmented_anything/a2_overlay.png"), kept);
 
     const Outcome whole = segment(arguments + " --output whole");
     ASSERT_EQ(whole.status, 0) << whole.text;
-    EXPECT_EQ(files("segmented"), files("whole"));
-    EXPECT_EQ(contents("segmented/annotations.json"), contents("whole/annotations.json"));
-    EXPECT_EQ(contents("segmented/a3_mask.png"), contents("whole/a3_mask.png"));
+    EXPECT_EQ(files("segmented_anything"), files("whole"));
+    EXPECT_EQ(contents("segmented_anything/annotations.json"), contents("whole/annotations.json"));
+    EXPECT_EQ(contents("segmented_anything/a3_mask.png"), contents("whole/a3_mask.png"));
     // Other settings are another run.
     const Outcome other = segment("--everything --points-per-side 2 photos/a2.png");
     EXPECT_EQ(other.text.find("done already"), std::string::npos) << other.text;
@@ -197,7 +199,7 @@ TEST_F(SegmentAnything, AKilledRunGoesOnWhereItWas) {
 /// Results are of a picture's bytes, not of its name.
 TEST_F(SegmentAnything, AnotherPictureOfTheSameNameIsNotDone) {
     ASSERT_EQ(segment("--point 30,20 photos/china.png").status, 0);
-    const std::string first = contents("segmented/china_mask.png");
+    const std::string first = contents("segmented_anything/china_mask.png");
     EXPECT_EQ(segment("--point 30,20 photos/china.png").text, "segment_anything: 1 of 1 pictures are done already\n");
 
     fs::create_directory(scratch_ / "others");
@@ -205,7 +207,7 @@ TEST_F(SegmentAnything, AnotherPictureOfTheSameNameIsNotDone) {
     const Outcome other = segment("--point 30,20 others/china.png");
     EXPECT_EQ(other.status, 0);
     expect_in("china.png: 1 mask", other.text);
-    EXPECT_NE(contents("segmented/china_mask.png"), first);
+    EXPECT_NE(contents("segmented_anything/china_mask.png"), first);
 
     fs::rename(scratch_ / "others/china.png", scratch_ / "photos/china.png");  // changed where it lay
     const std::string all = everything + "--output all photos/china.png";
@@ -228,8 +230,68 @@ TEST_F(SegmentAnything, ManyPromptsTakeNoMoreMemoryThanSome) {
                             "ulimit -v 370000; ");
     EXPECT_EQ(out.status, 0) << out.text;
     expect_in("large.png: 100 masks", out.text);
-    EXPECT_EQ(read("segmented/large.json")["annotations"].size(), std::size_t{count});
-    EXPECT_TRUE(fs::exists(scratch_ / "segmented/large_mask_100.png"));
+    EXPECT_EQ(read("segmented_anything/large.json")["annotations"].size(), std::size_t{count});
+    EXPECT_TRUE(fs::exists(scratch_ / "segmented_anything/large_mask_100.png"));
+}
+
+/// A result without its pictures is none.
+TEST_F(SegmentAnything, WhatIsGoneIsMadeAgain) {
+    const std::string done = "pictures are done already";
+    for (const std::string& arguments : {std::string("--point 30,20 photos"), everything + "photos"}) {
+        ASSERT_EQ(segment(arguments).status, 0);
+        for (const std::string name : {"segmented_anything/china_mask.png", "segmented_anything/china_overlay.png"}) {
+            const std::string before = contents(name);
+            fs::remove(scratch_ / name);
+            const Outcome out = segment(arguments);
+            expect_in("1 of 2 " + done, out.text);
+            EXPECT_EQ(contents(name), before);
+            expect_in("2 of 2 " + done, segment(arguments).text);
+        }
+    }
+}
+
+/// What another run with more prompts left would be taken for this one's.
+TEST_F(SegmentAnything, MasksOfAnEarlierRunAreRemovedAndNothingElseIs) {
+    write("three.json", R"({"china.png": [{"points": [[30, 20]]}, {"points": [[50, 60]]}, {"box": [1, 2, 50, 60]}]})");
+    write("none.json", "{}");
+    fs::create_directory(scratch_ / "segmented_anything");
+    const std::set<std::string> mine{"china_mask_01.png", "china_mask_4.png", "china_mask_1.png.txt",
+                                     "flower_mask_1.png"};
+    for (const std::string& name : mine) write("segmented_anything/" + name, "mine");
+    const auto expect = [&](const std::string& arguments, std::set<std::string> names) {
+        const Outcome out = segment(arguments + " photos/china.png");
+        EXPECT_EQ(out.status, 0) << out.text;
+        names.insert({"annotations.json", "china.json", "china_overlay.png"});
+        names.insert(mine.begin(), mine.end());
+        EXPECT_EQ(files("segmented_anything"), names) << arguments;
+    };
+    const std::set<std::string> numbered{"china_mask_1.png", "china_mask_2.png", "china_mask_3.png"};
+    expect("--prompts three.json", numbered);
+    expect("--point 30,20", {"china_mask.png"});
+    expect("--prompts three.json", numbered);
+    expect("--prompts none.json", {});
+    expect("--prompts three.json", numbered);
+    expect(everything, {"china_mask.png"});
+
+    // A run that ends between its masks and its result: what was there before it is not taken for done.
+    expect("--point 30,20", {"china_mask.png"});
+    fs::remove(scratch_ / "segmented_anything/china_overlay.png");
+    fs::create_directory(scratch_ / "segmented_anything/china_overlay.png");
+    EXPECT_EQ(segment("--prompts three.json photos/china.png").status, 1);
+    fs::remove(scratch_ / "segmented_anything/china_overlay.png");
+    write("segmented_anything/china_overlay.png", "of before");
+    write("segmented_anything/china_mask.png", "of before");
+    expect("--point 30,20", {"china_mask.png"});
+    EXPECT_NE(contents("segmented_anything/china_mask.png"), "of before");
+}
+
+/// COCO's file of all results has a picture's name.
+TEST_F(SegmentAnything, APictureMayBeCalledAnnotations) {
+    fs::rename(scratch_ / "photos/china.png", scratch_ / "photos/Annotations.png");
+    ASSERT_EQ(segment("--point 30,20 photos").status, 0);
+    EXPECT_EQ(read("segmented_anything/annotations.json")["images"].size(), 2U);
+    EXPECT_EQ(read("segmented_anything/Annotations.png.json")["annotations"].size(), 1U);
+    expect_in("2 of 2 pictures are done already", segment("--point 30,20 photos").text);
 }
 
 /// Prompts in JSON say what they say: nothing is cut to a whole number, passed over or taken for something else.
@@ -259,7 +321,7 @@ TEST_F(SegmentAnything, MistakesInPromptsAreSaid) {
         expect_in("prompts.json: \"china.png\": ", out.text);
         expect_in(m.message, out.text);
     }
-    EXPECT_FALSE(fs::exists(scratch_ / "segmented"));
+    EXPECT_FALSE(fs::exists(scratch_ / "segmented_anything"));
 }
 
 TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
@@ -277,6 +339,7 @@ TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
                              {"--box 1,2,3 photos", "--box is '1,2,3', expected X0,Y0,X1,Y1"},
                              {"--prompts none.json photos", "none.json: cannot be opened"},
                              {"--prompts broken.json photos", "broken.json: "},
+                             {"--prompts photos photos", "photos: is a folder, expected a file"},
                              {"--prompts list.json photos", "list.json: expected {"},
                              {everything + "--points-per-side 0 photos", "--points-per-side is 0, expected 1 to 4096"},
                              {everything + "--crop-layers 9 photos", "--crop-layers is 9, expected 0 to 8"},
@@ -298,16 +361,17 @@ TEST_F(SegmentAnything, MistakesAreSaidAndLeaveNothing) {
 TEST_F(SegmentAnything, OnePictureThatFailsIsNamedAndTheOthersAreDone) {
     std::ofstream(scratch_ / "photos/broken.png") << "not a picture";
     fs::copy_file(fixture_path("small.png"), scratch_ / "photos/not\xffutf8 \x1b[31m.png");
-    // A point that is in one of the pictures only.
-    const Outcome out = segment("--point 90,90 photos");
+    // A point that is in one of the pictures only, and one path that means none.
+    const Outcome out = segment("--point 90,90 photos none.png");
     EXPECT_EQ(out.status, 1);
     expect_in("broken.png", out.text);
-    expect_in("1 of 4 pictures could not be read", out.text);
-    expect_in("1 of 4 pictures could not be processed", out.text);
+    expect_in("none.png: no such file or folder\n", out.text);
+    expect_in("2 of 5 pictures could not be read", out.text);
+    expect_in("1 of 5 pictures could not be processed", out.text);
     expect_in("point 0 is (90, 90), expected x in [0, ", out.text);
     EXPECT_EQ(out.text.find('\x1b'), std::string::npos);
-    EXPECT_TRUE(fs::exists(scratch_ / "segmented/china_mask.png"));
-    EXPECT_EQ(read("segmented/annotations.json")["images"].size(), 2U);
+    EXPECT_TRUE(fs::exists(scratch_ / "segmented_anything/china_mask.png"));
+    EXPECT_EQ(read("segmented_anything/annotations.json")["images"].size(), 2U);
 
     ev::StateDict bad;
     const ev::StateDict whole = ev::load_safetensors(weights_ / "shapes.safetensors");
