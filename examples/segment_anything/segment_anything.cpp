@@ -181,8 +181,8 @@ private:
     void read_prompts(const fs::path& path) {
         prompts_ = examples::read_prompts(path);
         for (const auto& [name, prompts] : prompts_) {
-            const auto is_it = [&](const fs::path& picture) {
-                return examples::path_bytes(picture.filename()) == name;
+            const auto is_it = [&wanted = name](const fs::path& picture) {
+                return examples::path_bytes(picture.filename()) == wanted;
             };
             if (std::none_of(paths_.begin(), paths_.end(), is_it)) {
                 std::cerr << "segment_anything: " << examples::shown(path) << ": prompts for '"
