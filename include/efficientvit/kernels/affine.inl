@@ -25,8 +25,8 @@ EFFICIENTVIT_INLINE void affine_strip(const Affine& a, const float* from, Index 
 }
 
 // Without a scale it does not matter what channel a number belongs to.
-EFFICIENTVIT_NOINLINE inline void affine_strips(const Affine& args) {
-    using V = Lanes<16>::V;
+template <class V>
+EFFICIENTVIT_NOINLINE void affine_strips(const Affine& args) {
     constexpr int most = 7 * Lanes<16>::strip_vectors;  // divides rows of 7 and 14 pixels
     InRegisters<V, Affine> a = args;
     Index at = 0;
@@ -57,24 +57,14 @@ EFFICIENTVIT_NOINLINE void affine_block(const Affine& args) {
     }
 }
 
-inline void affine(const Affine& args) {
+template <int Block>
+inline void affine_any(const Affine& args) {
+    using V = typename Lanes<Block>::V;
     Affine a = args;
     const bool apart = !in_epilogue(args.act);  // such activations are full of constants: once more over memory
-    if (apart) {
-        a.act = Act::none;
-        a.residual = nullptr;
-    }
-    const bool wide = a.block % Lanes<16>::V::width == 0;
-    if (a.scale == nullptr) {
-        wide ? affine_strips(a) : narrow::affine_strips(a);
-    } else {
-        a.block == 16 ? affine_block<16>(a) : narrow::affine_block<8>(a);
-    }
-    if (!apart) return;
-    const Index count = Index{a.rows} * a.pixels * a.block;
-    if (wide) {
-        activate_in_memory<Lanes<16>::V>(a.y, args.residual, count, args.act);
-    } else {
-        narrow::activate_in_memory<narrow::Lanes<8>::V>(a.y, args.residual, count, args.act);
-    }
+    if (apart) a.act = Act::none, a.residual = nullptr;
+    a.scale == nullptr ? affine_strips<V>(a) : affine_block<Block>(a);
+    if (apart) activate_in_memory<V>(a.y, args.residual, Index{a.rows} * a.pixels * Block, args.act);
 }
+
+inline void affine(const Affine& a) { a.block == 16 ? affine_any<16>(a) : narrow::affine_any<8>(a); }

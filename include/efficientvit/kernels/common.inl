@@ -93,8 +93,8 @@ EFFICIENTVIT_INLINE V byte_activation(V x, Act act) {
     return rough_activation(x, act);
 }
 
-// act over `count` floats in memory, whole vectors, with an optional residual added after it. Beside
-// products of bytes silu and gelu need not be exact.
+// act over `count` floats in memory, whole vectors, with an optional residual added after it. Beside products of bytes
+// silu and gelu need not be exact.
 template <class V, Operands O = Operands::f32>
 EFFICIENTVIT_NOINLINE void activate_in_memory(float* y, const float* residual, Index count, Act act) {
     for (Index i = 0; i < count; i += V::width) {

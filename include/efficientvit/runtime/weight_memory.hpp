@@ -44,6 +44,7 @@ public:
         std::swap(size_, other.size_);
         return *this;
     }
+    /// COLD: else it would be a part of every layer's destructor, which takes longer to compile.
     EFFICIENTVIT_COLD ~PackedWeights() {
         if (chunk_ != nullptr && chunk_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete chunk_;
     }

@@ -20,8 +20,6 @@
 #include <efficientvit/weights/torch_tensors.hpp>
 #include <efficientvit/weights/zip_archive.hpp>
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -157,26 +155,24 @@ private:
 
 /// Says of something that is no zip archive what it is, if that can be seen.
 EFFICIENTVIT_COLD inline void check_is_zip(const Entry& file, const std::string& source) {
-    std::array<std::byte, 9> first{};
-    read_bytes(file, 0, std::span(first).first(std::min(first.size(), file.data.size())));
-    const std::string_view text(reinterpret_cast<const char*>(first.data()), first.size());
+    const std::string first = telling_part(file);
+    const std::string_view text = first;
     if (text.starts_with("PK\3\4")) return;
-    refuse_foreign(telling_part(file), source);
+    refuse_foreign(text, source);
     const auto fail = [&source](std::string_view what) { throw WeightsError(concat({source, ": ", what})); };
     if (text.starts_with("\x80")) {
         // What torch.save wrote first then: the number 0x1950a86a20f9469cfc6c, behind two bytes or, in a frame, eleven.
-        // Tensors that pickle.dump wrote hold it too.
-        if (telling_part(file).substr(0, 32).find("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") != std::string::npos) {
-            fail(
-                "a pickle that is not in a zip archive: PyTorch's format before version 1.6, which is not read; "
-                "convert "
-                "it in Python: torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path)");
-        }
-        fail(
-            "a pickle that torch.save did not write; convert it in Python: torch.save(pickle.load(open(path, \"rb\")), "
-            "path)");
+        // Tensors that pickle.dump wrote hold it too, further on.
+        constexpr std::string_view magic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+        fail(text.substr(0, 32).find(magic) == std::string_view::npos
+                 ? "a pickle that torch.save did not write; convert it in Python: "
+                   "torch.save(pickle.load(open(path, \"rb\")), path)"
+                 : "a pickle that is not in a zip archive: PyTorch's format before version 1.6, which is not read; "
+                   "convert it in Python: torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path)");
     }
-    if (text[8] == '{') fail("looks like safetensors, which load_safetensors() reads; expected a PyTorch checkpoint");
+    if (text.size() > 8 && text[8] == '{') {
+        fail("looks like safetensors, which load_safetensors() reads; expected a PyTorch checkpoint");
+    }
     fail("not a PyTorch checkpoint: does not begin as a zip archive does");
 }
 
